@@ -1,0 +1,54 @@
+"""What a Create asks for and answers, as plain values; ``factory/soap.py`` reads and writes them as XML."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from flyinglow.workspace.model import Context, EndAction, InitialState
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from flyinglow.workspace.model import Allocation, Disk, Nic, ResourceKey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """``count`` alike workspaces. One with count 1 is a workspace; more are a group."""
+
+    name: str
+    count: int = 1
+    allocation: Allocation
+    disks: tuple[Disk, ...]
+    nics: tuple[Nic, ...] = ()
+    context: Context = Context()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateRequest:
+    """One request; all or nothing. One part is a workspace or a group, several (or ``ensemble``) are an ensemble.
+
+    ``duration`` None means the site's default (seconds). ``start_within`` bounds the wait for resources (seconds).
+    ``join`` is the id of an open ensemble to add to; ``open`` starts one that is launched by Done.
+    """
+
+    name: str
+    parts: tuple[Part, ...]
+    duration: int | None = None
+    start_within: int | None = None
+    initial_state: InitialState = InitialState.RUNNING
+    end_action: EndAction = EndAction.TRASH
+    save_uri: str | None = None
+    token: str | None = None
+    join: str | None = None
+    open: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Created:
+    """The answer: every EPR at once. The first resource is the whole: ensemble, group or workspace."""
+
+    lease_id: str
+    resources: tuple[tuple[str, ResourceKey], ...]
+    ends_at: datetime | None

@@ -1,0 +1,126 @@
+"""The only definition of what the service and the program on a node say to each other.
+
+One JSON object a line, both ways. The service sends *orders*, the agent sends *answers* (same ``id``) and, unasked,
+*news* about a VM. Orders carry durations, never absolute times: clocks differ. A batch is several orders written
+together; the agent may work on orders for different VMs at once, and answers in the order in which they finish.
+
+    -> {"v": 1, "id": 7, "order": "create", "tag": "kx3b9q2z", "body": {...VmSpec...}}
+    <- {"v": 1, "id": 7, "ok": true, "body": {...VmInfo...}}
+    <- {"v": 1, "id": 7, "ok": false, "error": {"kind": "transient", "message": "...", "figures": {}}}
+    <- {"v": 1, "news": "vm", "body": {...VmInfo...}}
+
+The first line the agent writes is its hello: ``{"v": 1, "news": "hello", "body": {"version", "node", "drivers"}}``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+VERSION = 1
+MAX_LINE = 4 << 20  # bytes; a longer line is refused by both sides
+
+
+class OrderName(str, Enum):
+    """What a node can be told to do. Each may be repeated: a repeated order finds its work done."""
+
+    CREATE = "create"  # image, disks, network, context; leaves the VM defined and not running; body VmSpec -> VmInfo
+    START = "start"  # run a created or shut-down VM; body {"paused": bool} -> VmInfo
+    PAUSE = "pause"  # -> VmInfo
+    RESUME = "resume"  # -> VmInfo
+    REBOOT = "reboot"  # -> VmInfo
+    SHUTDOWN = "shutdown"  # ask the guest, then end it; body {"seconds": grace} -> VmInfo
+    DESTROY = "destroy"  # end it and remove all that is its: process, tap, DHCP entry, directory -> {}
+    LIST = "list"  # no tag -> {"vms": [VmInfo, ...]}
+    INFO = "info"  # -> VmInfo; UnknownError when there is no such VM
+    CONSOLE = "console"  # body {"offset": int, "max": int} -> {"data": base64, "offset": int, "size": int}
+
+
+class VmStatus(str, Enum):
+    """What a hypervisor driver sees of a VM."""
+
+    CREATED = "created"  # defined on the node, never started
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPED = "stopped"  # was running; its disks are still there
+    BROKEN = "broken"  # its directory is there but cannot be understood or its process was lost in a bad way
+
+
+@dataclass(frozen=True)
+class DiskSpec:
+    """One disk of a VM. ``source`` is a file URI or path known to the node; ``blank_mb`` makes an empty one."""
+
+    name: str
+    source: str | None = None
+    format: str = "raw"
+    sha256: str | None = None
+    blank_mb: int | None = None
+    read_only: bool = False
+    mount: str | None = None
+
+
+@dataclass(frozen=True)
+class NicSpec:
+    """One network interface: MAC and addresses are the service's choice."""
+
+    network: str
+    mac: str
+    ip: str
+    prefix: int
+    hostname: str
+    bridge: str | None = None  # None: user-mode network
+    gateway: str | None = None
+    dns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class VmSpec:
+    """All a node needs to create one VM."""
+
+    tag: str
+    name: str
+    memory_mb: int
+    cpus: int
+    disks: tuple[DiskSpec, ...] = ()
+    nics: tuple[NicSpec, ...] = ()
+    kernel: str | None = None  # the site's own, from the image catalogue; never a tenant's
+    initrd: str | None = None
+    append: str = ""
+    hostname: str = ""
+    context: str = ""  # text handed to the guest as it is
+    user_data: str = ""
+    ready_mark: str | None = None  # a console line by which the guest says that it is ready
+
+
+@dataclass(frozen=True)
+class VmInfo:
+    """What the node says of one VM. ``seconds`` maps a stamp (image, network, started) to how long that step took."""
+
+    tag: str
+    status: VmStatus
+    ready: bool = False
+    reason: str = ""
+    seconds: dict[str, float] = field(default_factory=dict)
+    pid: int | None = None
+
+
+def encode(value: Any) -> dict[str, Any]:
+    """Return a message dataclass as plain JSON types."""
+    plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(value)))
+    return plain
+
+
+def vm_spec(body: dict[str, Any]) -> VmSpec:
+    """Build a VmSpec from its JSON form. Raises TypeError or KeyError when a field is unknown or missing."""
+    data = dict(body)
+    data["disks"] = tuple(DiskSpec(**d) for d in data.get("disks", ()))
+    data["nics"] = tuple(NicSpec(**{**n, "dns": tuple(n.get("dns", ()))}) for n in data.get("nics", ()))
+    return VmSpec(**data)
+
+
+def vm_info(body: dict[str, Any]) -> VmInfo:
+    """Build a VmInfo from its JSON form. Raises TypeError, KeyError or ValueError when it is not one."""
+    return VmInfo(**{**body, "status": VmStatus(body["status"])})

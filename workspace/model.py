@@ -1,0 +1,252 @@
+"""What a workspace is, on the service's side: plain frozen values, no behaviour, no storage.
+
+Ids: ``id`` is 128 random bits in hex and is known only to the lessee (it is in the EPR; never in a job, tap, path or
+process list). ``tag`` is eight lower-case letters and digits, starting with a letter; it names what is on a node.
+Times are aware UTC datetimes; memory and disk are MB (2**20 bytes); durations are seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from flyinglow.workspace.states import State, Status, Task
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+
+class Kind(StrEnum):
+    """The kinds of WS-Resource a lease can hand out."""
+
+    WORKSPACE = "workspace"
+    GROUP = "group"
+    ENSEMBLE = "ensemble"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ResourceKey:
+    """Names one WS-Resource."""
+
+    kind: Kind
+    id: str
+
+
+class InitialState(StrEnum):
+    """How far a workspace is brought without a further request."""
+
+    PROPAGATED = "Propagated"
+    RUNNING = "Running"
+    PAUSED = "Paused"
+
+
+class EndAction(StrEnum):
+    """What becomes of the disks at the lease's end."""
+
+    TRASH = "trash"
+    SAVE = "save"
+
+
+class Stamp(StrEnum):
+    """The points of the timing receipt, in order (design, section 4)."""
+
+    ACCEPTED = "accepted"
+    QUEUED = "queued"
+    SCHEDULED = "scheduled"  # placed: its node is known
+    LAUNCHED = "launched"
+    ADAPTED = "adapted"
+    IMAGE = "image"
+    NETWORK = "network"
+    STARTED = "started"
+    READY = "ready"
+    NOTIFIED = "notified"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allocation:
+    """The resource allocation of one VM."""
+
+    memory_mb: int
+    cpus: int
+    disk_mb: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disk:
+    """One disk: exactly one of ``image`` (catalogue name or URI), ``partition`` (cached on the site) and ``blank_mb``."""
+
+    name: str
+    image: str | None = None
+    partition: str | None = None
+    blank_mb: int | None = None
+    mount: str | None = None
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nic:
+    """One network interface; the addresses are empty until they are leased with the request."""
+
+    network: str
+    name: str = ""
+    ip: str = ""
+    prefix: int = 0
+    mac: str = ""
+    hostname: str = ""
+    gateway: str | None = None
+    dns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class File:
+    """A file to appear in the guest."""
+
+    path: str
+    content: bytes = field(repr=False)
+    mode: int = 0o644
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What the guest is told: roles it provides and requires, keys that may log in, user data, files."""
+
+    provides: tuple[str, ...] = ()
+    requires: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+    user_data: bytes = field(default=b"", repr=False)
+    files: tuple[File, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workspace:
+    """One workspace row. ``version`` grows with every write; ``sequence`` with every event."""
+
+    id: str
+    tag: str
+    owner: str
+    name: str
+    part: str
+    lease_id: str
+    launch_set: str
+    group_id: str | None = None
+    ensemble_id: str | None = None
+    state: State = State.UNPROPAGATED
+    task: Task | None = Task.QUEUED
+    target: State | None = None
+    reason: str = ""
+    node: str | None = None
+    allocation: Allocation
+    disks: tuple[Disk, ...] = ()
+    nics: tuple[Nic, ...] = ()
+    context: Context = Context()
+    initial_state: InitialState = InitialState.RUNNING
+    end_action: EndAction = EndAction.TRASH
+    save_uri: str | None = None
+    duration: int
+    accepted_at: datetime
+    start_by: datetime | None = None
+    ends_at: datetime | None = None
+    warned: bool = False
+    destroyed_at: datetime | None = None  # the lessee's intent; from then on the EPR is unknown
+    finished_at: datetime | None = None
+    attempts: int = 0  # failed clean-ups in a row
+    stamps: Mapping[str, datetime] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)  # measured on the node's own clock
+    version: int = 1
+    sequence: int = 0
+
+    @property
+    def status(self) -> Status:
+        """The pair that a transition compares and sets."""
+        return Status(self.state, self.task)
+
+    @property
+    def key(self) -> ResourceKey:
+        """Its name among all WS-Resources."""
+        return ResourceKey(Kind.WORKSPACE, self.id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collection:
+    """A group (n alike) or an ensemble (a set of different ones). It has no state of its own: its members' are folded.
+
+    ``published`` is the last published fold (a publication cursor). ``open`` is true for an ensemble until Done;
+    ``ends_at`` bounds only the life of an open ensemble.
+    """
+
+    key: ResourceKey
+    owner: str
+    name: str
+    lease_id: str
+    ensemble_id: str | None = None
+    open: bool = False
+    accepted_at: datetime
+    ends_at: datetime | None = None
+    destroyed_at: datetime | None = None
+    published: str = ""
+    version: int = 1
+    sequence: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """What one Create handed out. ``digest`` tells a repeated request with the same token from a different one."""
+
+    id: str
+    owner: str
+    token: str | None
+    digest: str
+    created_at: datetime
+    resources: tuple[tuple[str, ResourceKey], ...]  # (name, key), the first is the whole: ensemble, group or workspace
+
+
+class Topic(StrEnum):
+    """The topics that workspaces, groups and ensembles publish; children of the service's topic name space."""
+
+    STATE = "state"
+    SCHEDULE = "schedule"
+    NETWORKING = "networking"
+    TERMINATION = "termination"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One thing that happened to one resource; written in the transaction that made it happen.
+
+    ``body`` is plain JSON: for ``state``: name, state, task, target, reason, previous; for ``schedule``: reason,
+    starts_at, ends_at; for ``networking``: nics; for ``termination``: reason, at; for ``warning``: ends_at, seconds.
+    A fold's state event has also counts by state and total.
+    """
+
+    key: ResourceKey
+    sequence: int
+    topic: Topic
+    owner: str
+    at: datetime
+    body: Mapping[str, Any]
+    group_id: str | None = None
+    ensemble_id: str | None = None
+    id: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Which workspaces: every field that is set must hold. ``living`` = not final; ``visible`` = not destroyed."""
+
+    ids: tuple[str, ...] | None = None
+    tags: tuple[str, ...] | None = None
+    owner: str | None = None
+    group_id: str | None = None
+    ensemble_id: str | None = None
+    launch_set: str | None = None
+    node: str | None = None
+    with_task: bool | None = None
+    living: bool | None = None
+    visible: bool | None = None
+    ends_before: datetime | None = None
+    finished_before: datetime | None = None
+    after: str | None = None  # page: ids greater than this one, in id order
+    limit: int | None = None
