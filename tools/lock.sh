@@ -23,7 +23,8 @@ lock() {
         --output-file "$output" "$@"
 }
 
-lock requirements/runtime.txt "$@" pyproject.toml requirements/build.in
+lock requirements/build.txt "$@" requirements/build.in
+lock requirements/runtime.txt "$@" --constraint requirements/build.txt pyproject.toml requirements/build.in
 lock requirements/dev.txt "$@" --constraint requirements/runtime.txt pyproject.toml requirements/build.in requirements/dev.in
 lock requirements/bench.txt "$@" --constraint requirements/dev.txt \
     pyproject.toml requirements/build.in requirements/dev.in requirements/bench.in

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import sqlalchemy
+
 from rigs.postgres import running_postgres
 
 

@@ -1,0 +1,83 @@
+# Each target is complete in itself: it installs what it needs and is not there yet.
+SHELL := /bin/bash
+PYTHON ?= python3
+WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
+export PYTHON
+
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest -q
+COVER := --cov --cov-report= --cov-fail-under=0
+CLIENTS := tests/e2e/clients
+
+.PHONY: help demo test test-full test-313 check bench venv clients packages clean lock
+
+help:
+	@echo "make demo       lease a small cluster of real virtual machines on this machine, and give it back"
+	@echo "make test       run the tests"
+	@echo "make test-full  run the tests, and those that take long"
+	@echo "make check      lint, types, layers"
+	@echo "make bench      run the measurements"
+	@echo "make venv       prepare .venv for development"
+	@echo "make lock       pin the requirements anew"
+	@echo "make clean      remove what the other targets built"
+
+demo:
+	@tools/system-packages.sh demo
+	@tools/venv.sh .venv runtime
+	@exec $(BIN)/flyinglow demo
+
+packages:
+	@tools/system-packages.sh test
+
+venv:
+	@tools/venv.sh .venv dev
+
+clients: packages
+	@tools/node-clients.sh $(CLIENTS)
+
+# First what may run side by side, then what must have the machine for itself.
+test: packages venv clients
+	@rm -f .coverage .coverage.*
+	$(PYTEST) -n $(WORKERS) --dist loadgroup -m "not alone and not full" $(COVER)
+	$(PYTEST) -m "alone and not full" $(COVER) --cov-append || [ $$? -eq 5 ]
+	$(BIN)/coverage report
+	@$(MAKE) --no-print-directory test-313
+
+test-full: packages venv clients
+	@rm -f .coverage .coverage.*
+	$(PYTEST) -n $(WORKERS) --dist loadgroup -m "not alone and not full" $(COVER)
+	$(PYTEST) -m "alone or full" $(COVER) --cov-append
+	$(BIN)/coverage report
+	@$(MAKE) --no-print-directory test-313
+
+# The unit and contract tests once more on Python 3.13, where there is one.
+test-313:
+	@python=$$(tools/python313.sh); \
+	if [ -z "$$python" ]; then \
+	    echo "tests on Python 3.13: left out, there is none on this machine"; \
+	else \
+	    PYTHON=$$python tools/venv.sh .venv313 dev && \
+	    .venv313/bin/python -m pytest -q -p no:cacheprovider -n $(WORKERS) --dist loadgroup \
+	        -m "not alone and not full" tests/unit tests/contract; \
+	fi
+
+check: venv
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(PYTEST) tests/unit/test_layout.py
+
+bench:
+	@tools/system-packages.sh bench
+	@tools/venv.sh .venv bench
+	$(BIN)/python bench
+
+lock:
+	tools/lock.sh --upgrade
+	tools/node-clients.sh --lock $(CLIENTS)
+
+clean:
+	rm -rf .venv .venv313 $(CLIENTS)/node_modules build dist src/*.egg-info
+	rm -rf .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
