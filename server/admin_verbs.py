@@ -1,0 +1,147 @@
+"""What an administrator can ask the running daemon: about its nodes, everybody's workspaces, and its health."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from flyinglow.backend.api import NodePolicy, NodeState
+from flyinglow.nodectl.errors import ConflictError, InvalidError, UnknownError
+from flyinglow.workspace.model import Selection
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from flyinglow.backend.api import NodeView
+    from flyinglow.server.nodes import NodeBook
+    from flyinglow.workspace.model import Workspace
+    from flyinglow.workspace.ports import Store, Tx
+
+_NODE_KEYS = frozenset({"name", "memory_mb", "cpus", "disk_mb", "networks", "reach", "policy"})
+_PAGE = 1000
+
+
+class AdminVerbs:
+    """The verbs, by name in ``table``. Each takes the request's args and returns plain JSON types."""
+
+    def __init__(self, store: Store, book: NodeBook, networks: Mapping[str, object], version: str) -> None:
+        self._store, self._book, self._networks, self._version = store, book, networks, version
+        self.table: dict[str, Callable[[Mapping[str, Any]], Awaitable[Any]]] = {
+            "node.add": self.node_add,
+            "node.update": self.node_update,
+            "node.remove": self.node_remove,
+            "node.drain": self.node_drain,
+            "node.activate": self.node_activate,
+            "node.list": self.node_list,
+            "workspace.list": self.workspace_list,
+            "status": self.status,
+        }
+
+    async def node_add(self, args: Mapping[str, Any]) -> Any:
+        """Add a node that is not there yet."""
+        node = self._node(args)
+        if node.name in self._book.nodes:
+            message = f"there is a node {node.name} already; `admin node update` changes it"
+            raise ConflictError(message)
+        await self._book.put(node)
+        return {"name": node.name}
+
+    async def node_update(self, args: Mapping[str, Any]) -> Any:
+        """Change some facts of a node."""
+        old = self._known(args)
+        given = {key: value for key, value in args.items() if value is not None}
+        await self._book.put(self._node({**_plain(old), **given}))
+        return {"name": old.name}
+
+    async def node_remove(self, args: Mapping[str, Any]) -> Any:
+        """Remove a node that holds nothing."""
+        await self._book.remove(self._known(args).name)
+        return {}
+
+    async def node_drain(self, args: Mapping[str, Any]) -> Any:
+        """Let a node keep what it has and take nothing new."""
+        await self._book.put(replace(self._known(args), policy=NodePolicy.DRAIN))
+        return {}
+
+    async def node_activate(self, args: Mapping[str, Any]) -> Any:
+        """Let a drained node take new workspaces again."""
+        await self._book.put(replace(self._known(args), policy=NodePolicy.ACTIVE))
+        return {}
+
+    async def node_list(self, args: Mapping[str, Any]) -> Any:
+        """Return every node with what is free on it."""
+        views: tuple[NodeView, ...] = await self._store.run(lambda tx: tx.nodes.view())
+        return [{**_plain(view.node), "free": _free(view)} for view in views]
+
+    async def workspace_list(self, args: Mapping[str, Any]) -> Any:
+        """Return all owners' workspaces that are not over, those being reclaimed too."""
+        after = args.get("after")
+
+        def select(tx: Tx) -> list[Workspace]:
+            return tx.workspaces.select(Selection(living=True, after=after, limit=_PAGE))
+
+        return [_row(row) for row in await self._store.run(select)]
+
+    async def status(self, args: Mapping[str, Any]) -> Any:
+        """Return counts by state and the version."""
+        census: Mapping[str, int] = await self._store.run(lambda tx: dict(tx.workspaces.census()))
+        return {"version": self._version, "workspaces": census, "nodes": len(self._book.nodes)}
+
+    def _known(self, args: Mapping[str, Any]) -> NodeState:
+        node = self._book.nodes.get(str(args.get("name")))
+        if node is None:
+            message = f"there is no node {args.get('name')!r}"
+            raise UnknownError(message)
+        return node
+
+    def _node(self, args: Mapping[str, Any]) -> NodeState:
+        if extra := set(args) - _NODE_KEYS:
+            message = f"a node has no {', '.join(sorted(extra))}"
+            raise InvalidError(message)
+        try:
+            node = NodeState(**{**args, "policy": NodePolicy(args.get("policy") or NodePolicy.ACTIVE)})
+        except (TypeError, ValueError) as error:
+            raise InvalidError(str(error)) from None
+        return self._checked(node)
+
+    def _checked(self, node: NodeState) -> NodeState:
+        for key in ("memory_mb", "cpus", "disk_mb"):
+            value = getattr(node, key)
+            if not isinstance(value, int) or value < 0:
+                message = f"a node's {key} must be a whole number of 0 or more, not {value!r}"
+                raise InvalidError(message)
+        if unknown := set(node.networks) - set(self._networks):
+            message = f"the configuration has no [network.{min(unknown)}]"
+            raise InvalidError(message)
+        return node
+
+
+def _plain(node: NodeState) -> dict[str, Any]:
+    return {
+        "name": node.name,
+        "memory_mb": node.memory_mb,
+        "cpus": node.cpus,
+        "disk_mb": node.disk_mb,
+        "networks": dict(node.networks),
+        "policy": node.policy.value,
+        "reach": dict(node.reach),
+    }
+
+
+def _free(view: NodeView) -> dict[str, int]:
+    return {"memory_mb": view.free_memory_mb, "cpus": view.free_cpus, "disk_mb": view.free_disk_mb}
+
+
+def _row(row: Workspace) -> dict[str, Any]:
+    return {
+        "tag": row.tag,
+        "name": row.name,
+        "owner": row.owner,
+        "state": row.state.value,
+        "task": row.task.value if row.task else None,
+        "reason": row.reason,
+        "node": row.node,
+        "destroyed": row.destroyed_at is not None,
+        "ends_at": row.ends_at.isoformat() if row.ends_at else None,
+        "attempts": row.attempts,
+    }

@@ -1,0 +1,164 @@
+"""The service's configuration: one TOML file as frozen dataclasses, each key documented beside its field.
+
+``flyinglow init`` writes these very comments into a new file (``server/config_sample.py``); reading, with the line
+number of what is wrong, is in ``server/config_file.py``. Durations are seconds, sizes MB (2**20 bytes) unless a key
+says otherwise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+def doc(text: str, **kwargs: Any) -> Any:
+    """Declare a key with its documentation."""
+    return field(metadata={"doc": text}, **kwargs)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """The daemon itself."""
+
+    state_dir: Path = doc(
+        "Where the daemon keeps its store, admin socket and logs.", default=Path("/var/lib/flyinglow")
+    )
+    user: str = doc("The unprivileged user that serve becomes at once when it is started as root.", default="flyinglow")
+    store: str = doc("Database URL; empty: SQLite in state_dir. PostgreSQL: postgresql+psycopg://...", default="")
+    site: str = doc("The site's name, shown to clients.", default="Flying Low")
+    threads: int = doc("Worker threads that answer SOAP calls.", default=4)
+    show_node: bool = doc("Whether lessees may see on which node a workspace runs.", default=True)
+    log_format: str = doc("json or text.", default="json")
+    log_level: str = doc("debug, info, warning or error.", default="info")
+    reconcile_every: float = doc("Seconds between two looks at every node.", default=30.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listener:
+    """One of the three listeners, with limits of its own."""
+
+    address: str = doc("Address to listen on. Port 0 takes a free one.", default="127.0.0.1")
+    port: int = doc("TCP port.", default=0)
+    base_url: str = doc(
+        "URL that clients are told (soap:address, EPRs); empty: made from address and port.", default=""
+    )
+    insecure: bool = doc("Allow an address other than loopback although nobody is authenticated yet.", default=False)
+    max_body: int = doc("Bytes of a request's body.", default=1 << 20)
+    max_depth: int = doc("Nesting of a request's elements.", default=64)
+    max_elements: int = doc("Elements in one request.", default=20_000)
+    max_headers: int = doc("SOAP header blocks in one request.", default=64)
+    timeout: float = doc("Seconds for a request to arrive whole.", default=30.0)
+    max_connections: int = doc("Connections open at once.", default=512)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listen:
+    """The three listeners: client (SOAP), node (pilots' reports), guest (context)."""
+
+    client: Listener = doc("SOAP clients.", default=Listener(port=8480))
+    node: Listener = doc(
+        "Pilots on nodes; nothing is offered here with the default back-end.", default=Listener(port=8481)
+    )
+    guest: Listener = doc(
+        "Guests; nothing is offered here unless a context endpoint is on.", default=Listener(port=8482)
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseTerms:
+    """What a lease can be."""
+
+    default_duration: int = doc("When a request names none.", default=3600)
+    maximum_duration: int = doc("The longest, extensions included.", default=7 * 86400)
+    warn_before: int = doc("The warning event comes this long before the end.", default=900)
+    retain: int = doc("An ended lease that nobody destroyed stays readable this long.", default=3600)
+    max_members: int = doc("Workspaces in one request.", default=512)
+    stranger_grace: int = doc("A VM with our mark but no row is destroyed after this long.", default=300)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotificationTerms:
+    """Where notifications may go, and how hard they are tried."""
+
+    allow_loopback: bool = doc("Whether a ConsumerReference may name this machine.", default=False)
+    allow_networks: tuple[str, ...] = doc(
+        "Private networks (CIDR) a ConsumerReference may name; public addresses are always allowed.", default=()
+    )
+    maximum_lifetime: int = doc("The longest life of a subscription.", default=7 * 86400)
+    per_owner: int = doc("Subscriptions one identity may hold.", default=1000)
+    per_host: int = doc("Subscriptions that may name one consumer host.", default=200)
+    give_up_after: int = doc("A consumer that fails this long loses its subscription.", default=3600)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackendChoice:
+    """Which VM manager is used."""
+
+    kind: str = doc("Name in the entry-point group flyinglow.backends: default, simulated, ...", default="default")
+    options: dict[str, Any] = doc(
+        'The back-end\'s own keys, for example policy = "pack" or "spread".', default_factory=dict
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """A network that NICs can ask for, with the addresses the service may lease out."""
+
+    cidr: str = doc("The network, for example 10.1.0.0/24.")
+    range: str = doc("First and last address to lease: 10.1.0.10-10.1.0.99.")
+    gateway: str | None = doc("Default route of the guests; none: no route.", default=None)
+    dns: tuple[str, ...] = doc("Name servers for the guests.", default=())
+    mac_prefix: str = doc("First three bytes of the MAC addresses.", default="52:54:00")
+    hostname: str = doc(
+        "Host names; {n} is the address's last number(s), {network} this name.", default="{network}-{n}"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """A catalogue entry: an ``image.json`` written by ``flyinglow-nodectl build-guest``, or the keys themselves."""
+
+    file: Path | None = doc(
+        "An image.json with the keys below, written by build-guest; keys set here go before it.", default=None
+    )
+    path: str | None = doc("The image on the nodes.", default=None)
+    sha256: str | None = doc("Its checksum.", default=None)
+    format: str = doc("raw or qcow2; never guessed.", default="raw")
+    architecture: str = doc("Processor architecture.", default="x86_64")
+    vmm: str = doc("Hypervisor it is made for.", default="qemu")
+    kernel: str | None = doc("The site's own kernel for it; a tenant never names one.", default=None)
+    initrd: str | None = doc("The initramfs that goes with the kernel.", default=None)
+    append: str = doc("Kernel command line.", default="")
+    ready_mark: str | None = doc("Console line by which the guest says that it is ready.", default=None)
+    size_mb: int | None = doc("Virtual size; none: the file's size.", default=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """A node of the default back-end. More can be added while the daemon runs (flyinglow admin node add)."""
+
+    memory_mb: int = doc("Memory for VMs.")
+    cpus: int = doc("Processors for VMs.")
+    disk_mb: int = doc("Disk space for VMs.")
+    networks: dict[str, str] = doc(
+        "Bridge by network name; an empty bridge means a user-mode network.", default_factory=dict
+    )
+    channel: str = doc("local or ssh.", default="local")
+    reach: dict[str, Any] = doc(
+        "How to get there: agent, sudo; for ssh: address, port, user, key, known_hosts.", default_factory=dict
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """The whole file."""
+
+    server: Server = doc("The daemon.", default=Server())
+    listen: Listen = doc("Sockets.", default=Listen())
+    lease: LeaseTerms = doc("Terms of a lease.", default=LeaseTerms())
+    notification: NotificationTerms = doc("Terms of notification.", default=NotificationTerms())
+    backend: BackendChoice = doc("The VM manager.", default=BackendChoice())
+    network: dict[str, Network] = doc("Networks by name.", default_factory=dict)
+    image: dict[str, Image] = doc("The image catalogue by name.", default_factory=dict)
+    node: dict[str, Node] = doc("Static nodes by name.", default_factory=dict)

@@ -1,0 +1,157 @@
+"""Reads the configuration file; says every fault of it at once, each with its line number."""
+
+from __future__ import annotations
+
+import ipaddress
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cattrs
+from cattrs.errors import (
+    AttributeValidationNote,
+    ClassValidationError,
+    ForbiddenExtraKeysError,
+    IterableValidationError,
+    IterableValidationNote,
+)
+
+from flyinglow.nodectl.errors import InvalidError
+from flyinglow.server.config import Config
+from flyinglow.server.config_lines import line_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def load(path: Path) -> Config:
+    """Read and check a configuration file. Raises InvalidError naming the file, and each fault with its line."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        message = f"the configuration {path} cannot be read: {error.strerror}. `flyinglow init` writes one."
+        raise InvalidError(message) from None
+    return parse(text, str(path))
+
+
+def parse(text: str, name: str) -> Config:
+    """Parse the text of a configuration file called ``name``. Raises InvalidError."""
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        message = f"{name}: not TOML: {error}"
+        raise InvalidError(message) from None
+    try:
+        config: Config = _CONVERTER.structure(data, Config)
+    except (ClassValidationError, IterableValidationError) as error:
+        faults = sorted(_faults(error, ()), key=lambda fault: line_of(text, fault[0]))
+        raise InvalidError(_listing(name, text, faults)) from None
+    wrong = list(_contradictions(config))
+    if wrong:
+        raise InvalidError(_listing(name, text, wrong))
+    return config
+
+
+def _listing(name: str, text: str, faults: list[tuple[tuple[str, ...], str]]) -> str:
+    lines = [f"{name}:{line_of(text, path)}: {'.'.join(path)}: {what}" for path, what in faults]
+    return "\n".join(lines)
+
+
+def _faults(error: BaseException, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
+    if isinstance(error, ForbiddenExtraKeysError):
+        for extra in sorted(error.extra_fields):
+            yield (*path, extra), "unknown key"
+    elif isinstance(error, ClassValidationError | IterableValidationError):
+        for inner in error.exceptions:
+            yield from _faults(inner, (*path, *_step(inner)))
+    elif isinstance(error, KeyError):
+        yield path, "this key is missing"
+    else:
+        yield path, str(error)
+
+
+def _step(error: BaseException) -> tuple[str, ...]:
+    for note in getattr(error, "__notes__", ()):
+        if isinstance(note, AttributeValidationNote):
+            return (note.name,)
+        if isinstance(note, IterableValidationNote):
+            return (str(note.index),)
+    return ()
+
+
+def _contradictions(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
+    for name, network in config.network.items():
+        try:
+            net = ipaddress.ip_network(network.cidr)
+            first, last = addresses_of(network.range)
+        except ValueError as error:
+            yield ("network", name, "cidr"), str(error)
+            continue
+        if first not in net or last not in net or last < first:  # type: ignore[operator]
+            yield ("network", name, "range"), f"{network.range} is not a range inside {network.cidr}"
+    for name, node in config.node.items():
+        for network_name in node.networks:
+            if network_name not in config.network:
+                yield ("node", name, "networks"), f"there is no [network.{network_name}]"
+    for name, image in config.image.items():
+        if image.file is None and image.path is None:
+            yield ("image", name, "path"), "either path or file is needed"
+    yield from _listening(config)
+    if config.lease.default_duration > config.lease.maximum_duration:
+        yield ("lease", "default_duration"), "is longer than maximum_duration"
+
+
+def _listening(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
+    listen = config.listen
+    for name, listener in (("client", listen.client), ("node", listen.node), ("guest", listen.guest)):
+        try:
+            loopback = ipaddress.ip_address(listener.address).is_loopback
+        except ValueError:
+            yield ("listen", name, "address"), f"{listener.address!r} is not an IP address"
+            continue
+        if not loopback and not listener.insecure:
+            why = (
+                f"{listener.address} is not loopback and callers are not authenticated yet; "
+                "listen on 127.0.0.1, or set insecure = true if you know who can reach it"
+            )
+            yield ("listen", name, "address"), why
+
+
+def addresses_of(text: str) -> tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, ...]:
+    """Split ``first-last`` into two addresses. Raises ValueError."""
+    first, dash, last = text.partition("-")
+    if not dash:
+        message = f"{text!r} is not FIRST-LAST"
+        raise ValueError(message)
+    return ipaddress.ip_address(first.strip()), ipaddress.ip_address(last.strip())
+
+
+def _strict(wanted: type | tuple[type, ...], name: str) -> Any:
+    def check(value: Any, _type: Any) -> Any:
+        if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
+            message = f"{value!r} is not {name}"
+            raise TypeError(message)
+        return value
+
+    return check
+
+
+def _path(value: Any, _type: Any) -> Path:
+    if not isinstance(value, str) or not value.startswith("/"):
+        message = f"{value!r} is not an absolute path"
+        raise TypeError(message)
+    return Path(value)
+
+
+def _converter() -> cattrs.Converter:
+    # cattrs would turn 5 into "5" and "yes" into True: a configuration is taken at its word or refused
+    converter = cattrs.Converter(forbid_extra_keys=True, detailed_validation=True)
+    converter.register_structure_hook(str, _strict(str, "a string"))
+    converter.register_structure_hook(int, _strict(int, "a whole number"))
+    converter.register_structure_hook(float, _strict((int, float), "a number"))
+    converter.register_structure_hook(bool, _strict(bool, "true or false"))
+    converter.register_structure_hook(Path, _path)
+    return converter
+
+
+_CONVERTER = _converter()

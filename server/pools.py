@@ -1,0 +1,51 @@
+"""Turns ``[network.NAME]`` into the pool of addresses that the store leases out."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING
+
+from flyinglow.nodectl.errors import InvalidError
+from flyinglow.server.config_file import addresses_of
+from flyinglow.workspace.model import Nic
+
+if TYPE_CHECKING:
+    from flyinglow.server.config import Network
+
+MAX_POOL = 65_536
+
+
+def pool(name: str, network: Network) -> list[Nic]:
+    """Return every address of a network's range with its MAC and host name. Raises InvalidError over MAX_POOL.
+
+    The MAC is the prefix and the last three bytes of the IPv4 address: two networks that share a bridge and a range
+    would clash, which ``cidr`` forbids. The gateway is never leased.
+    """
+    net = ipaddress.ip_network(network.cidr)
+    first, last = addresses_of(network.range)
+    size = int(last) - int(first) + 1
+    if size > MAX_POOL:
+        message = f"network.{name}.range has {size} addresses; the most is {MAX_POOL}"
+        raise InvalidError(message)
+    hosts = (type(first)(int(first) + n) for n in range(size))
+    return [_nic(name, network, net.prefixlen, ip) for ip in hosts if str(ip) != network.gateway]
+
+
+def _nic(name: str, network: Network, prefix: int, ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> Nic:
+    low = int(ip) & 0xFFFFFF
+    octets = [network.mac_prefix, *(f"{low >> shift & 0xFF:02x}" for shift in (16, 8, 0))]
+    return Nic(
+        network=name,
+        ip=str(ip),
+        prefix=prefix,
+        mac=":".join(octets),
+        hostname=network.hostname.format(network=name, n=_number(ip, prefix)),
+        gateway=network.gateway,
+        dns=network.dns,
+    )
+
+
+def _number(ip: ipaddress.IPv4Address | ipaddress.IPv6Address, prefix: int) -> str:
+    if ip.version == 6 or prefix >= 24:
+        return str(int(ip) & ((1 << (ip.max_prefixlen - prefix)) - 1))
+    return "-".join(str(ip).split(".")[prefix // 8 :])

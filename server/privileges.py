@@ -1,0 +1,58 @@
+"""Gives root away: serve becomes its unprivileged user before it opens a socket, a store or a request."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+from typing import TYPE_CHECKING
+
+from flyinglow.nodectl.errors import BrokenError, InvalidError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def drop(user: str, state_dir: Path) -> None:
+    """Become ``user`` for good when this process is root; hand the state directory over first.
+
+    Does nothing for a process that is not root. Raises InvalidError for a user that is not there or is root itself,
+    BrokenError when root could be had back afterwards.
+    """
+    if os.geteuid() != 0:
+        return
+    try:
+        entry = pwd.getpwnam(user)
+    except KeyError:
+        message = (
+            f"serve was started as root and [server] user = {user!r} does not exist; "
+            f"create it (adduser --system {user}) or name another one"
+        )
+        raise InvalidError(message) from None
+    if entry.pw_uid == 0:
+        message = "[server] user must not be root"
+        raise InvalidError(message)
+    _hand_over(state_dir, entry.pw_uid, entry.pw_gid)
+    groups = [group.gr_gid for group in grp.getgrall() if user in group.gr_mem]
+    os.setgroups(groups)
+    os.setresgid(entry.pw_gid, entry.pw_gid, entry.pw_gid)
+    os.setresuid(entry.pw_uid, entry.pw_uid, entry.pw_uid)
+    os.environ["HOME"] = entry.pw_dir
+    _prove_dropped()
+
+
+def _hand_over(state_dir: Path, uid: int, gid: int) -> None:
+    state_dir.mkdir(parents=True, exist_ok=True, mode=0o750)
+    os.chown(state_dir, uid, gid)
+    for path in state_dir.iterdir():
+        if not path.is_symlink() and path.is_file():
+            os.chown(path, uid, gid, follow_symlinks=False)
+
+
+def _prove_dropped() -> None:
+    try:
+        os.setuid(0)
+    except PermissionError:
+        return
+    message = "root could be regained after it was given away; not serving"
+    raise BrokenError(message)
