@@ -68,7 +68,8 @@ class AdminProtocol(LineOnlyReceiver):
 
     def _reply(self, message: Mapping[str, Any]) -> None:
         if self.transport is not None:
-            self.transport.write(json.dumps(message).encode() + self.delimiter)
+            line = json.dumps(message).encode() + self.delimiter
+            self.transport.write(line)  # type: ignore[call-arg] # zope's interface method has no self
 
 
 class AdminFactory(Factory):

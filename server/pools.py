@@ -46,6 +46,8 @@ def _nic(name: str, network: Network, prefix: int, ip: ipaddress.IPv4Address | i
 
 
 def _number(ip: ipaddress.IPv4Address | ipaddress.IPv6Address, prefix: int) -> str:
-    if ip.version == 6 or prefix >= 24:
-        return str(int(ip) & ((1 << (ip.max_prefixlen - prefix)) - 1))
-    return "-".join(str(ip).split(".")[prefix // 8 :])
+    host = int(ip) & ((1 << (ip.max_prefixlen - prefix)) - 1)
+    if isinstance(ip, ipaddress.IPv6Address):
+        return f"{host:x}"
+    # 10.1.2.3/16 is 2-3: the octets that differ inside the network, as people write them
+    return "-".join(str(ip).split(".")[min(prefix // 8, 3) :])
