@@ -83,5 +83,5 @@ apt-get update -qq
 if [ -n "$missing" ]; then
     echo "system packages: installing$missing"
     # shellcheck disable=SC2086
-    apt-get install -y -qq --no-install-recommends -o Dpkg::Use-Pty=0 $missing
+    apt-get install -y -qq --no-install-recommends -o Dpkg::Use-Pty=0 $missing >/dev/null
 fi
