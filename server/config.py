@@ -53,16 +53,33 @@ class Listener:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClientListener(Listener):
+    """SOAP clients."""
+
+    port: int = doc("TCP port.", default=8480)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeListener(Listener):
+    """Pilots on nodes."""
+
+    port: int = doc("TCP port.", default=8481)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestListener(Listener):
+    """Guests."""
+
+    port: int = doc("TCP port.", default=8482)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Listen:
     """The three listeners: client (SOAP), node (pilots' reports), guest (context)."""
 
-    client: Listener = doc("SOAP clients.", default=Listener(port=8480))
-    node: Listener = doc(
-        "Pilots on nodes; nothing is offered here with the default back-end.", default=Listener(port=8481)
-    )
-    guest: Listener = doc(
-        "Guests; nothing is offered here unless a context endpoint is on.", default=Listener(port=8482)
-    )
+    client: ClientListener = doc("SOAP clients.", default=ClientListener())
+    node: NodeListener = doc("Pilots; nothing is offered here with the default back-end.", default=NodeListener())
+    guest: GuestListener = doc("Guests; nothing is offered here without a context endpoint.", default=GuestListener())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

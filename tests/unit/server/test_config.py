@@ -1,0 +1,101 @@
+"""The configuration file: taken at its word, or refused with the line of every fault."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from flyinglow.nodectl.errors import InvalidError
+from flyinglow.server.config import Config
+from flyinglow.server.config_file import load, parse
+from flyinglow.server.config_lines import line_of
+from flyinglow.server.config_sample import sample
+
+FAULTY = """\
+[server]
+thread = 3
+user = 5
+
+[network.public]
+cidr = "10.0.0.0/24"
+ranje = "x"
+
+[node.n1]
+memory_mb = "a"
+cpus = true
+disk_mb = 1
+"""
+
+
+def test_an_empty_file_is_the_defaults() -> None:
+    assert parse("", "x") == Config()
+
+
+def test_every_fault_is_named_with_its_line() -> None:
+    with pytest.raises(InvalidError) as caught:
+        parse(FAULTY, "site.toml")
+    assert caught.value.message.splitlines() == [
+        "site.toml:2: server.thread: unknown key",
+        "site.toml:3: server.user: 5 is not a string",
+        "site.toml:5: network.public.range: this key is missing",
+        "site.toml:7: network.public.ranje: unknown key",
+        "site.toml:10: node.n1.memory_mb: 'a' is not a whole number",
+        "site.toml:11: node.n1.cpus: True is not a whole number",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[listen.client]\naddress = '0.0.0.0'", "x:2: listen.client.address: 0.0.0.0 is not loopback"),
+        ("[listen.client]\naddress = 'here'", "is not an IP address"),
+        ("[network.a]\ncidr = '10.0.0.0/24'\nrange = '10.0.1.1-10.0.1.9'", "x:3: network.a.range"),
+        ("[network.a]\ncidr = 'ten'\nrange = '10.0.1.1-10.0.1.9'", "x:2: network.a.cidr"),
+        ("[network.a]\ncidr = '10.0.0.0/24'\nrange = '10.0.0.9-10.0.0.1'", "x:3: network.a.range"),
+        ("[image.a]\nformat = 'raw'", "either path or file is needed"),
+        ("[lease]\ndefault_duration = 10\nmaximum_duration = 5", "x:2: lease.default_duration"),
+        ("[node.a]\nmemory_mb=1\ncpus=1\ndisk_mb=1\nnetworks={b=''}", "x:5: node.a.networks: there is no [network.b]"),
+        ("[server]\nstate_dir = 'relative'", "x:2: server.state_dir: 'relative' is not an absolute path"),
+        ("[server", "x: not TOML"),
+        ("[serves]\na = 1", "x:1: serves: unknown key"),
+    ],
+)
+def test_a_contradiction_is_refused(text: str, said: str) -> None:
+    with pytest.raises(InvalidError) as caught:
+        parse(text, "x")
+    assert said in caught.value.message
+
+
+def test_another_address_than_loopback_needs_the_word_insecure() -> None:
+    config = parse("[listen.client]\naddress = '0.0.0.0'\ninsecure = true", "x")
+    assert config.listen.client.address == "0.0.0.0"
+
+
+def test_a_missing_file_says_how_to_get_one(tmp_path: Path) -> None:
+    with pytest.raises(InvalidError, match="flyinglow init"):
+        load(tmp_path / "none.toml")
+
+
+def test_the_sample_is_accepted_and_shows_every_key() -> None:
+    text = sample()
+    config = parse(text, "sample")
+    assert config.node["node1"].networks == {"private": "br-private"}
+    assert "# maximum_duration = 604800" in text
+
+
+def test_uncommenting_every_default_of_the_sample_changes_nothing() -> None:
+    bare = [line for line in sample().splitlines() if not (line.startswith("# ") and " = " not in line)]
+    keys = [line.removeprefix("# ") for line in bare if not line.rstrip().endswith("=")]
+    keys = [line for line in keys if line.startswith("[") or line.split(" = ")[0].isidentifier()]
+    assert parse("\n".join(keys), "sample") == parse(sample(), "sample")
+
+
+@pytest.mark.parametrize(
+    ("path", "line"),
+    [(("a", "b"), 2), (("a", "c", "d"), 4), (("x",), 1), (("a", "q"), 1), (("e", "f g"), 6), (("h", "i"), 7)],
+)
+def test_line_of(path: tuple[str, ...], line: int) -> None:
+    assert (
+        line_of('[a]\nb = 1\n[a.c]\nd = 2\n[e]\n"f g" = 1\nh.i = 2', path if path[0] != "h" else ("e", *path)) == line
+    )
