@@ -156,7 +156,7 @@ class Order:
 class NodeChannel(Protocol):
     """A way to one node, kept open. Orders are idempotent, so a lost answer is repaired by asking again."""
 
-    async def send(self, order: Order, timeout: float) -> Mapping[str, Any]:  # noqa: ASYNC109
+    async def send(self, order: Order, timeout: float) -> Mapping[str, Any]:
         """Carry out one order and return the answer's body.
 
         Raises the FlyingLowError the node answered with, or TransientError when the node did not answer in

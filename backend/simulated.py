@@ -1,0 +1,159 @@
+"""The ``simulated`` back-end: the whole seam without a node, for tests, demonstrations and load measurements.
+
+It maps greedily like ``default``, or, with ``queue = true``, answers Queued and grants later as a batch scheduler does.
+Delays and failures come from the configuration table or from ``SimulatedBackend.simulation`` by hand.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from flyinglow.backend import greedy
+from flyinglow.backend.api import Limits, Never, Queued
+from flyinglow.backend.options import read
+from flyinglow.backend.simulation import Simulation
+from flyinglow.backend.static import observe, placed, placement
+from flyinglow.backend.waiting import WaitingLine
+from flyinglow.nodectl.errors import InvalidError, UnknownError, from_wire
+from flyinglow.nodectl.messages import OrderName, VmInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from flyinglow.backend.api import Claim, Decision, NodeChannel, Observation, Order, Request, Settings, View
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Orders that shall fail: the next ``times`` of this name, on this node and VM if named."""
+
+    order: str
+    kind: str = "transient"
+    message: str = "a simulated failure"
+    node: str | None = None
+    tag: str | None = None
+    times: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimulatedOptions:
+    """The configuration table of this back-end; times are seconds."""
+
+    placement: str = "pack"  # or spread
+    max_members: int | None = None
+    delays: dict[str, float] = field(default_factory=dict)  # order -> how long it takes
+    failures: tuple[Any, ...] = ()  # one table each, see Failure
+    silent: tuple[str, ...] = ()  # nodes that do not answer
+    ready_after: float = 0.0  # from start to ready, for VMs that have a ready mark
+    list_timeout: float = 1.0  # how long reconcile waits for a node
+    queue: bool = False
+    grant_after: float | str = 0.0  # or "never"
+
+
+class SimulatedChannel:
+    """A way to one simulated node."""
+
+    def __init__(self, simulation: Simulation, node: str) -> None:
+        self._simulation = simulation
+        self._node = node
+
+    async def send(self, order: Order, timeout: float) -> Mapping[str, Any]:
+        """Carry out one order; see ``NodeChannel``."""
+        return await self._simulation.send(self._node, order, timeout)
+
+    def close(self) -> None:
+        """Let go of the node: there is nothing to let go of."""
+
+
+class SimulatedBackend:
+    """Implements ``Backend`` on a ``Simulation``, which outlives it when it is handed in."""
+
+    def __init__(self, settings: Settings, simulation: Simulation | None = None) -> None:
+        options = read(SimulatedOptions, settings.options, "the table [backend]")
+        self._nodes = settings.nodes
+        self._max_members = options.max_members
+        self._placement = placement(options.placement)
+        self._news = settings.news
+        self._list_timeout = options.list_timeout
+        self.simulation = simulation or _simulation(settings.reactor, options)
+        self.simulation.listen(self._tell)
+        self._line = WaitingLine(settings.reactor, self._nodes, self._placement, _grant_after(options.grant_after))
+        self._queues = options.queue
+        self._channels: dict[str, SimulatedChannel] = {}
+
+    def limits(self, view: View) -> Limits:
+        """Return the most that can be asked for."""
+        return greedy.limits(view, self._max_members)
+
+    def admit(self, request: Request, view: View) -> Decision:
+        """Map greedily, or queue what is possible at all."""
+        decision = greedy.decide(request, view, placement=self._placement)
+        if self._queues and not isinstance(decision, Never):
+            return Queued("waits for its turn in the simulated queue")
+        return decision
+
+    async def acquire(self, claim: Claim) -> Mapping[str, str]:
+        """Return the claim's nodes; when it was queued, wait for them."""
+        if self._queues:
+            return await self._line.acquire(claim)
+        return placed(claim)
+
+    async def release(self, key: str) -> None:
+        """Give back what a queued claim holds."""
+        self._line.release(key)
+
+    def grant(self, key: str) -> None:
+        """Grant a queued claim by hand (``grant_after = "never"``)."""
+        self._line.grant(key)
+
+    async def reconcile(self, keys: Sequence[str]) -> Observation:
+        """List every node's VMs."""
+        return await observe(list(self._nodes), self.channel, self._list_timeout)
+
+    def channel(self, node: str) -> NodeChannel:
+        """Return the kept channel to a node."""
+        if node not in self._nodes:
+            self._channels.pop(node, None)
+            raise UnknownError(f"this site has no node {node}")
+        return self._channels.setdefault(node, SimulatedChannel(self.simulation, node))
+
+    async def close(self) -> None:
+        """Listen to no more news; nodes and VMs are left as they are."""
+        self.simulation.unlisten(self._tell)
+
+    def _tell(self, node: str, info: VmInfo) -> None:
+        if node in self._nodes:
+            self._news(node, info)
+
+
+def create(settings: Settings) -> SimulatedBackend:
+    """Make the back-end; the entry point ``simulated``. Raises InvalidError for options it does not know."""
+    return SimulatedBackend(settings)
+
+
+def _grant_after(value: float | str) -> float | None:
+    if value == "never":
+        return None
+    if isinstance(value, str):
+        raise InvalidError(f"'grant_after' of the table [backend] must be seconds or \"never\", not {value!r}")
+    return value
+
+
+def _simulation(clock: Any, options: SimulatedOptions) -> Simulation:
+    simulation = Simulation(clock, options.ready_after)
+    for order, seconds in options.delays.items():
+        simulation.delay(_order(order), float(seconds))
+    for mapping in options.failures:
+        failure = read(Failure, mapping, "an entry of 'failures' in the table [backend]")
+        error = from_wire(failure.kind, failure.message)
+        simulation.fail_next(_order(failure.order), error, node=failure.node, tag=failure.tag, times=failure.times)
+    for node in options.silent:
+        simulation.silence(node)
+    return simulation
+
+
+def _order(word: str) -> str:
+    if word not in {order.value for order in OrderName}:
+        raise InvalidError(f"the table [backend] names the unknown order {word!r}")
+    return word
