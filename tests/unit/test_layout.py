@@ -5,7 +5,9 @@ import importlib
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -87,6 +89,17 @@ def test_every_module_imports() -> None:
         if "migrations" not in path.parts:
             name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
             importlib.import_module(f"flyinglow.{name.removesuffix('.__init__')}")
+
+
+def test_what_is_imported_is_declared() -> None:
+    """Else it works only where a tool happened to bring it along."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lines = [*project["dependencies"], *project["optional-dependencies"]["postgresql"]]
+    declared = {re.split(r"[^\w.-]", line)[0].lower() for line in lines}
+    providers = metadata.packages_distributions()
+    names = {name.partition(".")[0] for module in modules(*PACKAGES) for name in imported(module)}
+    foreign = names - sys.stdlib_module_names - {"flyinglow"}
+    assert {name for name in foreign if not declared & {found.lower() for found in providers.get(name, [])}} == set()
 
 
 @pytest.mark.parametrize("module", modules(*ON_NODES), ids=lambda path: str(path.relative_to(ROOT)))
