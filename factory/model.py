@@ -29,7 +29,8 @@ class Part:
 class CreateRequest:
     """One request; all or nothing. One part is a workspace or a group, several (or ``ensemble``) are an ensemble.
 
-    ``duration`` None means the site's default (seconds). ``start_within`` bounds the wait for resources (seconds).
+    ``duration`` None means the site's default (seconds). ``start_within`` bounds the wait for resources (seconds),
+    ``start_by`` is the same as a time of day, as the client gave it.
     ``join`` is the id of an open ensemble to add to; ``open`` starts one that is launched by Done.
     """
 
@@ -37,6 +38,7 @@ class CreateRequest:
     parts: tuple[Part, ...]
     duration: int | None = None
     start_within: int | None = None
+    start_by: datetime | None = None
     initial_state: InitialState = InitialState.RUNNING
     end_action: EndAction = EndAction.TRASH
     save_uri: str | None = None

@@ -1,0 +1,157 @@
+"""What must be true of a Create request before anything is asked of the site: pure checks with plain answers.
+
+Every refusal is an InvalidError (the request is wrong, or names what this site does not offer yet), a DeniedError (its
+policy) or a NeverError (no state of the site could grant it).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable
+
+from flyinglow.backend.api import Limits
+from flyinglow.factory.model import CreateRequest, Part
+from flyinglow.nodectl.errors import DeniedError, InvalidError, NeverError
+from flyinglow.workspace.catalogue import Catalogue
+from flyinglow.workspace.model import Disk, EndAction
+from flyinglow.workspace.terms import Terms
+
+NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?\Z")
+TOKEN_MAX = 128  # characters
+USER_DATA_MAX = 64 << 10  # bytes
+NIC_MAX = 8
+DISK_MAX = 8
+
+
+def check(
+    request: CreateRequest, *, terms: Terms, limits: Limits, catalogue: Catalogue, networks: Collection[str]
+) -> None:
+    """Raise for the first thing that is wrong with the request; see the module's promise."""
+    _whole(request, terms)
+    for part in request.parts:
+        _part(part, limits, catalogue, networks)
+    _unique("part", (part.name for part in request.parts))
+    _unique("workspace", (name for part in request.parts for name in member_names(part)))
+    count = sum(part.count for part in request.parts)
+    if count > limits.max_members:
+        figures = {"members.asked": count, "members.max": limits.max_members}
+        raise NeverError(f"{count} workspaces were asked for; this site grants at most {limits.max_members}", figures)
+
+
+def member_names(part: Part) -> tuple[str, ...]:
+    """Return the names of a part's workspaces: the part's own, or ``part-1`` to ``part-n``."""
+    if part.count == 1:
+        return (part.name,)
+    return tuple(f"{part.name}-{number}" for number in range(1, part.count + 1))
+
+
+def duration_of(request: CreateRequest, terms: Terms) -> int:
+    """Return the lease's length in seconds; raises InvalidError or DeniedError (with figures) when it is out of bounds."""
+    duration = terms.default_duration if request.duration is None else request.duration
+    if duration <= 0:
+        raise InvalidError(f"a lease lasts longer than 0 s; {duration} s were asked for")
+    if duration > terms.max_duration:
+        figures = {"duration.asked": duration, "duration.max": terms.max_duration}
+        raise DeniedError(f"a lease of this site lasts at most {terms.max_duration} s", figures)
+    return duration
+
+
+def _whole(request: CreateRequest, terms: Terms) -> None:
+    _name("request", request.name)
+    if not request.parts:
+        raise InvalidError("a request needs at least one part")
+    duration_of(request, terms)
+    wait = request.start_within
+    if wait is not None and not 0 <= wait <= terms.max_wait:
+        raise InvalidError(f"the wait for resources is bounded by 0 and {terms.max_wait} s; {wait} s were asked for")
+    if request.token is not None and not 0 < len(request.token) <= TOKEN_MAX:
+        raise InvalidError(f"a client token has 1 to {TOKEN_MAX} characters")
+    if request.end_action is EndAction.SAVE or request.save_uri is not None:
+        raise InvalidError("saving disks at the lease's end is not offered by this site yet")
+    if request.join is not None and request.open:
+        raise InvalidError("a request opens an ensemble or joins one, not both")
+
+
+def _part(part: Part, limits: Limits, catalogue: Catalogue, networks: Collection[str]) -> None:
+    _name("part", part.name)
+    if part.count < 1:
+        raise InvalidError(f"part {part.name}: a count is 1 or more; {part.count} was asked for")
+    if part.count > limits.max_members:
+        figures = {"members.asked": part.count, "members.max": limits.max_members}
+        raise NeverError(f"part {part.name}: this site grants at most {limits.max_members} workspaces", figures)
+    _name("workspace", member_names(part)[-1])
+    allocation = part.allocation
+    if allocation.memory_mb < 1 or allocation.cpus < 1 or allocation.disk_mb < 0:
+        raise InvalidError(f"part {part.name}: memory and CPUs are 1 or more, disk is 0 or more")
+    _disks(part, catalogue)
+    _nics(part, networks)
+    _context(part)
+
+
+def _disks(part: Part, catalogue: Catalogue) -> None:
+    if not 1 <= len(part.disks) <= DISK_MAX:
+        raise InvalidError(f"part {part.name}: a workspace has 1 to {DISK_MAX} disks")
+    _unique(f"part {part.name}: disk", (disk.name for disk in part.disks if disk.name))
+    for disk in part.disks:
+        _disk(f"part {part.name}: disk {disk.name or 'without a name'}", disk, catalogue)
+    if part.disks[0].image is None:
+        raise InvalidError(f"part {part.name}: the first disk is the image that is booted")
+
+
+def _disk(where: str, disk: Disk, catalogue: Catalogue) -> None:
+    if sum(source is not None for source in (disk.image, disk.partition, disk.blank_mb)) != 1:
+        raise InvalidError(f"{where} is exactly one of an image, a partition and blank")
+    if disk.partition is not None:
+        raise InvalidError(f"{where}: cached partitions are not offered by this site yet")
+    if disk.mount is not None and disk.image is not None:
+        raise InvalidError(f"{where}: an image is mounted by its own guest; only a blank disk has a mount point")
+    if disk.blank_mb is not None and disk.blank_mb < 1:
+        raise InvalidError(f"{where}: a blank disk has 1 MB or more")
+    if disk.image is not None and disk.image not in catalogue:
+        if "/" in disk.image or ":" in disk.image:
+            raise InvalidError(f"{where}: images by URI are not offered by this site yet: name one of its catalogue")
+        known = ", ".join(sorted(catalogue)) or "none"
+        raise InvalidError(f"{where}: the image {disk.image!r} is not in this site's catalogue (there are: {known})")
+
+
+def _nics(part: Part, networks: Collection[str]) -> None:
+    if len(part.nics) > NIC_MAX:
+        raise InvalidError(f"part {part.name}: a workspace has at most {NIC_MAX} network interfaces")
+    _unique(f"part {part.name}: interface", (nic.name for nic in part.nics if nic.name))
+    for nic in part.nics:
+        if nic.network not in networks:
+            known = ", ".join(sorted(networks)) or "none"
+            raise InvalidError(f"part {part.name}: there is no network {nic.network!r} here (there are: {known})")
+        if nic.ip or nic.mac or nic.hostname:
+            raise InvalidError(f"part {part.name}: the site chooses the addresses on {nic.network}")
+
+
+def _context(part: Part) -> None:
+    context = part.context
+    if context.files:
+        raise InvalidError(f"part {part.name}: files in the context are not offered by this site yet")
+    if len(context.user_data) > USER_DATA_MAX:
+        raise InvalidError(f"part {part.name}: user data has at most {USER_DATA_MAX} bytes")
+    try:
+        context.user_data.decode()
+    except UnicodeDecodeError:
+        raise InvalidError(f"part {part.name}: user data is UTF-8 text") from None
+    if b"\0" in context.user_data:
+        raise InvalidError(f"part {part.name}: user data has no NUL")
+    for role in (*context.provides, *context.requires):
+        _name(f"part {part.name}: role", role)
+    for key in context.keys:
+        if not key or not key.isprintable():
+            raise InvalidError(f"part {part.name}: a key is one line of printable text")
+
+
+def _name(what: str, name: str) -> None:
+    if not NAME.match(name):
+        raise InvalidError(f"{what} {name[:60]!r}: a name has 1 to 40 lower-case letters, digits and inner hyphens")
+
+
+def _unique(what: str, names: Iterable[str]) -> None:
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise InvalidError(f"{what} {name!r} is named {count} times; names are unique in a request")

@@ -1,0 +1,24 @@
+"""The mark of a request by which a repeated client token is told from a token used twice."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from datetime import datetime
+
+from flyinglow.factory.model import CreateRequest
+
+
+def digest(request: CreateRequest) -> str:
+    """Return the SHA-256 (hex) of all that the request asks for; the token itself is no part of it."""
+    asked = dataclasses.asdict(dataclasses.replace(request, token=None))
+    return hashlib.sha256(json.dumps(asked, sort_keys=True, default=_plain).encode()).hexdigest()
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, datetime):
+        return value.isoformat()
+    raise TypeError(f"{type(value).__name__} has no place in a request")

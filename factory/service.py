@@ -1,0 +1,214 @@
+"""The factory of the paper's section 2.1: what is on offer, and the one request that leases workspaces.
+
+Create is all or nothing: one transaction decides, holds capacity, leases addresses and writes every row and event, so
+every EPR goes back at once (design, section 5). A client token makes it idempotent, in parallel too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from flyinglow.access.decision import Deny, decide
+from flyinglow.access.identity import Identity
+from flyinglow.backend.api import Backend, Never, NotNow, Placed, View
+from flyinglow.factory.checks import check
+from flyinglow.factory.digest import digest
+from flyinglow.factory.listing import Filter, Page, page
+from flyinglow.factory.model import Created, CreateRequest
+from flyinglow.factory.offers import Offers, offers
+from flyinglow.factory.plan import Desk, Plan, plan
+from flyinglow.nodectl.errors import ConflictError, DeniedError, ExhaustedError, InvalidError, NeverError
+from flyinglow.workspace.catalogue import Catalogue
+from flyinglow.workspace.lifecycle import event, state_event
+from flyinglow.workspace.model import (
+    Collection,
+    Event,
+    Kind,
+    Lease,
+    Nic,
+    ResourceKey,
+    Selection,
+    Stamp,
+    Topic,
+    Workspace,
+)
+from flyinglow.workspace.ports import Now, Store, Tx
+from flyinglow.workspace.terms import Terms
+from flyinglow.workspace.visibility import find_collection
+
+LIST_MAX = 1000
+
+
+class FactoryService:
+    """Offers and creates. Blocking; called on a worker thread; every verb is one transaction."""
+
+    def __init__(
+        self,
+        store: Store,
+        backend: Backend,
+        *,
+        now: Now,
+        terms: Terms,
+        catalogue: Catalogue,
+        new_id: Callable[[], str],
+        new_tag: Callable[[], str],
+        schedule: str = "immediate",
+    ) -> None:
+        self._store = store
+        self._backend = backend
+        self._now = now
+        self._terms = terms
+        self._catalogue = catalogue
+        self._new_id = new_id
+        self._new_tag = new_tag
+        self._schedule = schedule
+
+    def create(self, caller: Identity, request: CreateRequest) -> Created:
+        """Lease all that ``request`` asks for, or nothing.
+
+        Raises InvalidError, DeniedError, NeverError or ExhaustedError (with figures of what is short and how many
+        workspaces would fit), UnknownError for an ensemble to join that is not there, ConflictError for one that is
+        no longer open.
+        """
+        verdict = decide(caller, "create")
+        if isinstance(verdict, Deny):
+            raise DeniedError(verdict.reason, verdict.figures)
+        return self._store.call(lambda tx: self._create(tx, caller, request))
+
+    def list(
+        self,
+        caller: Identity,
+        *,
+        after: str | None = None,
+        limit: int = 100,
+        kind: Kind | None = None,
+        state: str | None = None,
+    ) -> Page:
+        """Return one page of the caller's own resources in the order of their ids; ``Page.after`` asks for the next."""
+        if not 1 <= limit <= LIST_MAX:
+            raise InvalidError(f"a list page has 1 to {LIST_MAX} entries")
+        wanted = Filter(owner=caller.name, kind=kind, state=state)
+        return self._store.view(lambda tx: page(tx, wanted, after, limit))
+
+    def offers(self, caller: Identity) -> Offers:
+        """Return what the site offers, and what is free, now."""
+
+        def read(tx: Tx) -> Offers:
+            view = _view(tx)
+            return offers(view, self._backend.limits(view), self._terms, self._catalogue, self._schedule)
+
+        return self._store.view(read)
+
+    @property
+    def now(self) -> Now:
+        """The service's clock (CurrentTime)."""
+        return self._now
+
+    def _create(self, tx: Tx, caller: Identity, request: CreateRequest) -> Created:
+        mark = digest(request)
+        known = tx.leases.by_token(caller.name, request.token) if request.token else None
+        if known is not None:
+            return _again(tx, known, mark)
+        view = _view(tx)
+        limits = self._backend.limits(view)
+        check(request, terms=self._terms, limits=limits, catalogue=self._catalogue, networks=view.pools)
+        now = self._now()
+        if request.start_by is not None and request.start_by <= now:
+            raise InvalidError("the time to start by has passed already")
+        joined = _joined(tx, caller, request) if request.join else None
+        tags = self._tags(tx, sum(part.count for part in request.parts))
+        desk = Desk(now=now, terms=self._terms, catalogue=self._catalogue, new_id=self._new_id, new_tag=tags)
+        planned = plan(request, caller.name, desk, joined)
+        return self._commit(tx, planned, view, _lease(planned, caller, request, mark, now), now)
+
+    def _commit(self, tx: Tx, planned: Plan, view: View, lease: Lease, now: datetime) -> Created:
+        nodes = self._admit(planned, view)
+        rows = [_placed(tx, row, nodes.get(row.id), planned, now) for row in planned.workspaces]
+        tx.leases.add(lease)
+        if planned.collections:
+            tx.collections.add(planned.collections)
+        tx.workspaces.add(rows)
+        for row in rows:
+            if row.node is not None:
+                size = row.allocation
+                tx.nodes.hold(row.node, row.id, memory_mb=size.memory_mb, cpus=size.cpus, disk_mb=size.disk_mb)
+        tx.outbox.add([made for row in rows for made in _events(row, now)])
+        return Created(lease_id=lease.id, resources=lease.resources, ends_at=rows[0].ends_at)
+
+    def _admit(self, planned: Plan, view: View) -> dict[str, str]:
+        decision = self._backend.admit(planned.ask, view)
+        if isinstance(decision, NotNow):
+            raise ExhaustedError(decision.message, dict(decision.figures))
+        if isinstance(decision, Never):
+            raise NeverError(decision.message, dict(decision.figures))
+        return dict(decision.nodes) if isinstance(decision, Placed) else {}
+
+    def _tags(self, tx: Tx, count: int) -> Callable[[], str]:
+        """Return a maker of ``count`` tags that are unique in the store and in this request."""
+        fresh: set[str] = set()
+        while len(fresh) < count:
+            made = {self._new_tag() for _ in range(count - len(fresh))}
+            fresh |= made - {row.tag for row in tx.workspaces.select(Selection(tags=tuple(made)))}
+        return sorted(fresh).pop
+
+
+def _view(tx: Tx) -> View:
+    return View(nodes=tx.nodes.view(), pools=tx.addresses.view())
+
+
+def _again(tx: Tx, lease: Lease, mark: str) -> Created:
+    if lease.digest != mark:
+        raise InvalidError("this client token was used before for a different request")
+    members = (key.id for _, key in lease.resources if key.kind is Kind.WORKSPACE)
+    first = tx.workspaces.get(next(members))
+    return Created(lease_id=lease.id, resources=lease.resources, ends_at=first.ends_at if first else None)
+
+
+def _joined(tx: Tx, caller: Identity, request: CreateRequest) -> Collection:
+    ensemble = find_collection(tx, caller, "join", ResourceKey(Kind.ENSEMBLE, request.join or ""))
+    if not ensemble.open:
+        raise ConflictError(f"ensemble {ensemble.name} is done: nothing can be added to it")
+    # written so that a Done in parallel and this one cannot both succeed
+    tx.collections.write(ensemble, ensemble)
+    members = tx.workspaces.select(Selection(ensemble_id=ensemble.key.id, visible=True))
+    taken = {row.name for row in members} | {row.part for row in members}
+    for part in request.parts:
+        if part.name in taken or taken.intersection(f"{part.name}-{at}" for at in range(1, part.count + 1)):
+            raise InvalidError(f"part {part.name!r}: ensemble {ensemble.name} has a member of that name already")
+    return ensemble
+
+
+def _lease(planned: Plan, caller: Identity, request: CreateRequest, mark: str, now: datetime) -> Lease:
+    return Lease(
+        id=planned.lease_id,
+        owner=caller.name,
+        token=request.token,
+        digest=mark,
+        created_at=now,
+        resources=planned.resources,
+    )
+
+
+def _placed(tx: Tx, row: Workspace, node: str | None, planned: Plan, now: datetime) -> Workspace:
+    """Lease the row's addresses and note its node; a lease begins when it is placed, an open ensemble's when it is done."""
+    nics = tuple(_leased(tx, row, nic) for nic in row.nics)
+    if node is None:
+        return replace(row, nics=nics, stamps={**row.stamps, str(Stamp.QUEUED): now}, sequence=2)
+    stamps = {**row.stamps, str(Stamp.SCHEDULED): now}
+    ends_at = None if planned.open else now + timedelta(seconds=row.duration)
+    return replace(row, nics=nics, node=node, stamps=stamps, ends_at=ends_at, sequence=2)
+
+
+def _leased(tx: Tx, row: Workspace, nic: Nic) -> Nic:
+    return tx.addresses.lease(nic.network, row.id, nic.name)
+
+
+def _events(row: Workspace, now: datetime) -> list[Event]:
+    nics = [{"network": n.network, "name": n.name, "ip": n.ip, "prefix": n.prefix, "mac": n.mac, "hostname": n.hostname,
+             "gateway": n.gateway, "dns": list(n.dns)} for n in row.nics]  # fmt: skip
+    return [
+        state_event(row, now=now, sequence=1),
+        event(row, Topic.NETWORKING, {"name": row.name, "nics": nics}, now=now, sequence=2),
+    ]

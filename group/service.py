@@ -1,0 +1,122 @@
+"""What a lessee can do with a group, and with the members of an ensemble: the verbs of a workspace, fanned out.
+
+A fan-out is one transaction with one result per member; a member's refusal does not undo the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from typing import ClassVar
+
+from flyinglow.access.identity import Identity
+from flyinglow.group.fold import Folded, fold
+from flyinglow.group.members import MemberResult, Whole, find_whole
+from flyinglow.nodectl.errors import ConflictError, FlyingLowError
+from flyinglow.workspace.model import Kind, ResourceKey, Workspace
+from flyinglow.workspace.outcomes import ShutdownMode, Verb
+from flyinglow.workspace.ports import Now, StaleError, Store, Tx
+from flyinglow.workspace.service import apply, move_end, verb_of
+from flyinglow.workspace.states import FINAL
+from flyinglow.workspace.terms import Terms
+
+
+class CollectionService:
+    """The verbs that groups and ensembles share; ``kind`` says which of the two this service is for.
+
+    Every verb raises UnknownError for one that is not there or not the caller's. Blocking; called on a worker thread.
+    """
+
+    kind: ClassVar[Kind]
+
+    def __init__(self, store: Store, now: Now, terms: Terms) -> None:
+        self._store = store
+        self._now = now
+        self._terms = terms
+
+    @property
+    def terms(self) -> Terms:
+        """The site's terms."""
+        return self._terms
+
+    def get(self, caller: Identity, resource: str) -> Whole:
+        """Return it with its workspaces as they stand in the store now; ``state_of`` folds them."""
+        return self._store.view(lambda tx: self._find(tx, caller, "get", resource))
+
+    def start(self, caller: Identity, resource: str) -> list[MemberResult]:
+        """Start every member that is not over; one result per member."""
+        return self._fan_out(caller, resource, Verb.START)
+
+    def shutdown(self, caller: Identity, resource: str, mode: ShutdownMode) -> list[MemberResult]:
+        """Shut every member down that is not over; one result per member. Raises InvalidError for Save."""
+        return self._fan_out(caller, resource, verb_of(mode))
+
+    def destroy(self, caller: Identity, resource: str) -> None:
+        """Commit the intent to destroy it and every member; from then on all their EPRs are unknown."""
+
+        def act(tx: Tx) -> None:
+            whole = self._find(tx, caller, "destroy", resource)
+            now = self._now()
+            self._forget(tx, whole, now)
+            for member in whole.members:
+                apply(tx, member, Verb.DESTROY, now=now)
+
+        self._store.call(act)
+
+    def set_end(self, caller: Identity, resource: str, at: datetime) -> datetime:
+        """Move the end of every member's lease, all or none, and return the time granted.
+
+        Raises InvalidError, DeniedError or ConflictError as for one workspace.
+        """
+
+        def act(tx: Tx) -> datetime:
+            whole = self._find(tx, caller, "set_end", resource)
+            living = [member for member in whole.members if member.state not in FINAL]
+            if not living:
+                raise ConflictError(f"the lease of {self.kind} {whole.row.name} is over")
+            now = self._now()
+            return max(move_end(tx, member, at, now=now, terms=self._terms) for member in living)
+
+        return self._store.call(act)
+
+    def report(
+        self, caller: Identity, resource: str, choose: Callable[[Workspace], bool] = lambda _: True
+    ) -> tuple[Folded, tuple[Workspace, ...]]:
+        """Return the folded state, and of the members those that ``choose`` picks: one call in place of n."""
+        whole = self.get(caller, resource)
+        return state_of(whole), tuple(filter(choose, whole.members))
+
+    def _find(self, tx: Tx, caller: Identity, verb: str, resource: str) -> Whole:
+        return find_whole(tx, caller, verb, ResourceKey(self.kind, resource))
+
+    def _fan_out(self, caller: Identity, resource: str, verb: Verb) -> list[MemberResult]:
+        def act(tx: Tx) -> list[MemberResult]:
+            whole = self._find(tx, caller, verb, resource)
+            now = self._now()
+            return [_one(tx, member, verb, now) for member in whole.members]
+
+        return self._store.call(act)
+
+    def _forget(self, tx: Tx, whole: Whole, now: datetime) -> None:
+        tx.collections.write(whole.row, replace(whole.row, destroyed_at=now, open=False))
+
+
+class GroupService(CollectionService):
+    """The workspace group service (section 2.1): n workspaces alike."""
+
+    kind = Kind.GROUP
+
+
+def state_of(whole: Whole) -> Folded:
+    """Return the folded state, over the members that were destroyed one by one, too."""
+    return fold(whole.all_members)
+
+
+def _one(tx: Tx, member: Workspace, verb: Verb, now: datetime) -> MemberResult:
+    try:
+        return MemberResult(workspace=apply(tx, member, verb, now=now))
+    except StaleError:
+        raise  # the whole transaction is run again
+    except FlyingLowError as error:
+        return MemberResult(workspace=member, error=error)

@@ -1,0 +1,140 @@
+"""The only place that writes a workspace's state.
+
+``advance`` checks the step against the table ``NEXT``, writes the row by compare-and-set, and adds the event that tells
+of it, all in the caller's transaction (design, section 4). ``record`` writes facts that are not states (stamps, failed
+attempts, the end of the lease). ``STEPS`` lists every step that the service commits on its own account, so that the
+crash tests can stop it after each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from flyinglow.nodectl.errors import BrokenError
+from flyinglow.workspace.model import Event, Stamp, Topic, Workspace
+from flyinglow.workspace.ports import Tx
+from flyinglow.workspace.states import FINAL, State, Status, Task, may_follow
+
+STEPS: Mapping[str, str] = {
+    "launch.begin": "(Unpropagated, Queued) -> Propagating: orders are about to go to the nodes",
+    "launch.created": "(Unpropagated, Propagating) -> (Propagated, Starting) or Propagated: every VM is on its node",
+    "launch.started": "(Propagated, Starting) -> Running or Paused",
+    "launch.back_out": "the whole launch set -> Reclaiming, target Corrupted",
+    "operation.done": "Starting, Pausing, Resuming, Rebooting, ShuttingDown -> what the node says",
+    "operation.refused": "back to rest: the node refused",
+    "reclaim.done": "Reclaiming -> Ended, Corrupted or Cancelled; capacity and addresses given back",
+    "reclaim.failed": "one more failed clean-up counted; everything stays held",
+    "observe.found": "what a node told unasked, or a reconcile pass found, is written down",
+    "sweep.expire": "leases whose end has come -> Reclaiming, target Ended",
+    "sweep.overdue": "launches that waited longer than they may -> Reclaiming, target Cancelled",
+    "sweep.warn": "the warning before a lease's end is written",
+    "sweep.purge": "what was kept readable long enough is forgotten",
+}
+
+
+def advance(
+    tx: Tx,
+    row: Workspace,
+    new: Status,
+    *,
+    now: datetime,
+    reason: str | None = None,
+    target: State | None = None,
+    stamps: Sequence[Stamp] = (),
+    **facts: Any,
+) -> Workspace:
+    """Take ``row`` to ``new`` and add the state event; return the row as stored.
+
+    ``target`` is the state that a task heads for and is dropped at rest. ``reason`` None keeps the row's reason on the
+    way out (from Reclaiming on) and clears it elsewhere. ``facts`` are further columns. A final state also sets
+    ``finished_at`` and adds the termination event. Raises BrokenError for a step that ``NEXT`` does not allow, and
+    StaleError when somebody else wrote the row first.
+    """
+    if not may_follow(row.status, new):
+        raise BrokenError(f"workspace {row.tag} cannot go from {_words(row.status)} to {_words(new)}")
+    over = new.state in FINAL
+    stored = tx.workspaces.write(
+        row,
+        replace(
+            row,
+            state=new.state,
+            task=new.task,
+            target=target if new.task is not None else None,
+            reason=_reason(row, reason),
+            finished_at=now if over else None,
+            stamps={**row.stamps, **dict.fromkeys(map(str, stamps), now)},
+            sequence=row.sequence + (2 if over else 1),
+            **facts,
+        ),
+    )
+    events = [state_event(stored, now=now, previous=row.state, sequence=row.sequence + 1)]
+    if over:
+        body = {"name": stored.name, "reason": stored.reason, "at": now.isoformat(), "state": str(stored.state)}
+        events.append(event(stored, Topic.TERMINATION, body, now=now))
+    tx.outbox.add(events)
+    return stored
+
+
+def reclaim(tx: Tx, row: Workspace, target: State, *, now: datetime, reason: str = "", **facts: Any) -> Workspace:
+    """Begin to give back all that ``row`` holds and head for the final state ``target``; one already on its way stays.
+
+    The first reason wins: a workspace that failed and is then destroyed still ends as Corrupted.
+    """
+    if row.state in FINAL or row.task is Task.RECLAIMING:
+        return record(tx, row, **facts) if facts else row
+    new = Status(row.state, Task.RECLAIMING)
+    return advance(tx, row, new, now=now, reason=reason, target=target, attempts=0, **facts)
+
+
+def record(tx: Tx, row: Workspace, **facts: Any) -> Workspace:
+    """Write columns that are not the state and tell nobody; return the row as stored."""
+    return tx.workspaces.write(row, replace(row, **facts))
+
+
+def tell(tx: Tx, row: Workspace, topic: Topic, body: Mapping[str, Any], *, now: datetime, **facts: Any) -> Workspace:
+    """Write columns that are not the state together with the event that tells of them; return the row as stored."""
+    stored = tx.workspaces.write(row, replace(row, sequence=row.sequence + 1, **facts))
+    tx.outbox.add([event(stored, topic, {"name": row.name, **body}, now=now)])
+    return stored
+
+
+def event(
+    row: Workspace, topic: Topic, body: Mapping[str, Any], *, now: datetime, sequence: int | None = None
+) -> Event:
+    """Return an event of this workspace, numbered as the row's newest unless told otherwise."""
+    return Event(
+        key=row.key,
+        sequence=row.sequence if sequence is None else sequence,
+        topic=topic,
+        owner=row.owner,
+        at=now,
+        body=dict(body),
+        group_id=row.group_id,
+        ensemble_id=row.ensemble_id,
+    )
+
+
+def state_event(row: Workspace, *, now: datetime, previous: State | None = None, sequence: int | None = None) -> Event:
+    """Return the state event of a row as it stands; a member's notification and a fold are made from it."""
+    body = {
+        "name": row.name,
+        "state": str(row.state),
+        "task": str(row.task) if row.task else None,
+        "target": str(row.target) if row.target else None,
+        "reason": row.reason,
+        "previous": str(previous) if previous else None,
+    }
+    return event(row, Topic.STATE, body, now=now, sequence=sequence)
+
+
+def _reason(row: Workspace, reason: str | None) -> str:
+    if reason is not None:
+        return reason
+    return row.reason if row.task is Task.RECLAIMING else ""
+
+
+def _words(status: Status) -> str:
+    return f"({status.state}, {status.task or '-'})"

@@ -1,0 +1,181 @@
+"""What a lessee can do with one workspace.
+
+A request only commits an intent (a task and its target); the provisioner sees the event of that commit and carries it
+out.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol, TypeVar
+
+from flyinglow.access.identity import Identity
+from flyinglow.backend.api import NodeChannel, Order
+from flyinglow.nodectl.errors import BrokenError, ConflictError, DeniedError, InvalidError
+from flyinglow.nodectl.messages import OrderName
+from flyinglow.workspace.lifecycle import advance, reclaim, record, tell
+from flyinglow.workspace.model import Stamp, Topic, Workspace
+from flyinglow.workspace.outcomes import OUTCOMES, SHUTDOWN_VERBS, Do, NoOp, Refuse, ShutdownMode, Verb
+from flyinglow.workspace.ports import Now, Store, Tx
+from flyinglow.workspace.states import FINAL, State, Status, Task
+from flyinglow.workspace.terms import Terms
+from flyinglow.workspace.visibility import find_workspace
+
+T = TypeVar("T")
+CONSOLE_MAX = 1 << 20  # bytes of one Console answer
+CONSOLE_SECONDS = 20.0  # a node's time to answer
+
+
+class Nodes(Protocol):
+    """A way to the nodes; the back-end is one."""
+
+    def channel(self, node: str) -> NodeChannel:
+        """Return the kept channel to a node. Raises UnknownError."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsoleText:
+    """A piece of a guest's console. ``offset`` is where ``data`` begins, ``size`` what there is in all (bytes)."""
+
+    data: bytes
+    offset: int
+    size: int
+
+
+class WorkspaceService:
+    """The workspace service of the paper's section 2.1, for callers that are authenticated already.
+
+    Every verb raises UnknownError for a workspace that is not there or not the caller's. Blocking; called on a worker
+    thread; every verb is one transaction.
+    """
+
+    def __init__(self, store: Store, now: Now, terms: Terms, nodes: Nodes) -> None:
+        self._store = store
+        self._now = now
+        self._terms = terms
+        self._nodes = nodes
+
+    @property
+    def terms(self) -> Terms:
+        """The site's terms."""
+        return self._terms
+
+    def get(self, caller: Identity, workspace_id: str) -> Workspace:
+        """Return the workspace as it stands in the store now."""
+        return self._store.view(lambda tx: find_workspace(tx, caller, "get", workspace_id))
+
+    def start(self, caller: Identity, workspace_id: str) -> Workspace:
+        """Run a Propagated workspace, or go on with a Paused one. Raises ConflictError by the table OUTCOMES."""
+        return self._request(caller, workspace_id, Verb.START)
+
+    def shutdown(self, caller: Identity, workspace_id: str, mode: ShutdownMode) -> Workspace:
+        """Shut it down in one of the ways offered.
+
+        Raises ConflictError by the table OUTCOMES, InvalidError for Save.
+        """
+        return self._request(caller, workspace_id, verb_of(mode))
+
+    def destroy(self, caller: Identity, workspace_id: str) -> None:
+        """Commit the intent to destroy it, whatever is being done to it; from then on its EPR is unknown."""
+        self._request(caller, workspace_id, Verb.DESTROY)
+
+    def set_end(self, caller: Identity, workspace_id: str, at: datetime) -> datetime:
+        """Move the end of the lease and return the time granted.
+
+        Raises InvalidError for a time that has passed, DeniedError beyond the site's maximum duration, ConflictError
+        when the lease has not begun or is over.
+        """
+
+        def move(tx: Tx) -> datetime:
+            row = find_workspace(tx, caller, "set_end", workspace_id)
+            return move_end(tx, row, at, now=self._now(), terms=self._terms)
+
+        return self._store.call(move)
+
+    def console(
+        self, caller: Identity, workspace_id: str, offset: int = 0, limit: int = 65536
+    ) -> Awaitable[ConsoleText]:
+        """Return an awaitable (to be awaited on the reactor) of the console from ``offset``, at most ``limit`` bytes.
+
+        Raises at once InvalidError for a bad range and ConflictError while there is nothing on a node; the awaitable
+        raises TransientError when the node does not answer.
+        """
+        if offset < 0 or not 0 < limit <= CONSOLE_MAX:
+            raise InvalidError(f"a console range starts at 0 or later and has 1 to {CONSOLE_MAX} bytes")
+        row = self.get(caller, workspace_id)
+        if row.node is None or row.state in FINAL or row.state is State.UNPROPAGATED:
+            raise ConflictError(f"workspace {row.name} has no console now: it is {row.state}")
+        order = Order(OrderName.CONSOLE, row.tag, {"offset": offset, "max": limit})
+        return _console(self._nodes.channel, row.node, order)
+
+    def _request(self, caller: Identity, workspace_id: str, verb: Verb) -> Workspace:
+        def act(tx: Tx) -> Workspace:
+            row = find_workspace(tx, caller, verb, workspace_id)
+            return apply(tx, row, verb, now=self._now())
+
+        return self._store.call(act)
+
+
+def verb_of(mode: ShutdownMode) -> Verb:
+    """Return the verb of a shutdown mode; raises InvalidError for one that this site does not offer."""
+    verb = SHUTDOWN_VERBS.get(mode)
+    if verb is None:
+        raise InvalidError(f"shutdown mode {mode} is not offered by this site yet")
+    return verb
+
+
+def apply(tx: Tx, row: Workspace, verb: Verb, *, now: datetime) -> Workspace:
+    """Do what the table OUTCOMES says for ``verb`` and return the row; raises ConflictError where it refuses."""
+    outcome = OUTCOMES[verb, row.status]
+    facts = {"destroyed_at": now} if verb is Verb.DESTROY else {}
+    match outcome:
+        case Refuse(reason):
+            state = f"{row.state}, {row.task}" if row.task else str(row.state)
+            raise ConflictError(f"{verb}: workspace {row.name} is {state}: {reason}")
+        case Do(Task.RECLAIMING, target):
+            reason = "destroyed by its owner" if verb is Verb.DESTROY else "trashed by its owner"
+            return reclaim(tx, row, target, now=now, reason=reason, **facts)
+        case Do(task, target):
+            return advance(tx, row, Status(row.state, task), now=now, target=target, attempts=0)
+        case NoOp():
+            return record(tx, row, **facts) if facts else row
+
+
+def move_end(tx: Tx, row: Workspace, at: datetime, *, now: datetime, terms: Terms) -> datetime:
+    """Set the end of one workspace's lease, tell of it, and return it; raises as ``WorkspaceService.set_end``."""
+    if row.state in FINAL or row.task is Task.RECLAIMING:
+        raise ConflictError(f"the lease of workspace {row.name} is over")
+    if row.ends_at is None:
+        raise ConflictError(f"the lease of workspace {row.name} has not begun: its end is set when it is placed")
+    if at <= now:
+        raise InvalidError("a lease cannot end in the past: use Destroy to end it now")
+    latest = row.accepted_at + timedelta(seconds=terms.max_duration)
+    if at > latest:
+        figures = {"duration.asked": int((at - row.accepted_at).total_seconds()), "duration.max": terms.max_duration}
+        raise DeniedError(f"a lease of this site ends at most {terms.max_duration} s after it was accepted", figures)
+    body = schedule(row, at, "the end of the lease was moved")
+    tell(tx, row, Topic.SCHEDULE, body, now=now, ends_at=at, warned=False)
+    return at
+
+
+def schedule(row: Workspace, ends_at: datetime | None, reason: str) -> dict[str, str | None]:
+    """Return the body of a schedule event."""
+    started = row.stamps.get(Stamp.STARTED) or row.stamps.get(Stamp.SCHEDULED)
+    return {
+        "reason": reason,
+        "starts_at": started.isoformat() if started else None,
+        "ends_at": ends_at.isoformat() if ends_at else None,
+    }
+
+
+async def _console(channel: Callable[[str], NodeChannel], node: str, order: Order) -> ConsoleText:
+    body = await channel(node).send(order, CONSOLE_SECONDS)
+    try:
+        data = base64.b64decode(body["data"], validate=True)
+        return ConsoleText(data=data, offset=int(body["offset"]), size=int(body["size"]))
+    except (KeyError, TypeError, ValueError, binascii.Error) as error:
+        raise BrokenError(f"node {node} sent a console answer that cannot be read") from error

@@ -1,0 +1,24 @@
+"""The terms on which a site leases workspaces: durations, lead times and what it shows; all of them configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """One site's terms. Every figure is in seconds unless its name says otherwise.
+
+    ``default_duration`` is granted to a Create that names none, ``max_duration`` bounds a lease from the moment it was
+    accepted, extensions included. ``warn_before`` is the lead of the warning event, ``retain`` how long a lease that is
+    over stays readable, ``open_limit`` how long an ensemble may stay open, ``max_wait`` bounds a start-by deadline.
+    ``show_node`` says whether a lessee may see on which node a workspace is.
+    """
+
+    default_duration: int = 3600
+    max_duration: int = 7 * 86400
+    warn_before: int = 300
+    retain: int = 3600
+    open_limit: int = 3600
+    max_wait: int = 30 * 86400
+    show_node: bool = True
