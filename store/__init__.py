@@ -1,5 +1,8 @@
-"""Persistence: tables, repositories, units of work, the outbox and numbered migrations.
+"""The only place that knows SQL: tables, repositories, transactions, the outbox, migrations.
 
-It implements the repository protocols of the services on SQLAlchemy, with SQLite in WAL mode by default and
-PostgreSQL for sites. SQL is found nowhere else.
+``Store`` implements the ports of ``workspace/ports.py`` and ``notification/ports.py`` over SQLite (WAL) or PostgreSQL.
 """
+
+from flyinglow.store.store import Store
+
+__all__ = ["Store"]

@@ -1,0 +1,98 @@
+"""The rows of subscriptions."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from sqlalchemy import bindparam, delete, func, insert, select, update
+
+from flyinglow.notification.model import Subscription
+from flyinglow.store import codec
+from flyinglow.store.batches import batches
+from flyinglow.store.tables import SUBSCRIPTIONS
+from flyinglow.workspace.model import Kind, ResourceKey
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from sqlalchemy.engine import Connection
+
+_C = SUBSCRIPTIONS.c
+_FIELDS = tuple(field.name for field in fields(Subscription) if field.name != "producer")
+_GET = select(SUBSCRIPTIONS).where(_C.id == bindparam("wanted"))
+_ADD = insert(SUBSCRIPTIONS)
+_SET = update(SUBSCRIPTIONS).where(_C.id == bindparam("old_id"))
+_EXPIRED = select(SUBSCRIPTIONS).where(_C.ends_at <= bindparam("before")).order_by(_C.ends_at, _C.id)
+
+
+class Subscriptions:
+    """Implements ``notification.ports.SubscriptionRows``. Deliveries go with their subscription (ON DELETE CASCADE)."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def add(self, row: Subscription) -> None:
+        """Insert it."""
+        self._connection.execute(_ADD, _to_row(row))
+
+    def get(self, subscription_id: str) -> Subscription | None:
+        """Return it or None."""
+        row = self._connection.execute(_GET, {"wanted": subscription_id}).one_or_none()
+        return None if row is None else _from_row(row)
+
+    def write(self, row: Subscription) -> None:
+        """Replace it; a removed one stays removed."""
+        self._connection.execute(_SET, {**_to_row(row), "old_id": row.id})
+
+    def remove(self, ids: Sequence[str]) -> None:
+        """Remove subscriptions with their deliveries; unknown ids are no error."""
+        for batch in batches(ids):
+            self._connection.execute(delete(SUBSCRIPTIONS).where(_C.id.in_(batch)))
+
+    def of(self, producers: Sequence[ResourceKey]) -> list[Subscription]:
+        """Return every subscription to any of these resources, oldest first."""
+        wanted = set(producers)
+        found: list[Subscription] = []
+        for batch in batches(sorted({key.id for key in producers})):
+            query = select(SUBSCRIPTIONS).where(_C.producer_id.in_(batch))
+            found += [_from_row(row) for row in self._connection.execute(query)]
+        return sorted((row for row in found if row.producer in wanted), key=lambda row: (row.created_at, row.id))
+
+    def expired(self, before: datetime) -> list[Subscription]:
+        """Return subscriptions whose ends_at is at or before this time."""
+        return [_from_row(row) for row in self._connection.execute(_EXPIRED, {"before": before})]
+
+    def count(self, *, owner: str | None = None, consumer_host: str | None = None) -> int:
+        """Count them, for limits. ``consumer_host`` is compared without regard to case."""
+        query = select(func.count()).select_from(SUBSCRIPTIONS)
+        if owner is not None:
+            query = query.where(_C.owner == owner)
+        if consumer_host is not None:
+            query = query.where(_C.consumer_host == consumer_host.lower())
+        return self._connection.execute(query).scalar_one()
+
+
+def remove_of(connection: Connection, producers: Sequence[ResourceKey]) -> None:
+    """Remove the subscriptions to resources that are gone for good."""
+    for kind in {key.kind for key in producers}:
+        for batch in batches([key.id for key in producers if key.kind is kind]):
+            gone = (_C.producer_kind == kind, _C.producer_id.in_(batch))
+            connection.execute(delete(SUBSCRIPTIONS).where(*gone))
+
+
+def _to_row(row: Subscription) -> dict[str, Any]:
+    cells = {name: getattr(row, name) for name in _FIELDS}
+    cells["parameters"] = codec.dump_strings(row.parameters)
+    cells["topics"] = codec.dump_strings(row.topics)
+    cells["consumer_host"] = (urlsplit(row.consumer).hostname or "").lower()
+    return {**cells, "producer_kind": row.producer.kind, "producer_id": row.producer.id}
+
+
+def _from_row(row: Any) -> Subscription:
+    cells = {name: getattr(row, name) for name in _FIELDS}
+    cells["parameters"] = codec.load_strings(row.parameters)
+    cells["topics"] = codec.load_strings(row.topics)
+    return Subscription(producer=ResourceKey(Kind(row.producer_kind), row.producer_id), **cells)

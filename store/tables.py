@@ -1,0 +1,264 @@
+"""The tables, as SQLAlchemy Core metadata: what the newest migration must arrive at.
+
+Times are integers, microseconds since 1970 in UTC, so that both databases order and compare them alike. Values that
+are only ever read whole (disks, context, stamps, bodies) are JSON text. Conditions of partial indexes stand here by
+name, because SQLite uses such an index only for a query that repeats the condition word for word.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    literal_column,
+    text,
+)
+
+from flyinglow.workspace.states import FINAL
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Dialect
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+TICK = timedelta(microseconds=1)
+
+REVISION = "0001"
+"""The newest migration; a store that bears it is opened without Alembic."""
+
+
+class Instant(TypeDecorator[datetime]):
+    """An aware UTC datetime, stored as microseconds since 1970."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
+        """Turn a time into its number; a naive time raises TypeError."""
+        return None if value is None else (value - EPOCH) // TICK
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:
+        """Turn a number back into its time."""
+        return None if value is None else EPOCH + timedelta(microseconds=value)
+
+
+HAS_TASK = literal_column("task IS NOT NULL", Boolean)
+LIVING = literal_column("state NOT IN ({})".format(", ".join(f"'{state}'" for state in sorted(FINAL))), Boolean)
+FINISHED = literal_column("finished_at IS NOT NULL", Boolean)
+UNSENT = literal_column("sent = 0", Boolean)
+FREE = literal_column("workspace_id IS NULL AND listed = 1", Boolean)
+LEASED = literal_column("workspace_id IS NOT NULL", Boolean)
+
+METADATA = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+    },
+)
+
+_COUNTER = BigInteger().with_variant(Integer(), "sqlite")  # SQLite numbers rows in INTEGER columns only
+
+
+def _where(condition: Any) -> dict[str, Any]:
+    return {"sqlite_where": condition, "postgresql_where": condition}
+
+
+WORKSPACES = Table(
+    "workspaces",
+    METADATA,
+    Column("id", String(64), primary_key=True),
+    Column("tag", String(16), nullable=False, unique=True),
+    Column("owner", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("part", Text, nullable=False),
+    Column("lease_id", String(64), nullable=False),
+    Column("launch_set", String(64), nullable=False),
+    Column("group_id", String(64)),
+    Column("ensemble_id", String(64)),
+    Column("state", String(16), nullable=False),
+    Column("task", String(16)),
+    Column("target", String(16)),
+    Column("reason", Text, nullable=False),
+    Column("node", Text),
+    Column("memory_mb", BigInteger, nullable=False),
+    Column("cpus", BigInteger, nullable=False),
+    Column("disk_mb", BigInteger, nullable=False),
+    Column("disks", Text, nullable=False),
+    Column("nics", Text, nullable=False),
+    Column("context", Text, nullable=False),
+    Column("initial_state", String(16), nullable=False),
+    Column("end_action", String(16), nullable=False),
+    Column("save_uri", Text),
+    Column("duration", BigInteger, nullable=False),
+    Column("accepted_at", Instant, nullable=False),
+    Column("start_by", Instant),
+    Column("ends_at", Instant),
+    Column("warned", Boolean, nullable=False),
+    Column("destroyed_at", Instant),
+    Column("finished_at", Instant),
+    Column("attempts", BigInteger, nullable=False),
+    Column("stamps", Text, nullable=False),
+    Column("seconds", Text, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Index("ix_workspaces_owner", "owner", "id"),
+    Index("ix_workspaces_launch_set", "launch_set"),
+    Index("ix_workspaces_group", "group_id"),
+    Index("ix_workspaces_ensemble", "ensemble_id"),
+    Index("ix_workspaces_state", "state"),
+    Index("ix_workspaces_task", "id", **_where(HAS_TASK)),
+    Index("ix_workspaces_living", "ends_at", **_where(LIVING)),
+    Index("ix_workspaces_node", "node", **_where(LIVING)),
+    Index("ix_workspaces_finished", "finished_at", **_where(FINISHED)),
+)
+
+COLLECTIONS = Table(
+    "collections",
+    METADATA,
+    Column("kind", String(16), primary_key=True),
+    Column("id", String(64), primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("lease_id", String(64), nullable=False),
+    Column("ensemble_id", String(64)),
+    Column("open", Boolean, nullable=False),
+    Column("accepted_at", Instant, nullable=False),
+    Column("ends_at", Instant),
+    Column("destroyed_at", Instant),
+    Column("published", Text, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Index("ix_collections_owner", "kind", "owner", "id"),
+    Index("ix_collections_ensemble", "ensemble_id"),
+)
+
+LEASES = Table(
+    "leases",
+    METADATA,
+    Column("id", String(64), primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("token", Text),
+    Column("digest", Text, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("resources", Text, nullable=False),
+    UniqueConstraint("owner", "token"),
+)
+
+EVENTS = Table(
+    "events",
+    METADATA,
+    Column("id", _COUNTER, primary_key=True, autoincrement=True),
+    Column("kind", String(16), nullable=False),
+    Column("resource_id", String(64), nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("topic", String(16), nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("group_id", String(64)),
+    Column("ensemble_id", String(64)),
+    Column("sent", Integer, nullable=False, server_default=text("0")),
+    UniqueConstraint("kind", "resource_id", "sequence"),
+    Index("ix_events_unsent", "id", **_where(UNSENT)),
+    Index("ix_events_at", "at"),
+    sqlite_autoincrement=True,
+)
+
+NODES = Table(
+    "nodes",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("memory_mb", BigInteger, nullable=False),
+    Column("cpus", BigInteger, nullable=False),
+    Column("disk_mb", BigInteger, nullable=False),
+    Column("networks", Text, nullable=False),
+    Column("policy", String(16), nullable=False),
+    Column("reach", Text, nullable=False),
+)
+
+HOLDS = Table(
+    "holds",
+    METADATA,
+    Column("workspace_id", String(64), primary_key=True),
+    Column("node", ForeignKey("nodes.name"), nullable=False),
+    Column("memory_mb", BigInteger, nullable=False),
+    Column("cpus", BigInteger, nullable=False),
+    Column("disk_mb", BigInteger, nullable=False),
+    Index("ix_holds_node", "node", "memory_mb", "cpus", "disk_mb"),
+)
+
+POOLS = Table(
+    "pools",
+    METADATA,
+    Column("network", Text, primary_key=True),
+    Column("total", BigInteger, nullable=False),
+)
+
+ADDRESSES = Table(
+    "addresses",
+    METADATA,
+    Column("id", _COUNTER, primary_key=True, autoincrement=True),
+    Column("network", Text, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("ip", String(64), nullable=False),
+    Column("prefix", Integer, nullable=False),
+    Column("mac", String(32), nullable=False),
+    Column("hostname", Text, nullable=False),
+    Column("gateway", Text),
+    Column("dns", Text, nullable=False),
+    Column("listed", Integer, nullable=False),
+    Column("workspace_id", String(64)),
+    UniqueConstraint("network", "ip"),
+    Index("ix_addresses_free", "network", "position", **_where(FREE)),
+    Index("ix_addresses_leased", "network", "listed", **_where(LEASED)),
+    Index("ix_addresses_workspace", "workspace_id", **_where(LEASED)),
+)
+
+SUBSCRIPTIONS = Table(
+    "subscriptions",
+    METADATA,
+    Column("id", String(64), primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("producer_kind", String(16), nullable=False),
+    Column("producer_id", String(64), nullable=False),
+    Column("consumer", Text, nullable=False),
+    Column("consumer_host", Text, nullable=False),
+    Column("parameters", Text, nullable=False),
+    Column("filter_xml", Text, nullable=False),
+    Column("topics", Text, nullable=False),
+    Column("raw", Boolean, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("ends_at", Instant),
+    Column("failures", BigInteger, nullable=False),
+    Column("failing_since", Instant),
+    Column("retry_at", Instant),
+    Column("last_error", Text, nullable=False),
+    Index("ix_subscriptions_producer", "producer_id", "producer_kind"),
+    Index("ix_subscriptions_ends", "ends_at"),
+    Index("ix_subscriptions_owner", "owner"),
+    Index("ix_subscriptions_host", "consumer_host"),
+)
+
+DELIVERIES = Table(
+    "deliveries",
+    METADATA,
+    Column("position", _COUNTER, primary_key=True, autoincrement=True),
+    Column("subscription_id", ForeignKey("subscriptions.id", ondelete="CASCADE"), nullable=False),
+    Column("event_id", ForeignKey("events.id"), nullable=False),
+    UniqueConstraint("event_id", "subscription_id"),
+    Index("ix_deliveries_queue", "subscription_id", "position"),
+    sqlite_autoincrement=True,
+)

@@ -1,0 +1,73 @@
+"""One transaction: every repository over one connection."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from flyinglow.store.addresses import Addresses
+from flyinglow.store.collections import Collections
+from flyinglow.store.deliveries import Deliveries
+from flyinglow.store.leases import Leases
+from flyinglow.store.nodes import Nodes
+from flyinglow.store.outbox import Events
+from flyinglow.store.subscriptions import Subscriptions
+from flyinglow.store.workspaces import Workspaces
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection
+
+    from flyinglow.workspace.model import Event
+
+
+class Tx:
+    """Implements ``notification.ports.NotificationTx``. ``writing`` says whether rows read to decide on are locked."""
+
+    def __init__(self, connection: Connection, *, writing: bool) -> None:
+        self._connection = connection
+        self._writing = writing
+
+    @cached_property
+    def workspaces(self) -> Workspaces:
+        """The workspaces."""
+        return Workspaces(self._connection)
+
+    @cached_property
+    def collections(self) -> Collections:
+        """The groups and ensembles."""
+        return Collections(self._connection, writing=self._writing)
+
+    @cached_property
+    def leases(self) -> Leases:
+        """The leases."""
+        return Leases(self._connection)
+
+    @cached_property
+    def outbox(self) -> Events:
+        """The events."""
+        return Events(self._connection)
+
+    @cached_property
+    def nodes(self) -> Nodes:
+        """The nodes and what is held on them."""
+        return Nodes(self._connection, writing=self._writing)
+
+    @cached_property
+    def addresses(self) -> Addresses:
+        """The address pools."""
+        return Addresses(self._connection, writing=self._writing)
+
+    @cached_property
+    def subscriptions(self) -> Subscriptions:
+        """The subscriptions."""
+        return Subscriptions(self._connection)
+
+    @cached_property
+    def deliveries(self) -> Deliveries:
+        """The deliveries under way."""
+        return Deliveries(self._connection)
+
+    @property
+    def added(self) -> tuple[Event, ...]:
+        """The events this transaction has added, with their ids."""
+        return tuple(self.outbox.added) if "outbox" in self.__dict__ else ()
