@@ -1,0 +1,100 @@
+"""``flyinglow demo``: sets up a site of its own, leases a virtual cluster from it, shows it, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console as Screen
+
+from flyinglow.cli.demo import world
+from flyinglow.cli.demo.daemon import serving
+from flyinglow.cli.demo.kinds import Choice, Form, choose
+from flyinglow.cli.demo.leftovers import leftovers
+from flyinglow.cli.demo.site import DAEMON_USER, Site, build
+from flyinglow.cli.demo.story import Story
+from flyinglow.client import Consumer, connect
+from flyinglow.nodectl.errors import BrokenError, FlyingLowError
+from flyinglow.nodectl.guest import build as build_guest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@click.command(help=__doc__)
+@click.option("--simulated", is_flag=True, help="Use the simulated hypervisor even where QEMU is installed.")
+@click.option("--keep", is_flag=True, help="Keep the demo's directory, with every log, for a look afterwards.")
+@click.option("--guest", type=click.Path(path_type=Path), help="Where the guest image is built and kept.")
+@click.option(world.INSIDE, "inside", is_flag=True, hidden=True)
+def demo(*, simulated: bool, keep: bool, guest: Path | None, inside: bool) -> None:
+    """Run the demo; exit 0 after the line ``demo: ok``."""
+    screen = Screen(highlight=False, soft_wrap=True)
+    root = os.geteuid() == 0
+    choice = Choice(Form.SIMULATED, "the simulated hypervisor, as asked") if simulated else choose(root=root)
+    try:
+        if not inside:
+            screen.print(f"Flying Low demo ({choice.why}).")
+        where = guest or _cache(root=root)
+        image = None if choice.form is Form.SIMULATED else _guest(where, screen, quiet=inside)
+        if choice.form is Form.NAMESPACES and not inside:
+            world.enter(_again(keep=keep, guest=where))
+        _play(choice.form, image, screen, keep=keep)
+    except (FlyingLowError, TimeoutError, OSError) as error:
+        screen.print(f"demo: failed: {error}", style="red", markup=False)
+        raise SystemExit(1) from None
+    screen.print("demo: ok" if choice.form is not Form.SIMULATED else "demo: ok (simulated)")
+
+
+def _again(*, keep: bool, guest: Path) -> Sequence[str]:
+    return [*(["--keep"] if keep else []), "--guest", str(guest)]
+
+
+def _cache(*, root: bool) -> Path:
+    base = Path("/var/cache") if root else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "flyinglow" / "guest"
+
+
+def _guest(where: Path, screen: Screen, *, quiet: bool) -> dict[str, Any]:
+    began = time.monotonic()
+    where.mkdir(parents=True, exist_ok=True)
+    image: dict[str, Any] = build_guest(where, where / "downloads")
+    if not quiet:
+        screen.print(f"The guest image is in the catalogue ({time.monotonic() - began:.1f} s).")
+    return image
+
+
+def _play(form: Form, image: dict[str, Any] | None, screen: Screen, *, keep: bool) -> None:
+    directory = Path(tempfile.mkdtemp(prefix="flyinglow-demo-"))
+    try:
+        if form is Form.NAMESPACES:
+            world.furnish()
+            world.expose([*world.code_directories(), directory])
+        site = build(form, directory, image)
+        if form is Form.NAMESPACES:
+            world.check_readable(DAEMON_USER)
+        with serving(site):
+            _tell(site, screen)
+    finally:
+        if keep:
+            screen.print(f"Kept: {directory}", markup=False)
+        else:
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def _tell(site: Site, screen: Screen) -> None:
+    story = Story(connect(site.url), screen, guests=site.form is not Form.SIMULATED, peers=site.form is Form.NAMESPACES)
+    with Consumer() as consumer:
+        lease = story.lease(consumer)
+        members = story.members(lease)
+        story.guests_say(members)
+        story.receipt(members)
+        story.destroy(lease, members)
+    if found := leftovers(site):
+        message = "left behind: " + "; ".join(found)
+        raise BrokenError(message)
+    screen.print("Nothing is left: no process, no tap, no directory, no row that is not ended.")

@@ -1,0 +1,136 @@
+"""What the demo does as a client: leases the OSG cluster of the paper's section 2.3 and shows what becomes of it."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from flyinglow.cli.demo.site import MEMBER_MB
+from flyinglow.client import Consumer, Disk, Nic, Part
+from flyinglow.nodectl.errors import BrokenError
+
+if TYPE_CHECKING:
+    from rich.console import Console as Screen
+
+    from flyinglow.client import Lease, Member, Notification, Resource, Site
+
+_STAMPS = ("accepted", "scheduled", "image", "network", "started", "ready", "notified")
+_HEADINGS = {"scheduled": "placed"}
+_GUEST_SAYS = re.compile(r"GUEST-(HOSTNAME|IP|CTX\||PEER)\s?(.*)")
+_WAIT = 55.0
+
+
+def cluster() -> list[Part]:
+    """Return the parts: a compute element, a storage element, two worker nodes."""
+    both, inside = (Nic(network="public"), Nic(network="private")), (Nic(network="private"),)
+    disk = (Disk(image="guest"),)
+    return [
+        Part(name="ce", memory_mb=MEMBER_MB, disks=disk, nics=both, provides=("compute-element",)),
+        Part(name="se", memory_mb=MEMBER_MB, disks=disk, nics=both, provides=("storage-element",)),
+        Part(
+            name="wn",
+            count=2,
+            memory_mb=MEMBER_MB,
+            disks=disk,
+            nics=inside,
+            provides=("worker-node",),
+            requires=("compute-element", "storage-element"),
+        ),
+    ]
+
+
+class Story:
+    """One lease from request to destroy, told on a screen. Raises FlyingLowError or TimeoutError when it goes wrong."""
+
+    def __init__(self, site: Site, screen: Screen, *, guests: bool, peers: bool) -> None:
+        self._site, self._screen, self._guests, self._peers = site, screen, guests, peers
+        self._began = time.monotonic()
+        self._over: set[str] = set()
+        self._news = threading.Condition()
+
+    def lease(self, consumer: Consumer) -> Lease:
+        """Create the ensemble in one request and watch every member."""
+        self._began = time.monotonic()
+        lease = self._site.create(cluster(), name="osg", duration=1800)
+        self._screen.print(f"One request leased {len(lease.resources)} resources until {lease.ends_at:%H:%M:%S} UTC.")
+        for resource in lease.resources.values():
+            consumer.watch(resource, callback=self._heard)
+        return lease
+
+    def _heard(self, news: Notification) -> None:
+        seconds = time.monotonic() - self._began
+        task = f" ({news.task})" if news.task else ""
+        reason = f": {news.reason}" if news.reason else ""
+        what = f"{news.state}{task}{reason}" if news.state else f"{news.topic}{reason}"
+        self._screen.print(
+            f"  {seconds:6.2f} s  {news.kind:<9} {news.name:<5} #{news.sequence:<2} {what}", highlight=False
+        )
+        with self._news:
+            if news.topic == "termination":
+                self._over.add(news.name)
+            self._news.notify_all()
+
+    def members(self, lease: Lease) -> tuple[Member, ...]:
+        """Wait until the whole runs, then show who is where."""
+        properties = lease.whole.wait("Running", timeout=_WAIT)
+        table = Table("name", "state", "node", "addresses", title="Members")
+        for member in properties.members:
+            addresses = ", ".join(f"{nic.network} {nic.ip}" for nic in member.nics)
+            table.add_row(member.name, member.state, member.node, addresses)
+        self._screen.print(table)
+        return properties.members
+
+    def guests_say(self, members: tuple[Member, ...]) -> None:
+        """Show what each guest says of itself on its console, and hold it against what the service says."""
+        if not self._guests:
+            self._screen.print("No guest lines: the hypervisor is simulated.")
+            return
+        for member in members:
+            lines = self._console(member.resource, member.name)
+            self._screen.print(f"{member.name} says on its console:", style="bold")
+            for line in lines:
+                self._screen.print(f"  {line}", highlight=False, markup=False)
+            self._check(member, lines)
+
+    def _console(self, resource: Resource, name: str) -> list[str]:
+        deadline = time.monotonic() + _WAIT
+        while time.monotonic() < deadline:
+            text = resource.console().data.decode(errors="replace")
+            if "GUEST-READY" in text and (not self._peers or "GUEST-PEER" in text):
+                return [line.strip() for line in text.splitlines() if _GUEST_SAYS.search(line)]
+            time.sleep(0.3)
+        message = f"the guest {name} did not say that it is ready within {_WAIT:.0f} s"
+        raise BrokenError(message)
+
+    def _check(self, member: Member, lines: list[str]) -> None:
+        said = "\n".join(lines)
+        for fact in [nic.ip for nic in member.nics] + [member.nics[0].hostname]:
+            if fact not in said:
+                message = f"the guest {member.name} was leased {fact} but does not say so"
+                raise BrokenError(message)
+        if "failed" in "".join(line for line in lines if "GUEST-PEER" in line):
+            message = f"the guest {member.name} cannot reach every member it is told of"
+            raise BrokenError(message)
+
+    def receipt(self, members: tuple[Member, ...]) -> None:
+        """Show when each step of each member was reached, in seconds after the request was accepted."""
+        table = Table("name", *(_HEADINGS.get(stamp, stamp) for stamp in _STAMPS), title="Timing receipt (s)")
+        for member in members:
+            timing = member.resource.properties().timing
+            start = timing["accepted"]
+            cells = [f"{(timing[s] - start).total_seconds():.2f}" if s in timing else "-" for s in _STAMPS]
+            table.add_row(member.name, *cells)
+        self._screen.print(table)
+
+    def destroy(self, lease: Lease, members: tuple[Member, ...]) -> None:
+        """Destroy the whole and wait until every node confirmed it."""
+        lease.whole.destroy()
+        expected = {member.name for member in members}
+        with self._news:
+            if not self._news.wait_for(lambda: expected <= self._over, timeout=_WAIT):
+                message = f"no termination notice came for {', '.join(sorted(expected - self._over))}"
+                raise BrokenError(message)
