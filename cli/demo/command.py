@@ -1,4 +1,4 @@
-"""``flyinglow demo``: sets up a site of its own, leases a virtual cluster from it, shows it, and leaves nothing behind."""
+"""``flyinglow demo``: sets up a site of its own, leases a virtual cluster from it, shows it, leaves nothing behind."""
 
 from __future__ import annotations
 

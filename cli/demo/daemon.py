@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import http
+import http.client
 import signal
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -42,13 +42,22 @@ def _await_answer(site: Site, daemon: subprocess.Popen[bytes], log: Path) -> Non
         if daemon.poll() is not None:
             message = f"the service ended with {daemon.returncode}: {_tail(log)}"
             raise BrokenError(message)
-        try:
-            with urllib.request.urlopen(f"{site.url}/factory?wsdl", timeout=2):
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.05)
+        if _answers(site):
+            return
+        time.sleep(0.05)
     message = f"the service did not answer on {site.url} within {_START:.0f} s: {_tail(log)}"
     raise BrokenError(message)
+
+
+def _answers(site: Site) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=2)
+    try:
+        connection.request("GET", "/factory?wsdl")
+        return connection.getresponse().status == http.HTTPStatus.OK
+    except OSError:
+        return False
+    finally:
+        connection.close()
 
 
 def _tail(log: Path) -> str:
