@@ -1,0 +1,1 @@
+"""The conformance suite for back-ends, shipped for those who write their own; needs pytest."""
