@@ -1,0 +1,136 @@
+"""The drainer: hands each event of the outbox on, once, to the folds and to the subscriptions that want it.
+
+One transaction reads unsent events (never "id greater than the last": commits are not in id order), lets the folds
+derive, queues the deliveries and marks the events as sent. A crash anywhere therefore loses and doubles nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+
+from flyinglow.notification.folds import Fold
+from flyinglow.notification.model import Subscription
+from flyinglow.notification.ports import NotificationTx
+from flyinglow.workspace.model import Event
+from flyinglow.workspace.ports import Now, Store
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """What one transaction handed on: how many events, and to which subscriptions."""
+
+    events: int
+    subscriptions: tuple[str, ...]
+
+
+def wants(subscription: Subscription, event: Event) -> bool:
+    """Say whether a subscription's filter lets an event through."""
+    return not subscription.topics or event.topic.value in subscription.topics
+
+
+class Drainer:
+    """Drains after every commit that wrote events, and on a timer for what a crash left behind.
+
+    ``queued`` is called on the reactor with the subscriptions that got something to deliver. ``notice`` and all else
+    here must be called on the reactor's thread.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        folds: Sequence[Fold],
+        clock: IReactorTime,
+        now: Now,
+        queued: Callable[[Sequence[str]], None],
+        batch: int = 500,
+        interval: float = 5.0,
+    ) -> None:
+        self._store = store
+        self._folds = tuple(folds)
+        self._now = now
+        self._queued = queued
+        self._batch = batch
+        self._interval = interval
+        self._timer = LoopingCall(self._tick)
+        self._timer.clock = clock
+        self._woken = False
+        self._busy = False
+        self._resting: list[Deferred[None]] = []
+
+    def start(self) -> None:
+        """Drain now, and go on."""
+        self._timer.start(self._interval)
+
+    def stop(self) -> Deferred[None]:
+        """Stop; fires when no transaction is under way any more."""
+        if self._timer.running:
+            self._timer.stop()
+        self._woken = False
+        if not self._busy:
+            return succeed(None)
+        resting: Deferred[None] = Deferred()
+        self._resting.append(resting)
+        return resting
+
+    def notice(self, events: Sequence[Event]) -> None:
+        """Take note that events were committed (the store's listener)."""
+        del events  # all unsent ones are read: other processes' too, and those of a lost notice
+        if self._timer.running:
+            self._tick()
+
+    def _tick(self) -> None:
+        self._woken = True
+        if not self._busy:
+            self._busy = True
+            Deferred.fromCoroutine(self._run())
+
+    async def _run(self) -> None:
+        while self._woken:
+            self._woken = False
+            await self._pass()
+        self._busy = False
+        resting, self._resting = self._resting, []
+        for waiting in resting:
+            waiting.callback(None)
+
+    async def _pass(self) -> None:
+        try:
+            drained = await self._store.run(self.drain)
+        except Exception:
+            log.exception("the outbox could not be drained; trying again within %s s", self._interval)
+            return
+        if drained.subscriptions:
+            self._queued(drained.subscriptions)
+        if drained.events and self._timer.running:
+            self._woken = True  # there may be more than one batch, or derived events
+
+    def drain(self, tx: NotificationTx) -> Drained:
+        """Hand one batch on; the transaction."""
+        events = tx.outbox.unsent(self._batch)
+        if not events:
+            return Drained(0, ())
+        derived = [event for fold in self._folds for event in fold.derive(tx, events)]
+        if derived:
+            tx.outbox.add(derived)  # unsent themselves: the next batch hands them on
+        pairs = self._pairs(tx, events)
+        if pairs:
+            tx.deliveries.enqueue(pairs)
+        tx.outbox.mark_sent([event.id for event in events])
+        return Drained(len(events), tuple(dict.fromkeys(subscription for subscription, _ in pairs)))
+
+    def _pairs(self, tx: NotificationTx, events: Sequence[Event]) -> list[tuple[str, int]]:
+        now = self._now()
+        interested: dict[object, list[Subscription]] = {}
+        for row in tx.subscriptions.of(list(dict.fromkeys(event.key for event in events))):
+            if row.ends_at is None or row.ends_at > now:
+                interested.setdefault(row.producer, []).append(row)
+        return [(row.id, event.id) for event in events for row in interested.get(event.key, ()) if wants(row, event)]

@@ -1,0 +1,138 @@
+"""The books of delivery: what waits for whom, and what was delivered, with many entries in one transaction.
+
+Each subscription's line asks for its next messages, and reports what became of the last ones. What is asked while a
+transaction runs is answered by the next one together, so fifty consumers cost one commit a round, not fifty.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from twisted.internet.defer import Deferred, succeed
+
+from flyinglow.notification.model import Delivery, Subscription
+from flyinglow.notification.ports import NotificationTx
+from flyinglow.workspace.model import Event
+from flyinglow.workspace.ports import Now, Store
+
+log = logging.getLogger(__name__)
+
+Settled = Callable[[NotificationTx, Sequence[Event], datetime], None]
+"""Called in the transaction that forgets delivered messages, with their events and the time."""
+
+ENTRIES = 200
+"""Most entries answered by one transaction, so that it stays short for the services beside it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What to do for one subscription: its row as it is now, and its oldest messages in order (at least one)."""
+
+    subscription: Subscription
+    deliveries: tuple[Delivery, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One line's report and question.
+
+    ``delivered`` is forgotten; ``change`` makes the new row of the old one; ``drop`` removes the subscription.
+    The answer is the next ``limit`` messages (0: none are wanted).
+    """
+
+    subscription_id: str
+    limit: int
+    delivered: tuple[Delivery, ...] = ()
+    change: Callable[[Subscription], Subscription] | None = None
+    drop: bool = False
+
+
+class Ledger:
+    """Answers entries in groups, one transaction at a time. Used on the reactor's thread only."""
+
+    def __init__(self, *, store: Store, now: Now, settled: Settled | None = None) -> None:
+        self._store = store
+        self._now = now
+        self._settled = settled
+        self._asked: list[tuple[Entry, Deferred[Work | None]]] = []
+        self._busy = False
+        self._idle: list[Deferred[None]] = []
+
+    def enter(self, entry: Entry) -> Awaitable[Work | None]:
+        """Commit an entry and return what to do next; None when there is nothing, or no such subscription any more.
+
+        Fails with the store's error.
+        """
+        answer: Deferred[Work | None] = Deferred()
+        self._asked.append((entry, answer))
+        if not self._busy:
+            self._busy = True
+            Deferred.fromCoroutine(self._run())
+        return answer
+
+    def idle(self) -> Deferred[None]:
+        """Return a Deferred that fires once everything entered is committed."""
+        if not self._busy:
+            return succeed(None)
+        waiting: Deferred[None] = Deferred()
+        self._idle.append(waiting)
+        return waiting
+
+    async def _run(self) -> None:
+        while self._asked:
+            group, self._asked = self._asked[:ENTRIES], self._asked[ENTRIES:]
+            await self._answer(group)
+        self._busy = False
+        idle, self._idle = self._idle, []
+        for waiting in idle:
+            waiting.callback(None)
+
+    async def _answer(self, group: Sequence[tuple[Entry, Deferred[Work | None]]]) -> None:
+        entries = [entry for entry, _ in group]
+
+        def record(tx: NotificationTx) -> list[Work | None]:
+            return self.commit(tx, entries)
+
+        try:
+            results = await self._store.run(record)
+        except Exception as error:  # noqa: BLE001 - whoever entered it is told
+            if len(group) == 1:
+                group[0][1].errback(error)
+                return
+            log.warning("a group of %d delivery entries failed, now one by one: %s", len(group), error)
+            for single in group:  # one entry that cannot be committed must not stop the others
+                await self._answer([single])
+            return
+        for (_, answer), result in zip(group, results, strict=True):
+            answer.callback(result)
+
+    def commit(self, tx: NotificationTx, entries: Sequence[Entry]) -> list[Work | None]:
+        """Carry out entries; the transaction."""
+        at = self._now()
+        events = [delivery.event for entry in entries for delivery in entry.delivered]
+        if events and self._settled is not None:
+            self._settled(tx, events, at)
+        return [_carry_out(tx, entry, at) for entry in entries]
+
+
+def _carry_out(tx: NotificationTx, entry: Entry, at: datetime) -> Work | None:
+    if entry.drop:
+        tx.subscriptions.remove([entry.subscription_id])
+        return None
+    if entry.delivered:
+        tx.deliveries.done(entry.subscription_id, entry.delivered[-1].position)
+    row = tx.subscriptions.get(entry.subscription_id)
+    if row is None or (row.ends_at is not None and row.ends_at <= at):
+        return None  # unsubscribed, or over and about to be swept
+    if entry.change is not None:
+        changed = entry.change(row)
+        if changed != row:
+            tx.subscriptions.write(changed)
+            row = changed
+    if entry.limit == 0:
+        return None
+    head = tuple(tx.deliveries.head(row.id, 1 if row.raw else entry.limit))
+    return Work(subscription=row, deliveries=head) if head else None

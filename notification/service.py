@@ -1,0 +1,151 @@
+"""The subscription service: subscribe, renew, unsubscribe, and the sweep of what is over.
+
+A subscription belongs to who made it and to the resource it is about; both must be the caller's to see. All verbs
+block and are called on worker threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from urllib.parse import urlsplit
+
+from flyinglow.access.decision import Deny, decide
+from flyinglow.access.identity import Identity
+from flyinglow.nodectl.errors import UnknownError
+from flyinglow.notification import faults
+from flyinglow.notification.consumers import Consumers, RefusedError
+from flyinglow.notification.lifetime import Asked, Lifetimes, UnacceptableError, grant
+from flyinglow.notification.model import Subscription
+from flyinglow.notification.ports import NotificationTx
+from flyinglow.notification.subscribing import SubscribeRequest
+from flyinglow.workspace.model import Kind, ResourceKey
+from flyinglow.workspace.ports import Now, Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubscriptionSettings:
+    """Limits (configuration): how long subscriptions live, and how many one owner and one consumer's host may have."""
+
+    lifetimes: Lifetimes = field(default_factory=Lifetimes)
+    per_owner: int = 2000
+    per_consumer: int = 2000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Granted:
+    """A subscription's end as granted (None: as long as its producer), and the service's time to compare it with."""
+
+    id: str
+    now: datetime
+    ends_at: datetime | None
+
+
+class SubscriptionService:
+    """Makes, renews and ends subscriptions. ``new_id`` returns 128 random bits in hex."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        consumers: Consumers,
+        now: Now,
+        new_id: Callable[[], str],
+        settings: SubscriptionSettings | None = None,
+    ) -> None:
+        self._store = store
+        self._consumers = consumers
+        self._now = now
+        self._new_id = new_id
+        self._settings = settings or SubscriptionSettings()
+
+    def subscribe(self, caller: Identity, producer: ResourceKey, request: SubscribeRequest) -> Granted:
+        """Subscribe a consumer to a resource.
+
+        Raises UnknownError for a resource that is not the caller's, and the faults of WS-BaseNotification 4.2.
+        """
+        self._store.view(lambda tx: _require(tx, caller, producer))  # before the consumer's name is looked up
+        now = self._now()
+        try:
+            ends_at = grant(request.end, now, self._settings.lifetimes)
+        except UnacceptableError as error:
+            raise faults.initial_time_unacceptable(error.message, error.minimum, error.maximum) from error
+        try:
+            self._consumers.check(request.consumer)
+        except RefusedError as error:
+            raise faults.creation_failed(error.message) from error
+        row = Subscription(
+            id=self._new_id(),
+            owner=caller.name,
+            producer=producer,
+            consumer=request.consumer,
+            parameters=request.parameters,
+            filter_xml=request.filter_xml,
+            topics=request.topics,
+            raw=request.raw,
+            created_at=now,
+            ends_at=ends_at,
+        )
+        self._store.call(lambda tx: self._insert(tx, caller, row))
+        return Granted(id=row.id, now=now, ends_at=ends_at)
+
+    def _insert(self, tx: NotificationTx, caller: Identity, row: Subscription) -> None:
+        _require(tx, caller, row.producer)
+        limits = self._settings
+        if tx.subscriptions.count(owner=row.owner) >= limits.per_owner:
+            raise faults.creation_failed(f"{row.owner} already has {limits.per_owner} subscriptions, the most allowed")
+        host = urlsplit(row.consumer).hostname or ""
+        if tx.subscriptions.count(consumer_host=host) >= limits.per_consumer:
+            message = f"{limits.per_consumer} subscriptions already send to {host}, the most allowed"
+            raise faults.creation_failed(message)
+        tx.subscriptions.add(row)
+
+    def renew(self, caller: Identity, subscription_id: str, end: Asked) -> Granted:
+        """Give a subscription a new end. Raises UnknownError, or the fault that tells which ends are granted."""
+        now = self._now()
+
+        def change(tx: NotificationTx) -> Granted:
+            row = self._find(tx, caller, subscription_id)
+            ends_at = grant(end, now, self._settings.lifetimes)
+            tx.subscriptions.write(replace(row, ends_at=ends_at))
+            return Granted(id=row.id, now=now, ends_at=ends_at)
+
+        try:
+            return self._store.call(change)
+        except UnacceptableError as error:
+            raise faults.time_unacceptable(error.message, error.minimum, error.maximum) from error
+
+    def unsubscribe(self, caller: Identity, subscription_id: str) -> None:
+        """End a subscription; what is not delivered yet is not delivered any more. Raises UnknownError."""
+
+        def change(tx: NotificationTx) -> None:
+            tx.subscriptions.remove([self._find(tx, caller, subscription_id).id])
+
+        self._store.call(change)
+
+    def get(self, caller: Identity, subscription_id: str) -> Subscription:
+        """Return a subscription. Raises UnknownError."""
+        return self._store.view(lambda tx: self._find(tx, caller, subscription_id))
+
+    def expire(self, tx: NotificationTx) -> int:
+        """Remove the subscriptions that are over and return how many; the sweep's transaction."""
+        over = tx.subscriptions.expired(self._now())
+        tx.subscriptions.remove([row.id for row in over])
+        return len(over)
+
+    def _find(self, tx: NotificationTx, caller: Identity, subscription_id: str) -> Subscription:
+        row = tx.subscriptions.get(subscription_id)
+        if row is None or (row.ends_at is not None and row.ends_at <= self._now()):
+            raise UnknownError("there is no such subscription")
+        if isinstance(decide(caller, "manage subscription", row.owner), Deny):
+            raise UnknownError("there is no such subscription")
+        return row
+
+
+def _require(tx: NotificationTx, caller: Identity, producer: ResourceKey) -> None:
+    """Raise UnknownError unless the resource is there and the caller's to see."""
+    is_workspace = producer.kind is Kind.WORKSPACE
+    row = tx.workspaces.get(producer.id) if is_workspace else tx.collections.get(producer)
+    if row is None or row.destroyed_at is not None or isinstance(decide(caller, "subscribe", row.owner), Deny):
+        raise UnknownError(f"there is no such {producer.kind.value}")

@@ -1,0 +1,85 @@
+"""The SOAP side of notification: Subscribe at each producer, Renew and Unsubscribe at a subscription's own URL."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from flyinglow.notification.lifetime import asked
+from flyinglow.notification.service import SubscriptionService
+from flyinglow.notification.subscribing import read
+from flyinglow.workspace.model import Kind, ResourceKey
+from flyinglow.wsrf.addresses import Addresses
+from flyinglow.wsrf.operation import ServiceBase, call_of, operation
+from flyinglow.wsrf.times import timestamp
+from flyinglow.wsrf.xml import NIL, E, qname
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from lxml.etree import _Element
+
+STEM: Final = "http://docs.oasis-open.org/wsn/bw-2/"
+
+
+def producer_port(service: SubscriptionService, kind: Kind, addresses: Addresses) -> type[ServiceBase]:
+    """Return the NotificationProducer operations for resources of one kind."""
+
+    class ProducerPort(ServiceBase):
+        """WS-BaseNotification 1.3, section 4."""
+
+        @operation(qname("wsnt", "Subscribe"), action=STEM + "NotificationProducer/Subscribe")
+        def subscribe(ctx: Any, body: _Element) -> _Element:
+            call = call_of(ctx)
+            granted = service.subscribe(call.caller, ResourceKey(kind, call.resource), read(body))
+            answer: _Element = E["wsnt"].SubscribeResponse(
+                addresses.subscription_epr(granted.id, qname("wsnt", "SubscriptionReference")),
+                E["wsnt"].CurrentTime(timestamp(granted.now)),
+                _termination(granted.ends_at),
+            )
+            return answer
+
+    return ProducerPort
+
+
+def manager_port(service: SubscriptionService) -> type[ServiceBase]:
+    """Return the SubscriptionManager operations; the subscription's id is the resource's."""
+
+    class ManagerPort(ServiceBase):
+        """WS-BaseNotification 1.3, section 6; peers use the pausable manager's action stem as well."""
+
+        @operation(
+            qname("wsnt", "Renew"),
+            action=STEM + "SubscriptionManager/Renew",
+            also=(STEM + "PausableSubscriptionManager/Renew",),
+        )
+        def renew(ctx: Any, body: _Element) -> _Element:
+            call = call_of(ctx)
+            end = asked(body.find(qname("wsnt", "TerminationTime")))
+            granted = service.renew(call.caller, call.resource, end)
+            answer: _Element = E["wsnt"].RenewResponse(
+                _termination(granted.ends_at),
+                E["wsnt"].CurrentTime(timestamp(granted.now)),
+            )
+            return answer
+
+        @operation(
+            qname("wsnt", "Unsubscribe"),
+            action=STEM + "SubscriptionManager/Unsubscribe",
+            also=(STEM + "PausableSubscriptionManager/Unsubscribe",),
+        )
+        def unsubscribe(ctx: Any, body: _Element) -> _Element:
+            call = call_of(ctx)
+            service.unsubscribe(call.caller, call.resource)
+            answer: _Element = E["wsnt"].UnsubscribeResponse()
+            return answer
+
+    return ManagerPort
+
+
+def _termination(at: datetime | None) -> _Element:
+    element: _Element = E["wsnt"].TerminationTime()
+    if at is None:
+        element.set(NIL, "true")
+    else:
+        element.text = timestamp(at)
+    return element
