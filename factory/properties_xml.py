@@ -1,0 +1,111 @@
+"""The Factory's resource properties: what the site offers, as elements of the contract."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from flyinglow.nodectl.errors import DeniedError
+from flyinglow.wsrf.xml import E, clean_text, duration_text, qname, timestamp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+
+    from lxml.etree import _Element
+
+    from flyinglow.access.identity import Identity
+    from flyinglow.factory.offers import FreeNow, NetworkOffer, Offers
+    from flyinglow.factory.service import FactoryService
+    from flyinglow.workspace.catalogue import Image
+    from flyinglow.workspace.ports import Now
+    from flyinglow.wsrf.ports import QName
+
+DOCUMENT: Final = qname("fl", "FactoryProperties")
+_FL: Final = E["fl"]
+IMMEDIATE: Final = "immediate"
+"""The schedule of a site that grants or refuses at once (the paper, section 2.3)."""
+
+
+class FactoryDirectory:
+    """The one resource behind the Factory's endpoint."""
+
+    def __init__(self, service: FactoryService, now: Now) -> None:
+        self._service = service
+        self._now = now
+
+    def property_names(self) -> tuple[QName, ...]:
+        """Return the names of all properties, in document order."""
+        return (*_RENDER, _CURRENT_TIME)
+
+    def properties(
+        self, caller: Identity, resource: str, names: tuple[QName, ...] | None
+    ) -> Mapping[QName, list[_Element]]:
+        """Return the elements of these properties (None: of all)."""
+        offers = self._service.offers(caller)
+        found = {}
+        for name in self.property_names() if names is None else names:
+            if name == _CURRENT_TIME:
+                found[name] = [E["rl"].CurrentTime(timestamp(self._now()))]
+            elif name in _RENDER:
+                found[name] = [_RENDER[name](offers)]
+        return found
+
+    def destroy(self, caller: Identity, resource: str) -> None:
+        """Refuse: the Factory ends with its site."""
+        raise DeniedError("the factory cannot be destroyed by a request")
+
+    def set_termination_time(self, caller: Identity, resource: str, at: datetime) -> datetime:
+        """Refuse: the Factory ends with its site."""
+        raise DeniedError("the factory has no termination time")
+
+
+def _offers(offers: Offers) -> _Element:
+    limits = offers.limits
+    return _FL.Offers(
+        _FL.MaximumMemoryMB(str(limits.max_memory_mb)),
+        _FL.MaximumCPUs(str(limits.max_cpus)),
+        _FL.MaximumDiskMB(str(limits.max_disk_mb)),
+        _FL.MaximumMembers(str(limits.max_members)),
+        _FL.Immediate("true" if offers.schedule == IMMEDIATE else "false"),
+        *(_FL.Architecture(name) for name in offers.architectures),
+        *(_FL.VMM(name) for name in offers.vmms),
+    )
+
+
+def _free(free: FreeNow) -> _Element:
+    return _FL.FreeNow(
+        _FL.MemoryMB(str(free.memory_mb)),
+        _FL.CPUs(str(free.cpus)),
+        _FL.DiskMB(str(free.disk_mb)),
+        _FL.Nodes(str(free.nodes)),
+        _FL.LargestMemoryMB(str(free.largest_memory_mb)),
+        _FL.LargestCPUs(str(free.largest_cpus)),
+        _FL.LargestDiskMB(str(free.largest_disk_mb)),
+    )
+
+
+def _network(offer: NetworkOffer) -> _Element:
+    return _FL.Network(_FL.Name(offer.name), _FL.Addresses(str(offer.total)), _FL.FreeAddresses(str(offer.free)))
+
+
+def _image(image: Image) -> _Element:
+    element = _FL.Image(
+        _FL.Name(image.name), _FL.Format(image.format), _FL.Architecture(image.architecture), _FL.VMM(image.vmm)
+    )
+    if image.sha256:
+        element.append(_FL.SHA256(image.sha256))
+    element.append(_FL.SizeMB(str(image.size_mb)))
+    if image.description:
+        element.append(_FL.Description(clean_text(image.description)))
+    return element
+
+
+_CURRENT_TIME: Final = qname("rl", "CurrentTime")
+_RENDER: Final[Mapping[QName, Callable[[Offers], _Element]]] = {
+    qname("fl", "Offers"): _offers,
+    qname("fl", "DefaultDuration"): lambda offers: _FL.DefaultDuration(duration_text(offers.default_duration)),
+    qname("fl", "MaximumDuration"): lambda offers: _FL.MaximumDuration(duration_text(offers.max_duration)),
+    qname("fl", "FreeNow"): lambda offers: _free(offers.free),
+    qname("fl", "Networks"): lambda offers: _FL.Networks(*(_network(offer) for offer in offers.networks)),
+    qname("fl", "Images"): lambda offers: _FL.Images(*(_image(image) for image in offers.images)),
+}

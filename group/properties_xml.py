@@ -1,0 +1,87 @@
+"""The resource properties of a group, and what an ensemble's have in common with them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from flyinglow.group.members_xml import census, member
+from flyinglow.group.service import state_of
+from flyinglow.workspace.producer_xml import COMMON, PRODUCER, lifetime
+from flyinglow.workspace.properties_xml import optional
+from flyinglow.wsrf.xml import E, clean_text, qname
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+
+    from lxml.etree import _Element
+
+    from flyinglow.access.identity import Identity
+    from flyinglow.group.members import Whole
+    from flyinglow.group.service import CollectionService
+    from flyinglow.workspace.ports import Now
+    from flyinglow.wsrf.addresses import Addresses
+    from flyinglow.wsrf.ports import QName
+
+DOCUMENT: Final = qname("fl", "GroupProperties")
+NAMES: Final = tuple(qname("fl", name) for name in ("Name", "Owner", "State", "Task", "Reason", "Census", "Members"))
+_FL: Final = E["fl"]
+
+
+class CollectionDirectory:
+    """The groups, or the ensembles, behind an endpoint; ``names`` are the properties of that kind, in order."""
+
+    names: tuple[QName, ...] = NAMES
+
+    def __init__(self, service: CollectionService, addresses: Addresses, now: Now) -> None:
+        self._service = service
+        self._addresses = addresses
+        self._now = now
+
+    def property_names(self) -> tuple[QName, ...]:
+        """Return the names of all properties, in document order."""
+        return (*self.names, *COMMON)
+
+    def properties(
+        self, caller: Identity, resource: str, names: tuple[QName, ...] | None
+    ) -> Mapping[QName, list[_Element]]:
+        """Return the elements of these properties (None: of all); raises UnknownError."""
+        whole = self._service.get(caller, resource)
+        made = {**self.render(whole), **lifetime(end_of(whole), self._now()), **PRODUCER}
+        return {name: made[name]() for name in (self.property_names() if names is None else names) if name in made}
+
+    def render(self, whole: Whole) -> dict[QName, Callable[[], list[_Element]]]:
+        """Return what makes each of the kind's own properties."""
+        folded = state_of(whole)
+        return {
+            qname("fl", "Name"): lambda: [_FL.Name(whole.row.name)],
+            qname("fl", "Owner"): lambda: [_FL.Owner(clean_text(whole.row.owner))],
+            qname("fl", "State"): lambda: [_FL.State(folded.state)],
+            qname("fl", "Task"): lambda: optional("Task", folded.task),
+            qname("fl", "Reason"): lambda: optional("Reason", folded.reason),
+            qname("fl", "Census"): lambda: [census(folded)],
+            qname("fl", "Members"): lambda: [self._members(whole)],
+        }
+
+    def destroy(self, caller: Identity, resource: str) -> None:
+        """Commit the intent to destroy it with all its members; raises UnknownError."""
+        self._service.destroy(caller, resource)
+
+    def set_termination_time(self, caller: Identity, resource: str, at: datetime) -> datetime:
+        """Move the end of every member's lease, all or none; raises as ``CollectionService.set_end``."""
+        return self._service.set_end(caller, resource, at)
+
+    def _members(self, whole: Whole) -> _Element:
+        show_node = self._service.terms.show_node
+        return _FL.Members(*(member(row, self._addresses, show_node=show_node) for row in whole.members))
+
+
+class GroupDirectory(CollectionDirectory):
+    """The groups behind the Group endpoint."""
+
+
+def end_of(whole: Whole) -> datetime | None:
+    """Return when the whole ends: an open ensemble when it may not stay open any longer, else with its last member."""
+    if whole.row.open:
+        return whole.row.ends_at
+    return max((row.ends_at for row in whole.members if row.ends_at is not None), default=None)

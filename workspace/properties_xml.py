@@ -1,0 +1,126 @@
+"""The resource properties of a workspace, as elements of the contract; only those that are asked for are made."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from flyinglow.workspace.model import Stamp
+from flyinglow.workspace.producer_xml import COMMON, PRODUCER, lifetime
+from flyinglow.wsrf.xml import E, clean_text, duration_text, qname, timestamp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from datetime import datetime
+
+    from lxml.etree import _Element
+
+    from flyinglow.access.identity import Identity
+    from flyinglow.workspace.model import Nic, Workspace
+    from flyinglow.workspace.ports import Now
+    from flyinglow.workspace.service import WorkspaceService
+    from flyinglow.wsrf.ports import QName
+
+DOCUMENT: Final = qname("fl", "WorkspaceProperties")
+_FL: Final = E["fl"]
+_NODE: Final = qname("fl", "Node")
+
+
+class WorkspaceDirectory:
+    """The workspaces behind the Workspace endpoint."""
+
+    def __init__(self, service: WorkspaceService, now: Now) -> None:
+        self._service = service
+        self._now = now
+
+    def property_names(self) -> tuple[QName, ...]:
+        """Return the names of all properties, in document order."""
+        return (*_RENDER, *COMMON)
+
+    def properties(
+        self, caller: Identity, resource: str, names: tuple[QName, ...] | None
+    ) -> Mapping[QName, list[_Element]]:
+        """Return the elements of these properties (None: of all); raises UnknownError."""
+        row = self._service.get(caller, resource)
+        common = {**lifetime(row.ends_at, self._now()), **PRODUCER}
+        found = {}
+        for name in self.property_names() if names is None else names:
+            if name in common:
+                found[name] = common[name]()
+            elif name == _NODE and not self._service.terms.show_node:
+                found[name] = []
+            elif name in _RENDER:
+                found[name] = _RENDER[name](row)
+        return found
+
+    def destroy(self, caller: Identity, resource: str) -> None:
+        """Commit the intent to destroy it; raises UnknownError."""
+        self._service.destroy(caller, resource)
+
+    def set_termination_time(self, caller: Identity, resource: str, at: datetime) -> datetime:
+        """Move the end of its lease and return the time granted; raises as ``WorkspaceService.set_end``."""
+        return self._service.set_end(caller, resource, at)
+
+
+def networking(nics: Iterable[Nic]) -> _Element:
+    """Return ``fl:Networking``: the addresses that were leased with the workspace."""
+    return _FL.Networking(*(_nic(nic) for nic in nics))
+
+
+def optional(name: str, text: str | None) -> list[_Element]:
+    """Return the ``fl`` element with this text, or none when there is no text."""
+    return [_FL(name, clean_text(text))] if text else []
+
+
+def _nic(nic: Nic) -> _Element:
+    return _FL.NIC(
+        _FL.Network(nic.network),
+        *optional("Name", nic.name),
+        *optional("IPAddress", nic.ip),
+        *optional("PrefixLength", str(nic.prefix) if nic.ip else None),
+        *optional("MACAddress", nic.mac),
+        *optional("Hostname", nic.hostname),
+        *optional("Gateway", nic.gateway),
+        *(_FL.DNS(address) for address in nic.dns),
+    )
+
+
+def _schedule(row: Workspace) -> _Element:
+    element = _FL.Schedule(_FL.AcceptedTime(timestamp(row.accepted_at)))
+    if row.start_by is not None:
+        element.append(_FL.StartBy(timestamp(row.start_by)))
+    if row.ends_at is not None:
+        element.append(_FL.TerminationTime(timestamp(row.ends_at)))
+    element.append(_FL.Duration(duration_text(row.duration)))
+    return element
+
+
+def _allocation(row: Workspace) -> _Element:
+    size = row.allocation
+    return _FL.ResourceAllocation(
+        _FL.MemoryMB(str(size.memory_mb)), _FL.CPUs(str(size.cpus)), _FL.DiskMB(str(size.disk_mb))
+    )
+
+
+def _timing(row: Workspace) -> _Element:
+    stamps = [(str(stamp), row.stamps[stamp]) for stamp in Stamp if stamp in row.stamps]
+    return _FL.Timing(
+        *(_FL.Stamp(timestamp(at, milliseconds=True), name=name) for name, at in stamps),
+        *(_FL.Measured(f"{seconds:.3f}", name=name) for name, seconds in sorted(row.seconds.items())),
+    )
+
+
+_RENDER: Final[Mapping[QName, Callable[[Workspace], list[_Element]]]] = {
+    qname("fl", "Name"): lambda row: [_FL.Name(row.name)],
+    qname("fl", "Owner"): lambda row: [_FL.Owner(clean_text(row.owner))],
+    qname("fl", "Tag"): lambda row: [_FL.Tag(row.tag)],
+    qname("fl", "State"): lambda row: [_FL.State(row.state)],
+    qname("fl", "Task"): lambda row: optional("Task", row.task),
+    qname("fl", "Reason"): lambda row: optional("Reason", row.reason),
+    qname("fl", "Schedule"): lambda row: [_schedule(row)],
+    qname("fl", "ResourceAllocation"): lambda row: [_allocation(row)],
+    qname("fl", "Networking"): lambda row: [networking(row.nics)],
+    _NODE: lambda row: optional("Node", row.node),
+    qname("fl", "InitialState"): lambda row: [_FL.InitialState(row.initial_state)],
+    qname("fl", "EndAction"): lambda row: [_FL.EndAction(row.end_action.capitalize())],
+    qname("fl", "Timing"): lambda row: [_timing(row)],
+}
