@@ -1,0 +1,175 @@
+"""The one table from errors to SOAP faults.
+
+What a service raises becomes a fault whose detail is one element of a type derived from bf:BaseFaultType
+(WS-BaseFaults 1.2). Of an exception that nobody raised on purpose nothing is told but an incident id.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from lxml import etree
+
+from flyinglow.nodectl import errors
+from flyinglow.wsrf.spyne_shim import Fault
+from flyinglow.wsrf.xml import NS, PREFIX, E, clean_text, qname, timestamp
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from lxml.etree import _Element
+
+ACTION_WSRF: Final = "http://docs.oasis-open.org/wsrf/fault"
+ACTION_WSN: Final = "http://docs.oasis-open.org/wsn/fault"
+ACTION_SOAP: Final = "http://www.w3.org/2005/08/addressing/soap/fault"
+ACTION_WSA: Final = "http://www.w3.org/2005/08/addressing/fault"
+
+RESOURCE_UNKNOWN: Final = qname("r", "ResourceUnknownFault")
+
+# SOAP's own word for whose side it is on: the message's (Client) or the service's, where a retry may help (Server).
+_TABLE: Final[dict[type[errors.FlyingLowError], tuple[str, str]]] = {
+    errors.UnknownError: (RESOURCE_UNKNOWN, "Client"),
+    errors.InvalidError: (qname("fl", "InvalidFault"), "Client"),
+    errors.DeniedError: (qname("fl", "DeniedFault"), "Client"),
+    errors.NeverError: (qname("fl", "NeverFault"), "Client"),
+    errors.ConflictError: (qname("fl", "ConflictFault"), "Client"),
+    errors.ExhaustedError: (qname("fl", "ExhaustedFault"), "Server"),
+    errors.TransientError: (qname("fl", "TransientFault"), "Server"),
+    errors.BrokenError: (qname("fl", "BrokenFault"), "Server"),
+}
+_TEXT_LIMIT = 4000
+
+
+class TypedFault(errors.FlyingLowError):
+    """A fault whose detail element a standard names. Raised by services, rendered here.
+
+    ``children`` are what that fault's type adds after bf:BaseFaultType; ``code`` is ``Client`` or ``Server``;
+    ``action`` is the WS-Addressing action of the fault message.
+    """
+
+    kind = "typed"
+
+    def __init__(
+        self,
+        element: str,
+        message: str,
+        *,
+        children: Sequence[_Element] = (),
+        action: str = ACTION_WSRF,
+        code: str = "Client",
+    ) -> None:
+        super().__init__(message)
+        self.element = element
+        self.children = tuple(children)
+        self.action = action
+        self.code = code
+
+
+class Raised(Fault):
+    """Carries any exception of an operation through Spyne, which would otherwise show its text to the caller."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__("Server", "")
+        self.cause = cause
+
+
+class SoapFault(Fault):
+    """A fault of SOAP or WS-Addressing itself: the message could not be handed to an operation.
+
+    ``code`` is Client, Server, MustUnderstand or VersionMismatch; ``subcode`` a name in the addressing name space.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        subcode: str = "",
+        subsubcode: str = "",
+        problem: _Element | None = None,
+        not_understood: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(code, message)
+        self.subcode = subcode
+        self.subsubcode = subsubcode
+        self.problem = problem
+        self.not_understood = not_understood
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rendered:
+    """All that is needed to write a fault in either version of SOAP.
+
+    ``kind`` is a word for the log; ``unexpected`` the exception that nobody raised on purpose, if it was one.
+    """
+
+    code: str
+    message: str
+    action: str
+    kind: str
+    detail: _Element | None = None
+    subcode: str = ""
+    subsubcode: str = ""
+    problem: _Element | None = None
+    not_understood: tuple[str, ...] = ()
+    unexpected: Exception | None = field(default=None, repr=False)
+
+
+def render(error: Exception, *, at: datetime, incident: str) -> Rendered:
+    """Turn any exception into a fault; ``incident`` goes into the faults that have a place for it."""
+    if isinstance(error, Raised):
+        error = error.cause
+    if isinstance(error, SoapFault):
+        return _of_soap(error)
+    if isinstance(error, TypedFault):
+        message = clean_text(error.message)[:_TEXT_LIMIT]
+        detail = _base(error.element, at, message)
+        detail.extend(error.children)
+        return Rendered(code=error.code, message=message, action=error.action, kind="typed", detail=detail)
+    if isinstance(error, errors.FlyingLowError):
+        return _of_tree(error, at, incident)
+    if isinstance(error, Fault) and error.faultcode.startswith("Client"):
+        return Rendered(code="Client", message="the message was not understood", action=ACTION_SOAP, kind="soap")
+    hidden = errors.BrokenError(f"the service failed; its operator finds the cause under incident {incident}")
+    fault = _of_tree(hidden, at, incident)
+    return Rendered(
+        code=fault.code, message=fault.message, action=fault.action, kind="bug", detail=fault.detail, unexpected=error
+    )
+
+
+def _of_soap(error: SoapFault) -> Rendered:
+    return Rendered(
+        code=error.faultcode,
+        message=clean_text(error.faultstring)[:_TEXT_LIMIT],
+        action=ACTION_WSA if error.subcode else ACTION_SOAP,
+        kind="soap",
+        subcode=error.subcode,
+        subsubcode=error.subsubcode,
+        problem=error.problem,
+        not_understood=error.not_understood,
+    )
+
+
+def _of_tree(error: errors.FlyingLowError, at: datetime, incident: str) -> Rendered:
+    element, code = next(
+        (_TABLE[cls] for cls in type(error).__mro__ if cls in _TABLE),
+        _TABLE[errors.BrokenError],
+    )
+    message = clean_text(error.message)[:_TEXT_LIMIT]
+    detail = _base(element, at, message)
+    if element != RESOURCE_UNKNOWN:
+        detail.append(E["fl"].Kind(error.kind))
+        detail.append(E["fl"].Retryable("true" if error.retryable else "false"))
+        detail.append(E["fl"].Incident(incident))
+        detail.extend(E["fl"].Figure(str(figure), name=name) for name, figure in sorted(error.figures.items()))
+    return Rendered(code=code, message=message, action=ACTION_WSRF, kind=error.kind, detail=detail)
+
+
+def _base(element: str, at: datetime, message: str) -> _Element:
+    uri = element[1:].partition("}")[0]
+    detail = etree.Element(element, nsmap={PREFIX.get(uri, "q"): uri, "bf": NS["bf"]})
+    detail.append(E["bf"].Timestamp(timestamp(at)))
+    detail.append(E["bf"].Description(message))
+    return detail
