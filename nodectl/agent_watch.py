@@ -1,0 +1,117 @@
+"""See what happens to VMs without an order: that one ends, or that its guest says it is ready.
+
+A light look twice a second at processes and consoles, and every few seconds a full one that asks the hypervisor. While
+an order for a VM is being carried out, what becomes of it is the answer's business.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from flyinglow.nodectl import processes
+from flyinglow.nodectl.errors import FlyingLowError, UnknownError
+from flyinglow.nodectl.messages import VmInfo, VmStatus
+from flyinglow.nodectl.node import Node
+from flyinglow.nodectl.vmdir import ProcessMark
+
+FULL_TURN = 10
+UP = (VmStatus.RUNNING, VmStatus.PAUSED)
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What was last said of a VM; ``turn`` tells whether an order came between a look and what is made of it."""
+
+    info: VmInfo
+    mark: ProcessMark | None
+    turn: int
+
+
+class Watcher:
+    """Watches the VMs that are up, and tells when one of them is seen changed."""
+
+    def __init__(self, node: Node, tell: Callable[[VmInfo], None], seconds: float) -> None:
+        self._node = node
+        self._tell = tell
+        self._seconds = seconds
+        self._watched: dict[str, Watched] = {}
+        self._busy: dict[str, int] = {}
+        self._turn = 0
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+
+    def start(self) -> None:
+        """Watch the VMs that are up already, and whatever orders bring."""
+        for info in self._node.list():
+            self.seen(info)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the watch."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def begin(self, tag: str) -> None:
+        """An order for a VM begins: keep silent about it."""
+        with self._lock:
+            self._busy[tag] = self._busy.get(tag, 0) + 1
+
+    def finish(self, tag: str, info: VmInfo | None) -> None:
+        """An order for a VM is done; ``info`` is what was answered, None when that is not known."""
+        with self._lock:
+            self._busy[tag] -= 1
+            if self._busy[tag] == 0:
+                del self._busy[tag]
+        if info is not None:
+            self.seen(info)
+
+    def seen(self, info: VmInfo) -> None:
+        """Note what has been said of a VM; one that is not up needs no watch."""
+        mark = None if info.pid is None else processes.mark(info.pid)
+        with self._lock:
+            self._turn += 1
+            if info.status in UP:
+                self._watched[info.tag] = Watched(info, mark, self._turn)
+            else:
+                self._watched.pop(info.tag, None)
+
+    def look(self, *, full: bool) -> None:
+        """Look at every watched VM once, and tell what has changed."""
+        for tag, watched in list(self._watched.items()):
+            try:
+                self._look(tag, watched, full=full)
+            except UnknownError:
+                self._forget(tag, watched)
+            except (FlyingLowError, OSError):
+                continue  # the next look is near, and whoever asks gets the error
+
+    def _run(self) -> None:
+        count = 0
+        while not self._stop.wait(self._seconds):
+            count += 1
+            self.look(full=count % FULL_TURN == 0)
+
+    def _look(self, tag: str, watched: Watched, *, full: bool) -> None:
+        if full:
+            self._node.tend(tag)
+        elif processes.alive(watched.mark) and (watched.info.ready or not self._node.heard(tag)):
+            return
+        info = self._node.info(tag)
+        if (info.status, info.ready) == (watched.info.status, watched.info.ready):
+            return
+        with self._lock:
+            if tag in self._busy or self._watched.get(tag) != watched:
+                return
+        self.seen(info)
+        self._tell(info)
+        if info.ready:
+            self._node.tend(tag)
+
+    def _forget(self, tag: str, watched: Watched) -> None:
+        with self._lock:
+            if self._watched.get(tag) == watched:
+                del self._watched[tag]

@@ -1,0 +1,154 @@
+"""The configuration of a node: one JSON object, every key with a default, unknown keys refused.
+
+A node works without any file. Paths of tools are looked up in ``PATH`` unless a key names them with a slash.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import socket
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from flyinglow.nodectl.errors import InvalidError
+
+DEFAULT_FILE = Path("/etc/flyinglow/nodectl.json")
+DRIVERS = ("qemu", "simulated")
+ACCELERATORS = ("tcg", "kvm", "auto")
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """How the simulated driver behaves: seconds an order takes, orders that fail, VMs that die by themselves."""
+
+    delays: dict[str, float] = field(default_factory=dict)  # order (or "ready") -> seconds
+    failures: tuple[dict[str, Any], ...] = ()  # {"order", "match", "kind", "message", "times"}
+    exits: tuple[dict[str, Any], ...] = ()  # {"match", "seconds"}
+
+
+@dataclass(frozen=True)
+class Config:
+    """All a node can be told. Sizes are MiB, times seconds."""
+
+    state: Path
+    run: Path
+    node: str
+    driver: str = "qemu"
+    accelerator: str = "tcg"
+    probe_seconds: float = 8.0
+    qemu: str = "qemu-system-x86_64"
+    qemu_img: str = "qemu-img"
+    dnsmasq: str = "dnsmasq"
+    ip: str = "ip"
+    mke2fs: str = "mke2fs"
+    machine: str = "q35"
+    cpu: str = "max"
+    tb_size: int = 32
+    sandbox: bool = False
+    run_as: str | None = None
+    images: tuple[str, ...] = ()
+    bridges: tuple[str, ...] = ()
+    minimum_free_disk_mb: int = 64
+    console_max_mb: int = 8
+    workers: int = 16
+    watch_seconds: float = 0.5
+    start_seconds: float = 30.0
+    simulated: Simulated = field(default_factory=Simulated)
+
+
+def load(file: Path | None = None, **overrides: Any) -> Config:
+    """Read a node's configuration; ``overrides`` that are not None win. Raises InvalidError for what is wrong in it.
+
+    Without ``file`` the default one is read, and need not be there.
+    """
+    data = _read(file if file is not None else DEFAULT_FILE, required=file is not None)
+    data.update({key: value for key, value in overrides.items() if value is not None})
+    return build(data)
+
+
+def build(data: dict[str, Any]) -> Config:
+    """Make a Config of the JSON form. Raises InvalidError for an unknown key or a value of the wrong type."""
+    data = dict(data)
+    _refuse_unknown(data, Config, "")
+    simulated = data.pop("simulated", {})
+    _expect(simulated, dict, "simulated")
+    _refuse_unknown(simulated, Simulated, "simulated.")
+    state = Path(data.pop("state", None) or _default_state()).absolute()
+    run = Path(data.pop("run", None) or _default_run(state)).absolute()
+    node = data.pop("node", None) or socket.gethostname()
+    config = Config(state=state, run=run, node=node, simulated=_simulated(simulated), **_lists(data))
+    _check(config)
+    return config
+
+
+def _read(path: Path, *, required: bool) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        if required:
+            raise InvalidError(f"configuration file {path} does not exist") from error
+        return {}
+    except (OSError, ValueError) as error:
+        raise InvalidError(f"configuration file {path} cannot be read: {error}") from error
+    _expect(data, dict, str(path))
+    return dict(data)
+
+
+def _lists(data: dict[str, Any]) -> dict[str, Any]:
+    for key in ("images", "bridges"):
+        if key in data:
+            _expect(data[key], list, key)
+            data[key] = tuple(str(item) for item in data[key])
+    return data
+
+
+def _simulated(data: dict[str, Any]) -> Simulated:
+    return Simulated(
+        delays=dict(data.get("delays", {})),
+        failures=tuple(data.get("failures", ())),
+        exits=tuple(data.get("exits", ())),
+    )
+
+
+def _refuse_unknown(data: dict[str, Any], cls: type, prefix: str) -> None:
+    known = {item.name for item in dataclasses.fields(cls)}
+    unknown = sorted(set(data) - known)
+    if unknown:
+        raise InvalidError(f"unknown configuration key {prefix}{unknown[0]} (known: {', '.join(sorted(known))})")
+
+
+def _expect(value: object, kind: type, where: str) -> None:
+    if not isinstance(value, kind):
+        raise InvalidError(f"{where} must be a JSON {'object' if kind is dict else 'list'}")
+
+
+def _check(config: Config) -> None:
+    for name in ("probe_seconds", "minimum_free_disk_mb", "console_max_mb", "watch_seconds", "start_seconds"):
+        value = getattr(config, name)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
+            raise InvalidError(f"configuration key {name} must be a number of at least 0, not {value!r}")
+    for name, floor in (("workers", 1), ("tb_size", 1)):
+        value = getattr(config, name)
+        if isinstance(value, bool) or not isinstance(value, int) or value < floor:
+            raise InvalidError(f"configuration key {name} must be a whole number of at least {floor}, not {value!r}")
+    for name, words in (("driver", DRIVERS), ("accelerator", ACCELERATORS)):
+        if getattr(config, name) not in words:
+            raise InvalidError(f"configuration key {name} must be one of {', '.join(words)}")
+
+
+def _default_state() -> Path:
+    if os.geteuid() == 0:
+        return Path("/var/lib/flyinglow/nodectl")
+    return Path.home() / ".local/state/flyinglow/nodectl"
+
+
+def _default_run(state: Path) -> Path:
+    """Choose a short directory: the path of a unix socket may have no more than 107 bytes."""
+    digest = hashlib.sha256(str(state).encode()).hexdigest()[:8]
+    if os.geteuid() == 0:
+        return Path("/run/flyinglow") / digest
+    return Path(f"/tmp/flyinglow-{os.geteuid()}-{digest}")  # noqa: S108 - its owner and mode are checked on use

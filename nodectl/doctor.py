@@ -1,0 +1,123 @@
+"""Look whether this node can run VMs, and name for everything that is missing what would help."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from flyinglow.nodectl import tools
+from flyinglow.nodectl.config import Config
+from flyinglow.nodectl.errors import BrokenError, FlyingLowError
+from flyinglow.nodectl.hypervisor.qmp import Qmp
+from flyinglow.nodectl.network import bridge_addresses
+from flyinglow.nodectl.vmdir import StateDir
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at; ``text`` says what was found or what to do."""
+
+    name: str
+    ok: bool
+    text: str
+
+
+def examine(config: Config) -> list[Finding]:
+    """Return all findings, the bad ones too. Never raises."""
+    return [_finding(name, check) for name, check in _checks(config)]
+
+
+def _checks(config: Config) -> Iterator[tuple[str, Callable[[], str]]]:
+    yield "directories", lambda: _directories(config)
+    if config.driver == "simulated":
+        return
+    yield "qemu", lambda: _version(config.qemu, "qemu-system-x86")
+    yield "qemu-img", lambda: _version(config.qemu_img, "qemu-utils")
+    yield "qemu starts", lambda: _qemu_starts(config)
+    if os.geteuid() == 0:
+        yield "ip", lambda: _present(config.ip, "iproute2")
+        yield "dnsmasq", lambda: _present(config.dnsmasq, "dnsmasq-base")
+        yield "/dev/net/tun", _tun
+    for bridge in config.bridges:
+        yield f"bridge {bridge}", lambda bridge=bridge: _bridge(config, bridge)  # type: ignore[misc]
+
+
+def _finding(name: str, check: Callable[[], str]) -> Finding:
+    try:
+        return Finding(name, True, check())
+    except (FlyingLowError, OSError) as error:
+        return Finding(name, False, str(error))
+
+
+def _directories(config: Config) -> str:
+    StateDir(config.state, config.run).prepare()
+    status = os.statvfs(config.state)
+    free = status.f_bavail * status.f_frsize >> 20
+    if free < config.minimum_free_disk_mb:
+        raise BrokenError(f"{config.state} has {free} MiB left, {config.minimum_free_disk_mb} are to be kept: make room")
+    return f"{config.state}, {free} MiB free; {config.run}"
+
+
+def _version(program: str, package: str) -> str:
+    _present(program, package)
+    return tools.run([program, "--version"], seconds=10).splitlines()[0]
+
+
+def _present(program: str, package: str) -> str:
+    found = shutil.which(program)
+    if found is None:
+        raise BrokenError(f"{program} is missing: install it (Debian: apt-get install {package})")
+    return found
+
+
+def _tun() -> str:
+    path = Path("/dev/net/tun")
+    if not os.access(path, os.R_OK | os.W_OK):
+        raise BrokenError(f"{path} cannot be opened: load the kernel module tun, or allow this container to use it")
+    return str(path)
+
+
+def _bridge(config: Config, bridge: str) -> str:
+    addresses = bridge_addresses(config.ip, bridge)
+    if not addresses:
+        raise BrokenError(f"bridge {bridge} has no IPv4 address, from which guests could be given theirs: add one")
+    return ", ".join(map(str, addresses))
+
+
+def _qemu_starts(config: Config) -> str:
+    """Start a machine without a guest and ask it how it is."""
+    accelerator = "tcg" if config.accelerator == "auto" else config.accelerator
+    with tempfile.TemporaryDirectory(prefix="fl") as folder:
+        path = Path(folder) / "q"
+        words = [config.qemu, "-accel", accelerator, "-cpu", config.cpu, "-M", config.machine, "-S"]
+        words += ["-nodefaults", "-no-user-config", "-display", "none", "-m", "32"]
+        child = subprocess.Popen(
+            [*words, "-qmp", f"unix:{path},server=on,wait=off"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        try:
+            return _ask(child, path, accelerator)
+        finally:
+            child.kill()
+            child.communicate()
+
+
+def _ask(child: subprocess.Popen[bytes], path: Path, accelerator: str) -> str:
+    for _ in range(200):
+        if path.exists():
+            with Qmp(path) as qmp:
+                return f"with accelerator {accelerator}: {qmp.ask('query-status')['status']}"
+        try:
+            child.wait(0.05)
+        except subprocess.TimeoutExpired:
+            continue
+        words = child.stderr.read().decode(errors="replace").strip() if child.stderr else ""
+        raise BrokenError(f"QEMU does not start: {words[-tools.TAIL :]}")
+    raise BrokenError("QEMU does not answer within 10 s")

@@ -1,0 +1,128 @@
+"""What runs inside the guest, and the lines by which it tells of itself on its console.
+
+::
+
+    GUEST-UP t=SECONDS
+    GUEST-IP eth0 10.0.0.5/24 mac=..       one a NIC; "none" in place of an address that did not come
+    GUEST-HOSTNAME ce
+    GUEST-CONTEXT from=fw_cfg               or "none"
+    GUEST-CTX| ...                          each line of the context
+    GUEST-USERDATA bytes=17                 when there is user data
+    GUEST-READY t=SECONDS
+    GUEST-PEER NAME 10.0.0.6 ok             for "peer NAME IP" and "member NAME ROLE IP[,IP]" in the context
+"""
+
+ROOT_PARAMETER = "lease.root"
+READY_MARK = "GUEST-READY"
+
+EARLY_INIT = """#!/bin/busybox sh
+# Load the disk driver, find the root disk, go on there.
+B=/bin/busybox
+$B mount -t proc proc /proc
+$B mount -t sysfs sysfs /sys
+$B mount -t devtmpfs dev /dev 2>/dev/null
+echo 2 > /proc/sys/kernel/printk
+while read -r module; do $B insmod "/modules/$module" 2>/dev/null; done < /modules/order
+root=
+for word in $($B cat /proc/cmdline); do
+    case $word in lease.root=*) root=${word#*=} ;; esac
+done
+tries=0
+while [ ! -b "$root" ] && [ $tries -lt 50 ]; do $B usleep 100000; tries=$((tries + 1)); done
+if ! $B mount -t ext4 "$root" /root; then
+    echo "GUEST-NOROOT $root"
+    $B poweroff -f
+fi
+$B umount /sys
+$B mount --move /dev /root/dev
+$B mount --move /proc /root/proc
+exec $B switch_root /root /init
+"""
+
+INIT = """#!/bin/sh
+# The guest's only program: introduce yourself, then wait for the power button.
+export PATH=/bin
+mount -t sysfs sysfs /sys
+mount -t tmpfs tmpfs /run
+exec < /dev/console > /dev/console 2>&1
+read -r up _ < /proc/uptime
+echo "GUEST-UP t=$up"
+while read -r module; do insmod "/modules/$module" 2>/dev/null; done < /modules/order
+
+ip link set lo up
+nics=
+for path in /sys/class/net/eth*; do
+    [ -e "$path" ] || continue
+    nic=${path##*/}
+    nics="$nics $nic"
+    ip link set "$nic" up
+    udhcpc -i "$nic" -s /etc/udhcpc.script -q -n -f -t 12 -T 1 -S > /dev/null 2>&1 &
+done
+wait
+for nic in $nics; do
+    address=$(ip -4 -o address show dev "$nic" | sed -n 's|.* inet \\([0-9./]*\\).*|\\1|p')
+    echo "GUEST-IP $nic ${address:-none} mac=$(cat "/sys/class/net/$nic/address")"
+done
+echo "GUEST-HOSTNAME $(hostname)"
+
+given=/sys/firmware/qemu_fw_cfg/by_name/opt
+context=/run/context
+if cat "$given/lease/context/raw" > $context 2>/dev/null && [ -s $context ]; then
+    echo "GUEST-CONTEXT from=fw_cfg"
+    while IFS= read -r line || [ -n "$line" ]; do printf 'GUEST-CTX| %s\\n' "$line"; done < $context
+else
+    echo "GUEST-CONTEXT none"
+fi
+if [ -r "$given/flyinglow/user-data/raw" ]; then
+    cat "$given/flyinglow/user-data/raw" > /run/user-data
+    echo "GUEST-USERDATA bytes=$(stat -c %s /run/user-data)"
+fi
+
+press() {  # end in order when the power button's key goes down
+    while event=$(dd if="$1" bs=24 count=1 2>/dev/null | hexdump -v -e '1/1 "%02x"') && [ -n "$event" ]; do
+        case $event in
+        ????????????????????????????????0100740001000000) echo GUEST-POWERBUTTON; sync; poweroff -f ;;
+        esac
+    done
+}
+mdev -s
+for device in /dev/input/event*; do
+    [ -c "$device" ] && press "$device" &
+done
+
+peer() {  # NAME IP: on a link of our own?  then it must answer within a minute
+    case $(ip route get "$2" 2>/dev/null) in
+    '' | *' via '* | *' dev lo '* | local*) return ;;
+    esac
+    tries=0
+    while [ $tries -lt 60 ]; do
+        if ping -c 1 -W 1 "$2" > /dev/null 2>&1; then echo "GUEST-PEER $1 $2 ok"; return; fi
+        tries=$((tries + 1))
+        usleep 200000
+    done
+    echo "GUEST-PEER $1 $2 failed"
+}
+read -r up _ < /proc/uptime
+echo "GUEST-READY t=$up"
+[ -s $context ] && while read -r word name third fourth _ || [ -n "$word" ]; do
+    case $word in
+    peer) peer "$name" "$third" & ;;
+    member) for address in $(echo "$fourth" | tr , ' '); do peer "$name" "$address" & done ;;
+    esac
+done < $context
+trap 'sync; poweroff -f' USR2 TERM
+trap 'sync; reboot -f' INT
+while :; do sleep 3600 & wait $!; done
+"""
+
+DHCP_SCRIPT = """#!/bin/sh
+# Called by the DHCP client with what happened, and the lease in variables.
+case $1 in
+bound | renew)
+    ip address flush dev "$interface"
+    ip address add "$ip/${mask:-24}" dev "$interface"
+    for gateway in $router; do ip route replace default via "$gateway" dev "$interface"; break; done
+    for server in $dns; do echo "nameserver $server" >> /run/resolv.conf; done
+    [ -z "$hostname" ] || hostname "$hostname" ;;
+esac
+"""

@@ -1,0 +1,1 @@
+"""Run VMs: the ``Hypervisor`` Protocol and its drivers."""

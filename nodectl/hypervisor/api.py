@@ -1,0 +1,48 @@
+"""What a hypervisor driver must do, and what it may rely on.
+
+The caller holds the VM's lock for every verb but ``status``, has made disks and network before ``start``, and removes them after ``destroy``. A
+driver keeps all it knows in the VM's directory: the program may be killed at any moment, and another one goes on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from flyinglow.nodectl.messages import VmSpec, VmStatus
+from flyinglow.nodectl.vmdir import VmDir
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What a driver sees of a VM: its status, why it is so, and the process it runs in, if it is one."""
+
+    status: VmStatus
+    reason: str = ""
+    pid: int | None = None
+    ready: bool | None = None  # None: the console tells
+
+
+class Hypervisor(Protocol):
+    """A driver. Every verb may be repeated, and is called only in a state that allows it."""
+
+    def start(self, vm: VmDir, spec: VmSpec, *, paused: bool) -> None:
+        """Run a VM that does not run. Raises BrokenError with the hypervisor's own words, ExhaustedError, TransientError."""
+
+    def shutdown(self, vm: VmDir, seconds: float) -> None:
+        """Press the power button, wait for the guest at most so long, then end it all the same."""
+
+    def destroy(self, vm: VmDir) -> None:
+        """End a VM at once, whatever state it is in. Raises BrokenError when it cannot be ended."""
+
+    def pause(self, vm: VmDir) -> None:
+        """Stop a running VM's processors. Raises TransientError when the hypervisor does not answer."""
+
+    def resume(self, vm: VmDir) -> None:
+        """Let a paused VM go on. Raises TransientError when the hypervisor does not answer."""
+
+    def reboot(self, vm: VmDir) -> None:
+        """Reset a running VM. Raises TransientError when the hypervisor does not answer."""
+
+    def status(self, vm: VmDir) -> Sight:
+        """Look at a VM that was made completely. Never raises for a VM that is gone in a bad way: it says so."""

@@ -1,0 +1,213 @@
+"""The driver ``qemu``: every VM is a QEMU process of its own, steered over its control socket.
+
+The process leads a session of its own and so outlives the program that started it. Another program finds it again by
+the mark in the VM's record, or, had the first one died between start and record, by its argument list. QEMU removes its
+pid file when it ends in order: a pid file without a process means that it was killed or crashed.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from flyinglow.nodectl import processes, tools
+from flyinglow.nodectl.config import Config
+from flyinglow.nodectl.errors import BrokenError, ExhaustedError, FlyingLowError, TransientError
+from flyinglow.nodectl.hypervisor.accelerator import Accelerator
+from flyinglow.nodectl.hypervisor.api import Sight
+from flyinglow.nodectl.hypervisor.commandline import command_line, pid_file
+from flyinglow.nodectl.hypervisor.qmp import Qmp
+from flyinglow.nodectl.image import disk_files
+from flyinglow.nodectl.messages import VmSpec, VmStatus
+from flyinglow.nodectl.vmdir import ProcessMark, Record, VmDir
+
+POLL = 0.01
+QUIT_SECONDS = 3.0
+PAUSED = frozenset({"paused", "prelaunch", "suspended"})
+FAILED = {
+    "internal-error": "QEMU stopped it after an internal error",
+    "io-error": "QEMU stopped it because a disk could not be read or written (is the node's disk full?)",
+    "guest-panicked": "the guest's kernel panicked",
+}
+
+
+class Qemu:
+    """Runs VMs as QEMU processes of this node."""
+
+    def __init__(self, config: Config, accelerator: Accelerator) -> None:
+        self._config = config
+        self._accelerator = accelerator
+        self._children: list[subprocess.Popen[bytes]] = []
+        self._lock = threading.Lock()
+
+    def start(self, vm: VmDir, spec: VmSpec, *, paused: bool) -> None:
+        """Run a VM. Raises BrokenError with QEMU's own words, ExhaustedError, TransientError."""
+        accelerator = self._accelerator.choose(spec.kernel, spec.initrd)
+        argv = command_line(self._config, accelerator, vm, spec, disk_files(vm, spec))
+        for path in (pid_file(vm), vm.qmp):
+            path.unlink(missing_ok=True)
+        child = self._spawn(argv, vm)
+        try:
+            self._wait_for_answer(child, vm)
+            mark = processes.mark(child.pid)
+            if mark is None:
+                raise self._did_not_start(vm)
+            vm.update(process=mark, started=True)
+            if not paused:
+                with Qmp(vm.qmp) as qmp:
+                    qmp.ask("cont")
+        except FlyingLowError:
+            child.kill()
+            child.wait()
+            raise
+
+    def shutdown(self, vm: VmDir, seconds: float) -> None:
+        """Press the power button, wait for the guest at most so long, then end it all the same."""
+        mark = self._process(vm)
+        if mark is None:
+            pid_file(vm).unlink(missing_ok=True)  # that it ended in a bad way is settled now
+            return
+        with Qmp(vm.qmp) as qmp:
+            asked = qmp.ask("query-status")["status"] == "running"
+            if asked:
+                qmp.ask("system_powerdown")
+        if not (asked and self._gone(mark, seconds)):
+            self._end(vm, mark)
+
+    def destroy(self, vm: VmDir) -> None:
+        """End a VM at once. Raises BrokenError when its process does not die."""
+        for mark in list(processes.with_argument(str(pid_file(vm)))):  # whatever the record says, or fails to say
+            self._end(vm, mark)
+        self.reap()
+
+    def pause(self, vm: VmDir) -> None:
+        """Stop a running VM's processors. Raises TransientError when QEMU does not answer."""
+        self._ask(vm, "stop")
+
+    def resume(self, vm: VmDir) -> None:
+        """Let a paused VM go on. Raises TransientError when QEMU does not answer."""
+        self._ask(vm, "cont")
+
+    def reboot(self, vm: VmDir) -> None:
+        """Reset a running VM. Raises TransientError when QEMU does not answer."""
+        self._ask(vm, "system_reset")
+
+    def status(self, vm: VmDir) -> Sight:
+        """Look at a VM: at its process first, then ask QEMU itself."""
+        self.reap()
+        record = vm.record() or Record()
+        mark = self._process(vm)
+        if mark is not None:
+            return self._ask_status(vm, mark)
+        if record.process is None:
+            return Sight(VmStatus.CREATED)
+        if record.process.boot != processes.boot_id():
+            return Sight(VmStatus.STOPPED, "the node was started anew")
+        if pid_file(vm).exists():
+            return Sight(VmStatus.BROKEN, f"its QEMU process ended in a bad way{_words(vm)}")
+        return Sight(VmStatus.STOPPED)
+
+    def reap(self) -> None:
+        """Collect the processes of ours that have ended."""
+        with self._lock:
+            self._children = [child for child in self._children if child.poll() is None]
+
+    def _ask_status(self, vm: VmDir, mark: ProcessMark) -> Sight:
+        try:
+            with Qmp(vm.qmp, 2.0) as qmp:
+                state = qmp.ask("query-status")["status"]
+        except (TransientError, BrokenError) as error:
+            if not processes.alive(mark):
+                return self.status(vm)
+            return Sight(VmStatus.RUNNING, error.message, mark.pid)
+        if state in FAILED:
+            return Sight(VmStatus.BROKEN, FAILED[state], mark.pid)
+        return Sight(VmStatus.PAUSED if state in PAUSED else VmStatus.RUNNING, "", mark.pid)
+
+    def _process(self, vm: VmDir) -> ProcessMark | None:
+        """Return the VM's living process; one that never came into the record is told by its pid file."""
+        record = vm.record()
+        if record is not None and processes.alive(record.process):
+            return record.process
+        try:
+            pid = int(pid_file(vm).read_text(encoding="ascii"))
+        except (FileNotFoundError, ValueError):
+            return None
+        return processes.mark(pid) if str(pid_file(vm)) in processes.arguments(pid) else None
+
+    def _spawn(self, argv: Sequence[str], vm: VmDir) -> subprocess.Popen[bytes]:
+        try:
+            with (vm.path / "qemu.log").open("wb") as log:
+                child = subprocess.Popen(
+                    argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", start_new_session=True
+                )
+        except FileNotFoundError as error:
+            raise BrokenError(f"{argv[0]} is not installed on this node, or not in PATH") from error
+        except OSError as error:
+            raise tools.from_os(error, f"VM {vm.tag} could not be started") from error
+        with self._lock:
+            self._children.append(child)
+        return child
+
+    def _wait_for_answer(self, child: subprocess.Popen[bytes], vm: VmDir) -> None:
+        deadline = time.monotonic() + self._config.start_seconds
+        while True:
+            if child.poll() is not None:
+                raise self._did_not_start(vm)
+            if vm.qmp.exists() and pid_file(vm).exists():
+                with Qmp(vm.qmp, max(1.0, deadline - time.monotonic())):
+                    return
+            if time.monotonic() > deadline:
+                raise TransientError(f"VM did not start: QEMU said nothing for {self._config.start_seconds:g} s")
+            time.sleep(POLL)
+
+    def _did_not_start(self, vm: VmDir) -> FlyingLowError:
+        words = _words(vm)
+        if "Cannot allocate memory" in words:
+            return ExhaustedError(f"VM did not start: the node has too little memory{words}")
+        return BrokenError(f"VM did not start{words}")
+
+    def _ask(self, vm: VmDir, command: str) -> None:
+        with Qmp(vm.qmp) as qmp:
+            qmp.ask(command)
+
+    def _end(self, vm: VmDir, mark: ProcessMark) -> None:
+        """Ask QEMU to end, so that it closes its disks in order; kill it when it does not."""
+        try:
+            with Qmp(vm.qmp, 1.0) as qmp:
+                qmp.ask("quit")
+        except FlyingLowError:
+            pass  # it may end before it has answered; what counts is that it is gone
+        if not self._gone(mark, QUIT_SECONDS) and not processes.end(mark):
+            raise BrokenError(f"the QEMU process {mark.pid} of VM {vm.tag} cannot be ended")
+        self.reap()
+        pid_file(vm).unlink(missing_ok=True)
+
+    def _gone(self, mark: ProcessMark, seconds: float) -> bool:
+        return processes.gone(mark, seconds)
+
+
+def _words(vm: VmDir) -> str:
+    """Return the tail of what QEMU itself said, as the end of a sentence."""
+    try:
+        text = (vm.path / "qemu.log").read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""
+    return f": {text[-tools.TAIL :]}" if text else ""
+
+
+def strays(vms: Path) -> list[ProcessMark]:
+    """Return the living QEMU processes that were started for a VM below ``vms``, whatever their records say."""
+    found = []
+    for entry in processes.PROC.iterdir():
+        words = processes.arguments(int(entry.name)) if entry.name.isdigit() else []
+        if any(word.startswith(f"{vms}{os.sep}") and word.endswith("/qemu.pid") for word in words):
+            mark = processes.mark(int(entry.name))
+            found += [mark] if mark is not None else []
+    return found
+
+

@@ -1,0 +1,299 @@
+"""Carry out orders on this node: the one place that knows what every order means and in which steps it is done.
+
+Every order may be repeated. A VM is made in steps (directory, disks, network, record), and each step may have been cut
+short by a crash: what a second order finds half done it does anew, and ``destroy`` removes whatever there is.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from flyinglow.nodectl import tools
+from flyinglow.nodectl.console import Console
+from flyinglow.nodectl.errors import BrokenError, ConflictError, FlyingLowError, InvalidError, UnknownError
+from flyinglow.nodectl.hypervisor.api import Hypervisor, Sight
+from flyinglow.nodectl.image import Disks
+from flyinglow.nodectl.messages import OrderName, VmInfo, VmSpec, VmStatus, encode
+from flyinglow.nodectl.network import Networks
+from flyinglow.nodectl.spec import check_tag, read
+from flyinglow.nodectl.vmdir import Record, StateDir, VmDir
+
+GRACE = 30.0  # seconds a guest gets for its shutdown when an order names none
+MAX_CONSOLE = 1 << 20  # bytes of console in one answer
+HALF_MADE = "its creation was cut short: create it again or destroy it"
+UP = (VmStatus.RUNNING, VmStatus.PAUSED)
+
+
+@dataclass(frozen=True)
+class Node:
+    """All VMs of one node. Orders for different VMs may be carried out at once."""
+
+    state: StateDir
+    hypervisor: Hypervisor
+    disks: Disks
+    networks: Networks
+    clock: Callable[[], float] = time.monotonic
+    console_max: int = 8 << 20
+
+    def carry_out(self, name: OrderName, tag: str | None, body: dict[str, Any]) -> dict[str, Any]:
+        """Do what an order says and return the answer's body. Raises a FlyingLowError of the kind to be answered."""
+        if name is OrderName.LIST:
+            return {"vms": [encode(info) for info in self.list()]}
+        tag = check_tag(tag)
+        if name is OrderName.CREATE:
+            return encode(self.create(tag, body))
+        if name is OrderName.CONSOLE:
+            return self.read_console(tag, body)
+        if name is OrderName.DESTROY:
+            self.destroy(tag)
+            return {}
+        if name is OrderName.START:
+            return encode(self.start(tag, paused=bool(body.get("paused", False))))
+        if name is OrderName.SHUTDOWN:
+            return encode(self.shutdown(tag, _seconds(body)))
+        plain = {
+            OrderName.INFO: self.info,
+            OrderName.PAUSE: self.pause,
+            OrderName.RESUME: self.resume,
+            OrderName.REBOOT: self.reboot,
+        }
+        return encode(plain[name](tag))
+
+    def create(self, tag: str, body: dict[str, Any]) -> VmInfo:
+        """Make a VM: directory, disks, network. Raises ConflictError when there is another one by this tag."""
+        spec = read(body)
+        if spec.tag != tag:
+            raise InvalidError(f"the order is for VM {tag}, its specification for VM {spec.tag}")
+        with self.state.locked(tag):
+            vm = self.state.vm(tag)
+            if vm.exists() and not self._is_new(vm, spec):
+                return self._look(vm)
+            with self._undoing(vm), _os_errors(f"VM {tag} could not be created"):
+                self._make(vm, spec)
+            return self._look(vm)
+
+    def start(self, tag: str, *, paused: bool = False) -> VmInfo:
+        """Run a VM; one that pauses goes on."""
+        with self._vm(tag) as vm:
+            status = self._made(vm).status
+            if status is VmStatus.PAUSED and not paused:
+                self.hypervisor.resume(vm)
+            elif status is VmStatus.RUNNING and paused:
+                raise ConflictError(f"VM {tag} runs already: pause it")
+            elif status not in UP:
+                self._start(vm, paused=paused)
+            return self._look(vm)
+
+    def pause(self, tag: str) -> VmInfo:
+        """Stop a running VM's processors."""
+        with self._vm(tag) as vm:
+            if self._up(vm, "pause").status is VmStatus.RUNNING:
+                self.hypervisor.pause(vm)
+            return self._look(vm)
+
+    def resume(self, tag: str) -> VmInfo:
+        """Let a paused VM go on."""
+        with self._vm(tag) as vm:
+            if self._up(vm, "resume").status is VmStatus.PAUSED:
+                self.hypervisor.resume(vm)
+            return self._look(vm)
+
+    def reboot(self, tag: str) -> VmInfo:
+        """Reset a running VM; it is ready when its guest says so again."""
+        with self._vm(tag) as vm:
+            if self._up(vm, "reboot").status is not VmStatus.RUNNING:
+                raise ConflictError(f"VM {tag} is paused: resume it before a reboot")
+            vm.update(ready=False, ready_from=self._console(vm).size())
+            self.hypervisor.reboot(vm)
+            return self._look(vm)
+
+    def shutdown(self, tag: str, seconds: float = GRACE) -> VmInfo:
+        """Ask the guest to end, end it when it does not within ``seconds``; its disks stay."""
+        with self._vm(tag) as vm:
+            if self._made(vm).status in (*UP, VmStatus.BROKEN):
+                self.hypervisor.shutdown(vm, seconds)
+                vm.update(ready=False)
+            return self._look(vm)
+
+    def destroy(self, tag: str) -> None:
+        """Remove all that is a VM's, in whatever state it is; done when there is none."""
+        with self.state.locked(tag), _os_errors(f"VM {tag} could not be removed"):
+            vm = self.state.vm(tag)
+            if not vm.exists():
+                return
+            self.hypervisor.destroy(vm)
+            self.networks.detach(tag)
+            vm.remove()
+
+    def info(self, tag: str) -> VmInfo:
+        """Look at one VM. Raises UnknownError when there is none."""
+        vm = self.state.vm(check_tag(tag))
+        if not vm.exists():
+            raise _unknown(tag)
+        return self._look(vm)
+
+    def list(self) -> list[VmInfo]:
+        """Look at all VMs, the half-made ones too."""
+        return [info for info in map(self._look_if_there, self.state.vms()) if info is not None]
+
+    def read_console(self, tag: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Return a stretch of the console: bytes in base64, where it begins, and how long the console is."""
+        vm = self.state.vm(tag)
+        if not vm.exists():
+            raise _unknown(tag)
+        offset, most = _whole(body, "offset", 0), _whole(body, "max", MAX_CONSOLE)
+        start, data, size = self._console(vm).read(offset, min(most, MAX_CONSOLE))
+        return {"data": base64.b64encode(data).decode("ascii"), "offset": start, "size": size}
+
+    def heard(self, tag: str) -> bool:
+        """Tell from the console alone whether a guest has said that it is ready."""
+        vm = self.state.vm(tag)
+        record = vm.record() if vm.exists() else None
+        return record is not None and (record.ready or self._said(vm, record))
+
+    def tend(self, tag: str) -> None:
+        """Note that a guest is ready, and cut its console when it is too long; leave a VM that is being worked on."""
+        with contextlib.suppress(BlockingIOError), self.state.locked(tag, wait=False):
+            vm = self.state.vm(tag)
+            record = vm.record() if vm.exists() else None
+            if record is not None:
+                if not record.ready and self._look(vm).ready:
+                    record = vm.update(record, ready=True)
+                self._console(vm).cut(self.console_max)
+
+    def _is_new(self, vm: VmDir, spec: VmSpec) -> bool:
+        """Tell whether a VM is still to be made. Raises ConflictError when the directory is another VM's."""
+        try:
+            known = vm.spec()
+        except BrokenError:
+            known = None
+        made = vm.record() is not None
+        if known is not None and known != spec:
+            raise ConflictError(f"there is another VM {vm.tag} on this node, made from another specification")
+        if known is None and made:
+            raise ConflictError(f"there is a broken VM {vm.tag} on this node: destroy it first")
+        return not made
+
+    def _make(self, vm: VmDir, spec: VmSpec) -> None:
+        vm.create(spec)
+        for name, text in (("context", spec.context), ("user-data", spec.user_data)):
+            if text:
+                (vm.path / name).write_bytes(text.encode("utf-8", "surrogatepass"))
+        seconds = {}
+        with self._timed(seconds, "image"):
+            self.disks.prepare(vm, spec)
+        with self._timed(seconds, "network"):
+            self.networks.attach(spec)
+        vm.update(Record(seconds=seconds))
+
+    def _start(self, vm: VmDir, *, paused: bool) -> None:
+        spec = vm.spec()
+        self.networks.attach(spec)  # taps do not survive a start of the node
+        record = vm.update(ready=False, ready_from=self._console(vm).size())
+        seconds = dict(record.seconds)
+        with self._timed(seconds, "started"), _os_errors(f"VM {vm.tag} could not be started"):
+            self.hypervisor.start(vm, spec, paused=paused)
+        vm.update(seconds=seconds)
+
+    @contextlib.contextmanager
+    def _undoing(self, vm: VmDir) -> Iterator[None]:
+        """Remove what there is when a creation fails; what cannot be removed stays visible as broken."""
+        try:
+            yield
+        except (FlyingLowError, OSError):
+            with contextlib.suppress(FlyingLowError):
+                self.networks.detach(vm.tag)
+            vm.remove()
+            raise
+
+    @contextlib.contextmanager
+    def _vm(self, tag: str) -> Iterator[VmDir]:
+        with self.state.locked(tag):
+            vm = self.state.vm(tag)
+            if not vm.exists():
+                raise _unknown(tag)
+            yield vm
+
+    @contextlib.contextmanager
+    def _timed(self, seconds: dict[str, float], stamp: str) -> Iterator[None]:
+        begin = self.clock()
+        yield
+        seconds[stamp] = round(self.clock() - begin, 4)
+
+    def _made(self, vm: VmDir) -> Sight:
+        """Look at a VM that must have been made completely. Raises ConflictError when it was not."""
+        if vm.record() is None:
+            raise ConflictError(f"VM {vm.tag}: {HALF_MADE}")
+        return self.hypervisor.status(vm)
+
+    def _up(self, vm: VmDir, order: str) -> Sight:
+        sight = self._made(vm)
+        if sight.status not in UP:
+            raise ConflictError(f"VM {vm.tag} cannot {order}: it is {sight.status.value}")
+        return sight
+
+    def _look_if_there(self, vm: VmDir) -> VmInfo | None:
+        info = self._look(vm)
+        return info if vm.exists() else None  # it may have been destroyed while it was looked at
+
+    def _look(self, vm: VmDir) -> VmInfo:
+        try:
+            record = vm.record()
+            if record is None:
+                return VmInfo(vm.tag, VmStatus.BROKEN, reason=HALF_MADE)
+            sight = self.hypervisor.status(vm)
+            return VmInfo(
+                tag=vm.tag,
+                status=sight.status,
+                ready=self._ready(vm, record, sight),
+                reason=sight.reason,
+                seconds=record.seconds,
+                pid=sight.pid,
+            )
+        except BrokenError as error:
+            return VmInfo(vm.tag, VmStatus.BROKEN, reason=error.message)
+
+    def _ready(self, vm: VmDir, record: Record, sight: Sight) -> bool:
+        if sight.status not in UP:
+            return False
+        if record.ready or sight.ready is not None:
+            return record.ready if sight.ready is None else sight.ready
+        return self._said(vm, record)
+
+    def _said(self, vm: VmDir, record: Record) -> bool:
+        mark = vm.spec().ready_mark
+        return mark is not None and self._console(vm).contains(mark, record.ready_from)
+
+    def _console(self, vm: VmDir) -> Console:
+        return Console(vm)
+
+
+def _unknown(tag: str) -> UnknownError:
+    return UnknownError(f"there is no VM {tag} on this node")
+
+
+@contextlib.contextmanager
+def _os_errors(what: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise tools.from_os(error, what) from error
+
+
+def _seconds(body: dict[str, Any]) -> float:
+    value = body.get("seconds", GRACE)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
+        raise InvalidError(f"seconds must be a number of at least 0, not {value!r}")
+    return float(value)
+
+
+def _whole(body: dict[str, Any], name: str, default: int) -> int:
+    value = body.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise InvalidError(f"{name} must be a whole number of at least 0, not {value!r}")
+    return value

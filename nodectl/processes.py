@@ -1,0 +1,75 @@
+"""Find processes again after their parent is gone: by number, start time and boot.
+
+A process number alone is no proof, for numbers are used again; a process that is dead but not yet collected counts as
+dead, for on some nodes nobody collects quickly.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from flyinglow.nodectl.vmdir import ProcessMark
+
+PROC = Path("/proc")
+DEAD = ("Z", "X", "x")
+
+
+def boot_id() -> str:
+    """Return what changes whenever the node starts anew."""
+    return (PROC / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+
+
+def mark(pid: int) -> ProcessMark | None:
+    """Return the mark of a living process, or None when it is dead or was never there."""
+    try:
+        text = (PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    fields = text[text.rindex(")") + 2 :].split()  # the name before it may hold anything
+    return None if fields[0] in DEAD else ProcessMark(pid, int(fields[19]), boot_id())
+
+
+def alive(known: ProcessMark | None) -> bool:
+    """Tell whether exactly this process still lives."""
+    return known is not None and mark(known.pid) == known
+
+
+def arguments(pid: int) -> list[str]:
+    """Return a process's argument list; empty when it is gone or a zombie."""
+    try:
+        raw = (PROC / str(pid) / "cmdline").read_bytes()
+    except OSError:
+        return []
+    return [os.fsdecode(part) for part in raw.split(b"\0")[:-1]]
+
+
+def with_argument(word: str) -> Iterator[ProcessMark]:
+    """Yield the living processes that have ``word`` as one of their arguments."""
+    for entry in PROC.iterdir():
+        if entry.name.isdigit() and word in arguments(int(entry.name)):
+            found = mark(int(entry.name))
+            if found is not None:
+                yield found
+
+
+def end(known: ProcessMark, number: int = signal.SIGKILL, seconds: float = 10.0) -> bool:
+    """Send a signal to exactly this process and wait until it is dead; tell whether it is."""
+    if alive(known):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(known.pid, number)
+    return gone(known, seconds)
+
+
+def gone(known: ProcessMark, seconds: float) -> bool:
+    """Wait until a process is dead; tell whether it is."""
+    deadline = time.monotonic() + seconds
+    while alive(known):
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(0.01)
+    return True

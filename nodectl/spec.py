@@ -1,0 +1,131 @@
+"""What a VM's specification must look like before anything is done with it.
+
+The program may run as root for a service that does not: nothing of an order reaches a command line, a path or a
+configuration file that has not passed here.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable
+
+from flyinglow.nodectl.errors import InvalidError
+from flyinglow.nodectl.messages import DiskSpec, NicSpec, VmSpec, vm_spec
+
+TAG = re.compile(r"[a-z][a-z0-9]{0,9}\Z")  # with "fl" before and ".99" behind it still names an interface
+HOSTNAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*\Z", re.IGNORECASE)
+MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}\Z", re.IGNORECASE)
+INTERFACE = re.compile(r"[A-Za-z0-9_.-]{1,15}\Z")
+FORMATS = ("raw", "qcow2")
+MAX_TEXT = 1 << 20  # bytes of context or user data
+MAX_NICS = 16
+MAX_DISKS = 16
+
+
+def check_tag(tag: object) -> str:
+    """Return the tag. Raises InvalidError when it is none."""
+    if not isinstance(tag, str) or not TAG.match(tag):
+        raise InvalidError(f"a tag is up to 10 lower-case letters and digits, starting with a letter, not {tag!r}")
+    return tag
+
+
+def read(body: object) -> VmSpec:
+    """Build and check a specification from its JSON form. Raises InvalidError naming the first thing wrong."""
+    if not isinstance(body, dict):
+        raise InvalidError("a VM's specification is a JSON object")
+    try:
+        spec = vm_spec(body)
+    except (TypeError, KeyError, AttributeError, ValueError) as error:
+        raise InvalidError(f"not a VM's specification: {error}") from error
+    check(spec)
+    return spec
+
+
+def check(spec: VmSpec) -> None:
+    """Raise InvalidError naming the first thing in ``spec`` that cannot be."""
+    check_tag(spec.tag)
+    _line(spec.name, "name")
+    _line(spec.append, "append")
+    _number(spec.memory_mb, "memory_mb", 1)
+    _number(spec.cpus, "cpus", 1)
+    for name in ("context", "user_data"):
+        _text(getattr(spec, name), name)
+    for name in ("kernel", "initrd", "ready_mark"):
+        if getattr(spec, name) is not None:
+            _line(getattr(spec, name), name)
+    if spec.initrd is not None and spec.kernel is None:
+        raise InvalidError("an initrd needs a kernel")
+    if spec.append and spec.kernel is None:
+        raise InvalidError("kernel parameters need a kernel")
+    if spec.hostname:
+        _match(spec.hostname, HOSTNAME, "hostname")
+    _each(spec.disks, _disk, "disk", MAX_DISKS, lambda disk: disk.name)
+    _each(spec.nics, _nic, "NIC", MAX_NICS, lambda nic: nic.mac.lower())
+
+
+def _each(items: tuple, one: Callable, what: str, most: int, key: Callable) -> None:  # type: ignore[type-arg]
+    if len(items) > most:
+        raise InvalidError(f"more than {most} {what}s")
+    seen = set()
+    for item in items:
+        one(item)
+        if key(item) in seen:
+            raise InvalidError(f"{what} {key(item)!r} is there twice")
+        seen.add(key(item))
+
+
+def _disk(disk: DiskSpec) -> None:
+    _line(disk.name, "disk name")
+    if (disk.source is None) == (disk.blank_mb is None):
+        raise InvalidError(f"disk {disk.name!r} needs either a source or a size to be made empty")
+    if disk.source is not None:
+        _line(disk.source, "disk source")
+    if disk.blank_mb is not None:
+        _number(disk.blank_mb, "blank_mb", 1)
+    if disk.format not in FORMATS:
+        raise InvalidError(f"disk {disk.name!r} has format {disk.format!r}, not one of {', '.join(FORMATS)}")
+    if disk.sha256 is not None:
+        _match(disk.sha256, re.compile(r"[0-9a-fA-F]{64}\Z"), "sha256")
+
+
+def _nic(nic: NicSpec) -> None:
+    _line(nic.network, "network")
+    _match(nic.mac, MAC, "MAC address")
+    if int(nic.mac[:2], 16) & 1:
+        raise InvalidError(f"MAC address {nic.mac} is one of a group, not of a NIC")
+    _match(nic.hostname, HOSTNAME, "hostname of a NIC")
+    _number(nic.prefix, "prefix", 1)
+    try:
+        network = ipaddress.IPv4Interface(f"{nic.ip}/{nic.prefix}").network
+        gateway = None if nic.gateway is None else ipaddress.IPv4Address(nic.gateway)
+        for server in nic.dns:
+            ipaddress.IPv4Address(server)
+    except ValueError as error:
+        raise InvalidError(f"NIC {nic.mac}: {error}") from error
+    if gateway is not None and gateway not in network:
+        raise InvalidError(f"NIC {nic.mac}: gateway {gateway} is not in {network}")
+    if nic.bridge is not None:
+        _match(nic.bridge, INTERFACE, "bridge")
+
+
+def _line(value: object, what: str) -> None:
+    if not isinstance(value, str) or any(ord(char) < ord(" ") for char in value):
+        raise InvalidError(f"{what} must be a text of one line")
+
+
+def _text(value: object, what: str) -> None:
+    if not isinstance(value, str):
+        raise InvalidError(f"{what} must be a text")
+    if len(value.encode("utf-8", "surrogatepass")) > MAX_TEXT:
+        raise InvalidError(f"{what} has more than {MAX_TEXT} bytes")
+
+
+def _number(value: object, what: str, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise InvalidError(f"{what} must be a whole number of at least {least}, not {value!r}")
+
+
+def _match(value: object, pattern: re.Pattern[str], what: str) -> None:
+    if not isinstance(value, str) or not pattern.match(value):
+        raise InvalidError(f"{value!r} is no {what}")

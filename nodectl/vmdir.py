@@ -1,0 +1,206 @@
+"""The directory of a VM is the node's truth about it: what it was made from, and what became of it.
+
+``STATE/vms/TAG/`` holds ``spec.json`` (as ordered), ``vm.json`` (the record below; written last, so that a directory
+without it is one whose creation was cut short), disks, context, console and QEMU's own messages. Every file is replaced
+as a whole, so that a reader never sees half of one. ``locked`` keeps two programs from working on one VM at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from flyinglow.nodectl.errors import BrokenError
+from flyinglow.nodectl.messages import VmSpec, encode, vm_spec
+
+PRIVATE = 0o700
+
+
+@dataclass(frozen=True)
+class ProcessMark:
+    """What tells one process from every other: its number, its start in clock ticks, and the boot it belongs to."""
+
+    pid: int
+    start: int
+    boot: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is known of a VM beyond its specification."""
+
+    started: bool = False  # was started at least once
+    process: ProcessMark | None = None
+    simulated: dict[str, Any] = field(default_factory=dict)  # the simulated driver's own notes
+    ready: bool = False
+    ready_from: int = 0  # where in the console the present run of the guest begins
+    console_base: int = 0  # bytes of the console that were cut off because it grew too long
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Replace a file as a whole, readable by its owner only."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(value, file)
+        os.replace(name, path)  # noqa: PTH105 - one name for both sides
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name)  # noqa: PTH108 - as above
+        raise
+
+
+def read_json(path: Path) -> Any:
+    """Return a file's JSON value, or None when there is no such file. Raises BrokenError when it is not JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise BrokenError(f"{path} cannot be read: {error}") from error
+
+
+@dataclass(frozen=True)
+class VmDir:
+    """One VM's directory, whether it exists or not."""
+
+    path: Path
+    sockets: Path
+
+    @property
+    def tag(self) -> str:
+        """The VM's tag, which is the directory's name."""
+        return self.path.name
+
+    @property
+    def console(self) -> Path:
+        """What the guest wrote on its serial console: bytes, of any kind."""
+        return self.path / "console.log"
+
+    @property
+    def qmp(self) -> Path:
+        """QEMU's control socket, in the short run directory."""
+        return self.sockets / f"{self.tag}.qmp"
+
+    def exists(self) -> bool:
+        """Tell whether there is anything of this VM."""
+        return self.path.is_dir()
+
+    def create(self, spec: VmSpec) -> None:
+        """Make the directory and write the specification; the record follows when all else is done."""
+        self.path.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
+        write_json(self.path / "spec.json", encode(spec))
+
+    def spec(self) -> VmSpec:
+        """Return what the VM was ordered as. Raises BrokenError when that cannot be known."""
+        data = read_json(self.path / "spec.json")
+        try:
+            if data is None:
+                raise KeyError("spec.json")
+            return vm_spec(data)
+        except (TypeError, KeyError, AttributeError) as error:
+            raise BrokenError(f"the specification of VM {self.tag} cannot be understood: {error}") from error
+
+    def record(self) -> Record | None:
+        """Return the VM's record; None when its creation was cut short. Raises BrokenError when unreadable."""
+        data = read_json(self.path / "vm.json")
+        if data is None:
+            return None
+        try:
+            mark = data.pop("process", None)
+            return Record(process=ProcessMark(**mark) if mark else None, **data)
+        except (TypeError, AttributeError) as error:
+            raise BrokenError(f"the record of VM {self.tag} cannot be understood: {error}") from error
+
+    def update(self, record: Record | None = None, **changes: Any) -> Record:
+        """Write the record with some fields changed and return it; ``record`` None means the stored or a new one."""
+        current = record if record is not None else (self.record() or Record())
+        new = dataclasses.replace(current, **changes)
+        write_json(self.path / "vm.json", dataclasses.asdict(new))
+        return new
+
+    def remove(self) -> None:
+        """Remove all files of the VM; it may be gone already."""
+        with contextlib.suppress(FileNotFoundError):
+            self.qmp.unlink()
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(self.path)
+
+
+class StateDir:
+    """All VM directories of a node, and the facts it remembers."""
+
+    def __init__(self, state: Path, run: Path) -> None:
+        self.path = state
+        self.run = run
+        self._vms = state / "vms"
+        self._locks = state / "locks"
+        self._sockets = run / "qmp"
+
+    def prepare(self) -> None:
+        """Make the directories. Raises BrokenError when they are not to be had or belong to somebody else."""
+        try:
+            self.run.mkdir(mode=0o755, parents=True, exist_ok=True)  # dnsmasq reads below it without being root
+            for path in (self.path, self._vms, self._locks, self._sockets):
+                path.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
+            owner = self.run.stat().st_uid
+        except OSError as error:
+            raise BrokenError(f"the directories of this node cannot be made: {error}") from error
+        if owner != os.geteuid() or self.run.is_symlink():
+            raise BrokenError(f"{self.run} belongs to user {owner}: set another directory with the key run")
+
+    def vm(self, tag: str) -> VmDir:
+        """Return the directory of one VM, which need not exist."""
+        return VmDir(self._vms / tag, self._sockets)
+
+    def vms(self) -> list[VmDir]:
+        """Return the directories that exist, by tag."""
+        try:
+            names = sorted(entry.name for entry in os.scandir(self._vms) if entry.is_dir(follow_symlinks=False))
+        except FileNotFoundError:
+            return []
+        return [self.vm(name) for name in names]
+
+    @contextlib.contextmanager
+    def locked(self, name: str, *, wait: bool = True) -> Iterator[None]:
+        """Hold the lock of one VM or bridge, across threads and programs. Raises BlockingIOError when not to wait."""
+        path = self._locks / name
+        handle = _lock(path, wait=wait)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                path.unlink()
+            os.close(handle)
+
+
+def _lock(path: Path, *, wait: bool) -> int:
+    """Take the lock file; whoever waited for a file that was removed meanwhile tries again with the new one."""
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _same_file(handle, path):
+                return handle
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(handle)
+
+
+def _same_file(handle: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except FileNotFoundError:
+        return False
+
