@@ -1,0 +1,254 @@
+"""The composition root: builds every part of the daemon from the configuration and wires them to each other.
+
+Nothing here decides anything; ``server/daemon.py`` starts and stops what is built.
+"""
+
+from __future__ import annotations
+
+import random
+import secrets
+import string
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from ipaddress import ip_network
+from typing import TYPE_CHECKING, Any
+
+from twisted.python.threadpool import ThreadPool
+
+from flyinglow.backend import loading
+from flyinglow.backend.api import Settings
+from flyinglow.ensemble.service import EnsembleService
+from flyinglow.factory.service import FactoryService
+from flyinglow.group.derive import CollectionFold
+from flyinglow.group.service import GroupService
+from flyinglow.notification.consumers import ConsumerPolicy, Consumers
+from flyinglow.notification.delivery import Courier, DeliverySettings
+from flyinglow.notification.drainer import Drainer
+from flyinglow.notification.envelope import Envelopes
+from flyinglow.notification.ledger import Ledger
+from flyinglow.notification.lifetime import Lifetimes
+from flyinglow.notification.sender import HttpSender
+from flyinglow.notification.service import SubscriptionService, SubscriptionSettings
+from flyinglow.server.catalogue import catalogue
+from flyinglow.server.nodes import NodeBook
+from flyinglow.server.pools import pool
+from flyinglow.server.stamps import stamp_notified
+from flyinglow.store import Store
+from flyinglow.workspace.provisioner import Provisioner
+from flyinglow.workspace.service import WorkspaceService
+from flyinglow.workspace.sweep import Sweeper
+from flyinglow.workspace.terms import Terms
+from flyinglow.wsrf.addresses import Addresses
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from flyinglow.backend.api import Backend
+    from flyinglow.nodectl.messages import VmInfo
+    from flyinglow.server.config import Config
+    from flyinglow.workspace.catalogue import Catalogue
+    from flyinglow.workspace.model import Nic
+    from flyinglow.workspace.ports import Now, Tx
+
+_TAG_FIRST, _TAG_REST = string.ascii_lowercase, string.ascii_lowercase + string.digits
+
+
+def now() -> datetime:
+    """Return the time as an aware UTC datetime."""
+    return datetime.now(UTC)
+
+
+def new_id() -> str:
+    """Return 128 random bits in hex, for a resource."""
+    return secrets.token_hex(16)
+
+
+def new_tag() -> str:
+    """Return a tag: eight lower-case letters and digits, a letter first."""
+    return secrets.choice(_TAG_FIRST) + "".join(secrets.choice(_TAG_REST) for _ in range(7))
+
+
+def store_url(config: Config) -> str:
+    """Return the database URL that the configuration means."""
+    return config.server.store or f"sqlite:///{config.server.state_dir / 'flyinglow.sqlite'}"
+
+
+def terms(config: Config) -> Terms:
+    """Return the lease terms that the configuration means."""
+    lease = config.lease
+    return Terms(
+        default_duration=lease.default_duration,
+        max_duration=lease.maximum_duration,
+        warn_before=lease.warn_before,
+        retain=lease.retain,
+        show_node=config.server.show_node,
+    )
+
+
+def open_store(
+    config: Config,
+    *,
+    reactor: Any = None,
+    threads: ThreadPool | None = None,
+    committed: Callable[[str], None] | None = None,
+) -> Store:
+    """Open the store, take its lock and bring its tables up to date; blocks. Raises BrokenError."""
+    store = Store(store_url(config), now=now, reactor=reactor, pool=threads, committed=committed)
+    try:
+        store.lock()
+        store.migrate()
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """What the endpoints publish; every verb blocks on a worker thread."""
+
+    factory: FactoryService
+    workspace: WorkspaceService
+    group: GroupService
+    ensemble: EnsembleService
+    subscriptions: SubscriptionService
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notifying:
+    """What carries events to consumers; all on the reactor's thread."""
+
+    drainer: Drainer
+    courier: Courier
+    sender: HttpSender
+    lookups: ThreadPool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """All parts of one daemon."""
+
+    config: Config
+    store: Store
+    book: NodeBook
+    backend: Backend
+    services: Services
+    provisioner: Provisioner
+    sweeper: Sweeper
+    notifying: Notifying
+
+
+class _News:
+    """Carries a back-end's news to the provisioner, which is made after the back-end."""
+
+    hear: Callable[[str, VmInfo], None]
+
+    def __call__(self, node: str, info: VmInfo) -> None:
+        """Pass it on."""
+        self.hear(node, info)
+
+
+def compose(config: Config, store: Store, reactor: Any, addresses: Addresses) -> Parts:
+    """Build everything over an open store."""
+    images = catalogue(config.image)
+    book = _world(config, store)
+    news = _News()
+    backend = _backend(config, book, reactor, news)
+    provisioner = Provisioner(store, backend, reactor, now, images)
+    news.hear = provisioner.news
+    consumers = Consumers(_policy(config))
+    notifying = _notifying(config, store, reactor, addresses, consumers)
+    store.listen(lambda events: reactor.callFromThread(provisioner.notice, events))
+    store.listen(lambda events: reactor.callFromThread(notifying.drainer.notice, events))
+    return Parts(
+        config=config,
+        store=store,
+        book=book,
+        backend=backend,
+        services=_services(config, store, backend, consumers, images),
+        provisioner=provisioner,
+        sweeper=Sweeper(store, now, terms(config)),
+        notifying=notifying,
+    )
+
+
+def _world(config: Config, store: Store) -> NodeBook:
+    """Write the configuration's networks and nodes into the store."""
+    pools = {name: pool(name, network) for name, network in config.network.items()}
+    store.call(lambda tx: _define(tx, pools))
+    book = NodeBook(store)
+    book.load(config)
+    return book
+
+
+def _define(tx: Tx, pools: Mapping[str, Sequence[Nic]]) -> None:
+    for name, addresses in pools.items():
+        tx.addresses.define(name, addresses)
+    for name in set(tx.addresses.view()) - set(pools):
+        tx.addresses.define(name, [])
+
+
+def _backend(config: Config, book: NodeBook, reactor: Any, news: Callable[[str, VmInfo], None]) -> Backend:
+    create = loading.load(config.backend.kind)
+    options = {"max_members": config.lease.max_members, **config.backend.options}
+    made: Backend = create(Settings(reactor=reactor, nodes=book.nodes, options=options, news=news))
+    return made
+
+
+def _services(config: Config, store: Store, backend: Backend, consumers: Consumers, images: Catalogue) -> Services:
+    lease_terms = terms(config)
+    clock: Now = now
+    schedule = "immediate" if config.backend.kind == "default" else "best-effort"
+    return Services(
+        factory=FactoryService(
+            store,
+            backend,
+            now=clock,
+            terms=lease_terms,
+            catalogue=images,
+            new_id=new_id,
+            new_tag=new_tag,
+            schedule=schedule,
+        ),
+        workspace=WorkspaceService(store, clock, lease_terms, backend),
+        group=GroupService(store, clock, lease_terms),
+        ensemble=EnsembleService(store, clock, lease_terms),
+        subscriptions=SubscriptionService(
+            store=store,
+            consumers=consumers,
+            now=clock,
+            new_id=new_id,
+            settings=SubscriptionSettings(
+                lifetimes=Lifetimes(longest=config.notification.maximum_lifetime),
+                per_owner=config.notification.per_owner,
+                per_consumer=config.notification.per_host,
+            ),
+        ),
+    )
+
+
+def _policy(config: Config) -> ConsumerPolicy:
+    listen = config.listen
+    return ConsumerPolicy(
+        allow_loopback=config.notification.allow_loopback,
+        networks=tuple(ip_network(network) for network in config.notification.allow_networks),
+        denied_ports=frozenset(port for port in (listen.node.port, listen.guest.port) if port),
+        schemes=frozenset({"http"}),
+    )
+
+
+def _notifying(config: Config, store: Store, reactor: Any, addresses: Addresses, consumers: Consumers) -> Notifying:
+    lookups = ThreadPool(1, 4, "lookups")
+    sender = HttpSender(reactor=reactor, consumers=consumers, pool=lookups, tls=None)
+    courier = Courier(
+        store=store,
+        ledger=Ledger(store=store, now=now, settled=stamp_notified),
+        sender=sender,
+        compose=Envelopes(addresses).compose,
+        clock=reactor,
+        now=now,
+        random=random.random,
+        settings=DeliverySettings(give_up=config.notification.give_up_after),
+    )
+    drainer = Drainer(store=store, folds=[CollectionFold(now)], clock=reactor, now=now, queued=courier.wake)
+    return Notifying(drainer=drainer, courier=courier, sender=sender, lookups=lookups)

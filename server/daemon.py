@@ -1,0 +1,139 @@
+"""``flyinglow serve``: starts the parts in order, keeps them going, and stops them cleanly.
+
+Order of a start: configuration, log, root given away, sockets bound, store locked and migrated, parts composed,
+reconcile begun, listeners served. A stop goes backwards and leaves VMs alone.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.python.threadpool import ThreadPool
+
+from flyinglow import __version__
+from flyinglow.server import listeners, logs, privileges
+from flyinglow.server.admin import AdminFactory
+from flyinglow.server.admin_verbs import AdminVerbs
+from flyinglow.server.composition import compose, now, open_store
+from flyinglow.server.config_file import load
+from flyinglow.server.endpoints import endpoints
+from flyinglow.server.timers import Timers
+from flyinglow.wsrf.addresses import Addresses
+from flyinglow.wsrf.envelope import MessageLimits
+from flyinglow.wsrf.transport import client_site, worker_pool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from flyinglow.server.composition import Parts
+    from flyinglow.server.config import Config
+    from flyinglow.server.listeners import Bound
+
+log = logging.getLogger("flyinglow.server.daemon")
+
+ADMIN_SOCKET = "admin.sock"
+_SWEEP_EVERY = 1.0
+_EXPIRE_SUBSCRIPTIONS_EVERY = 30.0
+
+
+def serve(config_path: Path, *, committed: Callable[[str], None] | None = None) -> None:
+    """Run the daemon until SIGTERM or SIGINT; blocks. ``committed`` hears the name of each step that was committed.
+
+    Raises InvalidError for a faulty configuration and BrokenError when a socket or the store is not to be had
+    (another daemon on the same store among them).
+    """
+    config = load(config_path)
+    logs.configure(config.server.log_format, config.server.log_level)
+    privileges.drop(config.server.user, config.server.state_dir)
+    config.server.state_dir.mkdir(parents=True, exist_ok=True, mode=0o750)
+    bound = listeners.bind_all(config)
+    Daemon(config, reactor, bound, committed).run()
+
+
+class Daemon:
+    """One running service."""
+
+    def __init__(
+        self,
+        config: Config,
+        reactor: Any,
+        bound: tuple[Bound, Bound, Bound],
+        committed: Callable[[str], None] | None = None,
+    ) -> None:
+        self._config, self._reactor, self._committed = config, reactor, committed
+        self._client, self._node, self._guest = bound
+        self._addresses = Addresses(self._client.url)
+        self._database = ThreadPool(2, 8, "store")
+        self._workers = worker_pool(config.server.threads)
+        self._timers = Timers(reactor)
+        self._ports: list[Any] = []
+
+    def run(self) -> None:
+        """Start, serve, stop."""
+        store = open_store(self._config, reactor=self._reactor, threads=self._database, committed=self._committed)
+        parts = compose(self._config, store, self._reactor, self._addresses)
+        self._reactor.callWhenRunning(lambda: Deferred.fromCoroutine(self._start(parts)).addErrback(self._failed))
+        self._reactor.addSystemEventTrigger("before", "shutdown", lambda: Deferred.fromCoroutine(self._stop(parts)))
+        self._reactor.run()
+        store.close()
+
+    def _failed(self, failure: Any) -> None:
+        log.critical("the service could not start", exc_info=failure.value)
+        self._reactor.stop()
+
+    async def _start(self, parts: Parts) -> None:
+        self._database.start()
+        self._workers.start()
+        parts.notifying.lookups.start()
+        self._listen(parts)
+        await parts.notifying.courier.start()
+        parts.notifying.drainer.start()
+        self._timers.every(self._config.server.reconcile_every, "reconcile", parts.provisioner.reconcile)
+        self._timers.every(_SWEEP_EVERY, "sweep", parts.sweeper.run)
+        expire = parts.services.subscriptions.expire
+        self._timers.every(_EXPIRE_SUBSCRIPTIONS_EVERY, "subscriptions", lambda: parts.store.run(expire))
+        # what lives now lives as long as the daemon: the collector need not look at it again
+        gc.collect()
+        gc.freeze()
+        log.info("serving", extra={"url": self._client.url, "version": __version__})
+
+    def _listen(self, parts: Parts) -> None:
+        listener = self._client.listener
+        message_limits = MessageLimits(
+            depth=listener.max_depth, elements=listener.max_elements, headers=listener.max_headers
+        )
+        site = client_site(
+            endpoints(parts.services, self._addresses, now, message_limits),
+            reactor=self._reactor,
+            pool=self._workers,
+            addresses=self._addresses,
+            limits=listeners.limits(listener),
+        )
+        self._ports.append(self._client.serve(self._reactor, site))
+        for bound in (self._node, self._guest):
+            self._ports.append(bound.serve(self._reactor, listeners.closed_site(bound.listener)))
+        self._ports.append(self._listen_admin(parts))
+
+    def _listen_admin(self, parts: Parts) -> Any:
+        path = self._config.server.state_dir / ADMIN_SOCKET
+        path.unlink(missing_ok=True)  # a killed daemon leaves it behind; the store's lock says that none runs
+        verbs = AdminVerbs(parts.store, parts.book, self._config.network, __version__)
+        return self._reactor.listenUNIX(str(path), AdminFactory(verbs.table), mode=0o600)
+
+    async def _stop(self, parts: Parts) -> None:
+        log.info("stopping; VMs are left as they are")
+        for port in self._ports:
+            await port.stopListening()
+        await self._timers.stop()
+        await parts.provisioner.stop()
+        await parts.notifying.drainer.stop()
+        await parts.notifying.courier.stop()
+        await parts.notifying.sender.close()
+        await parts.backend.close()
+        for pool in (self._workers, parts.notifying.lookups, self._database):
+            pool.stop()

@@ -1,0 +1,76 @@
+"""Composes the client listener's endpoints from the services' ports: own operations, properties, lifetime, topics."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flyinglow.ensemble import properties_xml as ensemble_xml
+from flyinglow.ensemble import soap as ensemble_soap
+from flyinglow.factory import properties_xml as factory_xml
+from flyinglow.factory import soap as factory_soap
+from flyinglow.group import properties_xml as group_xml
+from flyinglow.group import soap as group_soap
+from flyinglow.notification.soap import manager_port, producer_port
+from flyinglow.workspace import properties_xml as workspace_xml
+from flyinglow.workspace import soap as workspace_soap
+from flyinglow.workspace.model import Kind
+from flyinglow.wsrf import lifetime, properties
+from flyinglow.wsrf.endpoint import Endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lxml.etree import _Element
+
+    from flyinglow.server.composition import Services
+    from flyinglow.workspace.ports import Now
+    from flyinglow.wsrf.addresses import Addresses
+    from flyinglow.wsrf.envelope import MessageLimits
+    from flyinglow.wsrf.operation import ServiceBase
+    from flyinglow.wsrf.ports import ResourceDirectory
+
+
+def endpoints(
+    services: Services,
+    addresses: Addresses,
+    now: Now,
+    limits: MessageLimits,
+    on_message: Callable[[str, _Element], None] | None = None,
+) -> list[Endpoint]:
+    """Return the five endpoints: factory, workspace, group, ensemble and subscription."""
+
+    def endpoint(name: str, *ports: type[ServiceBase], resources: bool = True) -> Endpoint:
+        return Endpoint(name, ports, name, now=now, resources=resources, limits=limits, on_message=on_message)
+
+    def leased(directory: ResourceDirectory, kind: Kind, document: str) -> list[type[ServiceBase]]:
+        subscribe = producer_port(services.subscriptions, kind, addresses)
+        return [properties.port(directory, document), lifetime.port(directory), subscribe]
+
+    factory = factory_xml.FactoryDirectory(services.factory, now)
+    workspace = workspace_xml.WorkspaceDirectory(services.workspace, now)
+    group = group_xml.GroupDirectory(services.group, addresses, now)
+    ensemble = ensemble_xml.EnsembleDirectory(services.ensemble, addresses, now)
+    return [
+        endpoint(
+            "factory",
+            factory_soap.port(services.factory, addresses),
+            properties.port(factory, factory_xml.DOCUMENT),
+            resources=False,
+        ),
+        endpoint(
+            "workspace",
+            workspace_soap.port(services.workspace),
+            *leased(workspace, Kind.WORKSPACE, workspace_xml.DOCUMENT),
+        ),
+        endpoint(
+            "group",
+            group_soap.port(services.group, addresses),
+            *leased(group, Kind.GROUP, group_xml.DOCUMENT),
+        ),
+        endpoint(
+            "ensemble",
+            ensemble_soap.port(services.ensemble, addresses),
+            *leased(ensemble, Kind.ENSEMBLE, ensemble_xml.DOCUMENT),
+        ),
+        endpoint("subscription", manager_port(services.subscriptions)),
+    ]

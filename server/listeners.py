@@ -1,0 +1,88 @@
+"""The three listeners: client (SOAP), node (pilots) and guest (context), each a socket with limits of its own."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from twisted.web.resource import Resource
+from twisted.web.server import Site
+
+from flyinglow.nodectl.errors import BrokenError
+from flyinglow.wsrf.transport import HttpLimits
+
+if TYPE_CHECKING:
+    from flyinglow.server.config import Config, Listener
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A socket that is bound but not served yet: its port is known before anything is told its address."""
+
+    listener: Listener
+    socket: socket.socket
+
+    @property
+    def url(self) -> str:
+        """The URL that others are told."""
+        if self.listener.base_url:
+            return self.listener.base_url.rstrip("/")
+        host, port = self.socket.getsockname()[:2]
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    def serve(self, reactor: Any, site: Site) -> Any:
+        """Serve ``site`` on it; the reactor owns a duplicate of the socket from now on."""
+        with self.socket:
+            self.socket.setblocking(False)
+            return reactor.adoptStreamPort(self.socket.fileno(), self.socket.family, site)
+
+
+def bind(listener: Listener) -> Bound:
+    """Bind a listener's socket. Raises BrokenError naming the address."""
+    family = socket.AF_INET6 if ":" in listener.address else socket.AF_INET
+    try:
+        bound = socket.create_server((listener.address, listener.port), family=family, backlog=512)
+    except OSError as error:
+        message = f"cannot listen on {listener.address} port {listener.port}: {error.strerror or error}"
+        raise BrokenError(message) from None
+    return Bound(listener, bound)
+
+
+def limits(listener: Listener) -> HttpLimits:
+    """Return the limits of a listener's HTTP."""
+    return HttpLimits(
+        body_bytes=listener.max_body, request_seconds=listener.timeout, connections=listener.max_connections
+    )
+
+
+class _Closed(Resource):
+    """Answers 404 to everything: a listener on which this configuration offers nothing."""
+
+    def getChild(self, path: bytes, request: Any) -> Resource:
+        """Return itself: no path is different from another."""
+        return self
+
+    def render(self, request: Any) -> bytes:
+        """Say so."""
+        request.setResponseCode(404)
+        request.setHeader(b"content-type", b"text/plain; charset=utf-8")
+        return b"Nothing is offered on this listener.\n"
+
+
+def closed_site(listener: Listener) -> Site:
+    """Return a site that offers nothing: pilots come with an LRM back-end, guests with a context endpoint."""
+    return Site(_Closed(), timeout=listener.timeout)  # type: ignore[no-untyped-call]
+
+
+def bind_all(config: Config) -> tuple[Bound, Bound, Bound]:
+    """Bind client, node and guest, or none of them."""
+    bound: list[Bound] = []
+    try:
+        bound.extend(map(bind, (config.listen.client, config.listen.node, config.listen.guest)))
+    except BrokenError:
+        for one in bound:
+            one.socket.close()
+        raise
+    client, node, guest = bound
+    return client, node, guest
