@@ -89,7 +89,7 @@ class DefaultBackend:
         """Return the kept channel; when the node's reach was changed, a new one. Raises UnknownError, InvalidError."""
         state = self._settings.nodes.get(node)
         kept = self._kept.get(node)
-        if kept and (state is None or kept.reach != state.reach):
+        if kept and (state is None or kept.reach != state.reach or kept.channel.is_closed):
             del self._kept[node]
             self._part(kept.channel)
             kept = None

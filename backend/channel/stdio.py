@@ -69,6 +69,11 @@ class StdioChannel:
             self._agent.finish()
 
     @property
+    def is_closed(self) -> bool:
+        """Whether it was closed for good."""
+        return self._closed
+
+    @property
     def is_gone(self) -> bool:
         """Whether it is closed and its last agent has ended."""
         return self._closed and (self._agent is None or self._agent.exited)

@@ -51,7 +51,11 @@ class ReactorThread:
 
     def call(self, function: Callable[..., T], *args: Any) -> T:
         """Call a plain function on the reactor and return its result."""
-        return cast("T", blockingCallFromThread(self.reactor, maybeDeferred, function, *args))
+
+        def start() -> Deferred[Any]:
+            return maybeDeferred(function, *args)
+
+        return cast("T", blockingCallFromThread(self.reactor, start))
 
     def _run(self) -> None:
         # Signal handlers belong to the main thread, so ended processes are looked for instead of announced.

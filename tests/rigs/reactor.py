@@ -2,7 +2,7 @@
 
 import pytest
 
-from flyinglow.backend.testing.loop import ReactorThread
+from flyinglow.backend.testing import ReactorThread
 
 
 @pytest.fixture(scope="session")

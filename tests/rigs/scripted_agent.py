@@ -1,0 +1,85 @@
+"""A small agent for channel tests: speaks the orders on stdio, keeps its VMs in a file, and misbehaves on request.
+
+Run as a program: ``scripted_agent.py STATE [--misbehave WORD] agent --stdio``. Each order is also written to STATE.log.
+"""
+
+import argparse
+import json
+import os
+import pickle
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from flyinglow.backend.api import Order
+from flyinglow.backend.simulated_vm import carry_out
+from flyinglow.nodectl.errors import FlyingLowError
+from flyinglow.nodectl.messages import MAX_LINE, OrderName, encode
+
+
+def say(message: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps({"v": 1, **message}) + "\n")
+    sys.stdout.flush()
+
+
+def answer(vms: dict[str, Any], message: dict[str, Any]) -> None:
+    order = Order(OrderName(message["order"]), message["tag"], message["body"])
+    try:
+        say({"id": message["id"], "ok": True, "body": carry_out(vms, order)})
+    except FlyingLowError as error:
+        wire = {"kind": error.kind, "message": error.message, "figures": error.figures}
+        say({"id": message["id"], "ok": False, "error": wire})
+    if order.name is OrderName.START and order.tag in vms:
+        say({"news": "vm", "body": encode(vms[order.tag].info)})
+
+
+def misbehave_at_start(word: str) -> None:
+    if word == "die":
+        sys.stderr.write("no hypervisor here\n")
+        sys.exit(3)
+    if word == "version":
+        sys.stdout.write(json.dumps({"v": 9, "news": "hello", "body": {"version": "7.7", "node": "x", "drivers": []}}))
+        sys.stdout.write("\n")
+    elif word == "chatter":
+        sys.stdout.write("Welcome to node x!\n")
+    elif word == "long":
+        sys.stdout.write("x" * (MAX_LINE + 1))
+    else:
+        say({"news": "hello", "body": {"version": "1", "node": "x", "drivers": ["scripted"]}})
+    sys.stdout.flush()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("state", type=Path)
+    parser.add_argument("--misbehave", default="")
+    parser.add_argument("words", nargs=1)
+    parser.add_argument("--stdio", action="store_true")
+    options = parser.parse_args()
+    state: Path = options.state
+    silence = state.with_suffix(".silent")
+    state.with_suffix(".pid").write_text(str(os.getpid()))
+    misbehave_at_start(options.misbehave)
+    for line in sys.stdin:
+        message = json.loads(line)
+        with state.with_suffix(".log").open("a") as log:
+            log.write(f"{message['order']} {message['tag']}\n")
+        if options.misbehave == "deaf":
+            time.sleep(3600)
+        if options.misbehave == "die-when-asked":
+            sys.stderr.write("out of memory\n")
+            sys.exit(9)
+        if options.misbehave == "garbage-when-asked":
+            sys.stdout.write('{"v": 1, "id": "one"}\n')
+            sys.stdout.flush()
+            continue
+        if silence.exists():
+            continue
+        vms = pickle.loads(state.read_bytes()) if state.exists() else {}
+        answer(vms, message)
+        state.write_bytes(pickle.dumps(vms))
+
+
+if __name__ == "__main__":
+    main()
