@@ -118,9 +118,8 @@ class Drainer:
         events = tx.outbox.unsent(self._batch)
         if not events:
             return Drained(0, ())
-        derived = [event for fold in self._folds for event in fold.derive(tx, events)]
-        if derived:
-            tx.outbox.add(derived)  # unsent themselves: the next batch hands them on
+        for fold in self._folds:
+            fold.derive(tx, events)  # what they derive is in the outbox, unsent: the next batch hands it on
         pairs = self._pairs(tx, events)
         if pairs:
             tx.deliveries.enqueue(pairs)

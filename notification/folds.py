@@ -17,7 +17,7 @@ class Fold(Protocol):
     """Derives a collection's events from its members'."""
 
     def derive(self, tx: NotificationTx, events: Sequence[Event]) -> list[Event]:
-        """Return the events that follow from these, oldest first; none when the fold's result is as last published.
+        """Add to the outbox what follows from these events, and return it; nothing when all is as last published.
 
         Writes its publication cursor in ``tx``. The transaction may be run again, so it has no other effects. It is
         also handed events that folds derived, and must not derive from its own.

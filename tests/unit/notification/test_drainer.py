@@ -1,0 +1,143 @@
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from rigs.notification import KEY, World
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from flyinglow.notification.ports import NotificationTx
+from flyinglow.workspace.model import Event, Kind, ResourceKey
+
+GROUP = ResourceKey(Kind.GROUP, "c" * 32)
+
+
+class Echo:
+    """A fold that derives one event of the group from each of a workspace."""
+
+    def __init__(self) -> None:
+        self.calls: list[list[int]] = []
+
+    def derive(self, tx: NotificationTx, events: Sequence[Event]) -> list[Event]:
+        self.calls.append([event.sequence for event in events])
+        derived = [replace(event, key=GROUP, id=0) for event in events if event.key.kind is Kind.WORKSPACE]
+        tx.outbox.add(derived)
+        return derived
+
+
+def unsent(world: World) -> int:
+    return len(world.store.view(lambda tx: tx.outbox.unsent(10_000)))
+
+
+def test_events_are_handed_on_once(world: World) -> None:
+    world.build().start()
+    world.happen(3)
+    assert unsent(world) == 0
+    world.subscribe()
+    world.happen()
+    assert world.sender.told("http://s1.test/s1") == ["a4"]
+
+
+def test_more_events_than_a_batch_are_all_handed_on_at_once(world: World) -> None:
+    consumer = world.subscribe()
+    world.happen(10)
+    world.build(batch=3).start()
+    assert ",".join(world.sender.told(consumer)) == ",".join(f"a{n}" for n in range(1, 11))
+
+
+def test_what_folds_derive_reaches_the_groups_subscribers_only(world: World) -> None:
+    member, whole = world.subscribe("member"), world.subscribe("whole", key=GROUP)
+    fold = Echo()
+    world.build(folds=[fold]).start()
+    world.happen(2)
+    assert world.sender.told(member) == ["a1", "a2"]
+    assert world.sender.told(whole) == ["c1", "c2"]
+    assert fold.calls == [[1], [1], [2], [2]]
+
+
+def test_a_failed_transaction_leaves_the_events_for_the_timer(world: World, clock: Clock) -> None:
+    class Broken(Echo):
+        def derive(self, tx: NotificationTx, events: Sequence[Event]) -> list[Event]:
+            found = super().derive(tx, events)
+            if len(self.calls) == 1:
+                raise RuntimeError("at first")
+            return found
+
+    consumer = world.subscribe(key=GROUP)
+    world.build(folds=[Broken()]).start()
+    world.happen()
+    assert (unsent(world), world.sender.posts) == (1, [])
+    clock.advance(5)
+    assert world.sender.told(consumer) == ["c1"]
+    assert unsent(world) == 0
+
+
+def test_events_of_another_process_are_found_by_the_timer(world: World, clock: Clock) -> None:
+    consumer = world.subscribe()
+    world.build().start()
+    world.store._listeners.clear()
+    world.happen()
+    assert world.sender.posts == []
+    clock.advance(5)
+    assert world.sender.told(consumer) == ["a1"]
+
+
+def test_commits_out_of_id_order_are_not_passed_over(world: World) -> None:
+    """A row with a smaller id may become visible later: events are taken by their mark, not by a cursor."""
+    consumer = world.subscribe()
+    world.build().start()
+    world.happen()
+    world.store.call(lambda tx: tx._connection.exec_driver_sql("UPDATE events SET id = 1000"))
+    early = world.event()
+    world.store.call(
+        lambda tx: tx._connection.exec_driver_sql(
+            "INSERT INTO events (id, kind, resource_id, sequence, topic, owner, at, body) VALUES (5, ?, ?, ?, ?, ?, 0, ?)",
+            (KEY.kind.value, KEY.id, early.sequence, "state", "ann", '{"name":"vm","state":"Running"}'),
+        )
+    )
+    world.drainer.notice([])
+    assert world.sender.told(consumer) == ["a1", "a2"]
+
+
+def test_one_transaction_at_a_time_and_again_when_woken_meanwhile(world: World) -> None:
+    consumer = world.subscribe()
+    world.build()
+    run, held = world.store.run, []
+
+    def slow(fn: Callable[[NotificationTx], object], **more: object) -> Deferred[object]:
+        waiting: Deferred[object] = Deferred()
+        held.append(waiting)
+        waiting.addCallback(lambda _: run(fn))
+        return waiting
+
+    world.start()
+    world.store.run = slow  # type: ignore[method-assign,assignment]
+    world.happen()
+    world.happen()
+    world.happen()
+    assert len(held) == 1
+    while held:
+        held.pop(0).callback(None)
+    assert ",".join(world.sender.told(consumer)) == "a1,a2,a3"
+    assert unsent(world) == 0
+
+
+def test_stop_waits_for_the_transaction_under_way_and_starts_no_other(world: World) -> None:
+    world.subscribe()
+    world.build().start()
+    run, held = world.store.run, []
+
+    def slow(fn: Callable[[NotificationTx], object], **more: object) -> Deferred[object]:
+        waiting: Deferred[object] = Deferred()
+        held.append(waiting)
+        waiting.addCallback(lambda _: run(fn))
+        return waiting
+
+    world.store.run = slow  # type: ignore[method-assign,assignment]
+    world.happen()
+    stopped: list[None] = []
+    world.drainer.stop().addCallback(stopped.append)
+    assert stopped == []
+    held.pop(0).callback(None)
+    assert stopped == [None]
+    world.happen()
+    assert unsent(world) == 1
