@@ -1,0 +1,189 @@
+"""The WSDLs hold together: with the schemas, in themselves, with what is published, and with other SOAP stacks."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from lxml import etree
+from lxml.etree import _Element
+
+from flyinglow.wsrf.contract import Contract
+from rigs.contract import Site
+
+ROOT = Path(__file__).parents[3]
+SERVICES = ("consumer", "ensemble", "factory", "group", "subscription", "workspace")
+WITH_STAND_INS = ("factory", "workspace", "group", "ensemble")
+NOTIFICATION = {"{http://docs.oasis-open.org/wsn/b-2}Subscribe"}
+NS = {
+    "w": "http://schemas.xmlsoap.org/wsdl/",
+    "soap": "http://schemas.xmlsoap.org/wsdl/soap/",
+    "soap12": "http://schemas.xmlsoap.org/wsdl/soap12/",
+    "xs": "http://www.w3.org/2001/XMLSchema",
+}
+ACTION = "{http://www.w3.org/2007/05/addressing/metadata}Action"
+BASE_FAULT = "{http://docs.oasis-open.org/wsrf/bf-2}BaseFaultType"
+
+
+def load(name: str) -> _Element:
+    return etree.parse(ROOT / "wsdl" / f"{name}.wsdl").getroot()
+
+
+def clark(element: _Element, text: str) -> str:
+    prefix, _, local = text.rpartition(":")
+    return f"{{{element.nsmap[prefix or None]}}}{local}"
+
+
+@pytest.fixture(scope="module")
+def declared(contract: Contract) -> dict[str, _Element]:
+    """Every global element and type of the schemas by its name; types are marked with ``type ``."""
+    found = {}
+    for data in contract.schemas.values():
+        schema = etree.fromstring(data)
+        for child in schema.iterchildren("{*}element", "{*}complexType"):
+            kind = "type " if etree.QName(child).localname == "complexType" else ""
+            found[f"{kind}{{{schema.get('targetNamespace')}}}{child.get('name')}"] = child
+    return found
+
+
+@pytest.fixture(params=SERVICES)
+def wsdl(request: pytest.FixtureRequest) -> _Element:
+    return load(request.param)
+
+
+def test_there_is_one_file_for_each_service(contract: Contract) -> None:
+    assert contract.names() == SERVICES
+
+
+def test_every_message_is_one_declared_element(wsdl: _Element, declared: dict[str, _Element]) -> None:
+    messages = wsdl.findall("w:message", NS)
+    assert messages
+    for message in messages:
+        (part,) = message.findall("w:part", NS)
+        assert part.get("name") == "body"
+        assert clark(part, part.attrib["element"]) in declared
+
+
+def test_every_message_is_used_and_every_use_has_a_message(wsdl: _Element) -> None:
+    names = {message.get("name") for message in wsdl.findall("w:message", NS)}
+    used = {
+        use.attrib["message"].removeprefix("tns:") for use in wsdl.iterfind("w:portType/w:operation/*[@message]", NS)
+    }
+    assert used == names
+
+
+def test_actions_are_unique_and_made_by_one_rule(wsdl: _Element) -> None:
+    actions = Counter[str]()
+    for operation in wsdl.iterfind("w:portType/w:operation", NS):
+        given, answer = operation.find("w:input", NS), operation.find("w:output", NS)
+        assert given is not None
+        actions[given.attrib[ACTION]] += 1
+        if answer is None:
+            assert given.attrib[ACTION].endswith(f"/{operation.get('name')}")
+        else:
+            actions[answer.attrib[ACTION]] += 1
+            assert given.attrib[ACTION].endswith(f"/{operation.get('name')}Request")
+            assert answer.attrib[ACTION] == given.attrib[ACTION].removesuffix("Request") + "Response"
+    assert set(actions.values()) == {1}
+
+
+def test_every_fault_derives_from_the_base_fault(wsdl: _Element, declared: dict[str, _Element]) -> None:
+    parts = {message.get("name"): message[0] for message in wsdl.findall("w:message", NS)}
+    for fault in wsdl.iterfind("w:portType/w:operation/w:fault", NS):
+        part = parts[fault.attrib["message"].removeprefix("tns:")]
+        element = declared[clark(part, part.attrib["element"])]
+        kind = declared["type " + clark(element, element.attrib["type"])]
+        extension = kind.find("xs:complexContent/xs:extension", NS)
+        assert extension is not None
+        assert clark(extension, extension.attrib["base"]) == BASE_FAULT
+        family = "wsn" if "/wsn/" in clark(part, part.attrib["element"]) else "wsrf"
+        assert fault.get(ACTION) == f"http://docs.oasis-open.org/{family}/fault"
+
+
+@pytest.mark.parametrize("soap", ["soap", "soap12"])
+def test_both_bindings_offer_every_operation(wsdl: _Element, soap: str) -> None:
+    (binding,) = (b for b in wsdl.findall("w:binding", NS) if b.find(f"{soap}:binding", NS) is not None)
+    style = binding.find(f"{soap}:binding", NS)
+    assert style is not None
+    assert style.attrib == {"style": "document", "transport": "http://schemas.xmlsoap.org/soap/http"}
+    bound = {operation.get("name"): operation for operation in binding.findall("w:operation", NS)}
+    abstract = wsdl.findall("w:portType/w:operation", NS)
+    assert list(bound) == [operation.get("name") for operation in abstract]
+    for operation in abstract:
+        given, one = operation.find("w:input", NS), bound[operation.get("name")]
+        action = one.find(f"{soap}:operation", NS)
+        assert given is not None
+        assert action is not None
+        assert action.get("soapAction") == given.get(ACTION)
+        assert [f.get("name") for f in one.findall("w:fault", NS)] == [
+            f.get("name") for f in operation.findall("w:fault", NS)
+        ]
+        assert {body.get("use") for body in one.iterfind(f"*/{soap}:body", NS)} == {"literal"}
+
+
+def test_the_port_of_soap_1_1_comes_first(wsdl: _Element) -> None:
+    first, second = wsdl.findall("w:service/w:port", NS)
+    assert first.find("soap:address", NS) is not None
+    assert second.find("soap12:address", NS) is not None
+    assert first.attrib["binding"].endswith("Soap11")
+    assert second.attrib["binding"].endswith("Soap12")
+
+
+def test_no_address_of_any_machine_stands_in_a_file(wsdl: _Element) -> None:
+    addresses = [e.attrib["location"] for e in wsdl.iterfind("w:service/w:port/*[@location]", NS)]
+    assert len(addresses) == 2
+    assert all(address.startswith("http://flyinglow.invalid/") for address in addresses)
+
+
+def test_schemas_are_imported_by_relative_names_that_lead_somewhere(wsdl: _Element) -> None:
+    imports = wsdl.findall(".//xs:import", NS)
+    assert imports
+    for link in imports:
+        target = (ROOT / "wsdl" / link.attrib["schemaLocation"]).resolve()
+        assert target.parent == ROOT / "schemas"
+        assert etree.parse(target).getroot().get("targetNamespace") == link.get("namespace")
+
+
+def test_the_property_document_is_declared(wsdl: _Element, declared: dict[str, _Element]) -> None:
+    (port_type,) = wsdl.findall("w:portType", NS)
+    named = port_type.get("{http://docs.oasis-open.org/wsrf/rp-2}ResourceProperties")
+    has_properties = port_type.find("w:operation[@name='GetResourceProperty']", NS) is not None
+    assert (named is not None) == has_properties
+    if named is not None:
+        assert clark(port_type, named) in declared
+
+
+@pytest.mark.parametrize("name", WITH_STAND_INS)
+def test_what_is_published_is_what_the_wsdl_says(contract: Contract, site: Site, name: str) -> None:
+    promised = {(element, action) for element, action in contract.operations(name) if element not in NOTIFICATION}
+    assert site.endpoints[name].routes() == promised
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_zeep_loads_it(name: str) -> None:
+    import zeep
+
+    client = zeep.Client(str(ROOT / "wsdl" / f"{name}.wsdl"))
+    (service,) = client.wsdl.services.values()
+    assert len(service.ports) == 2
+    expected = {operation.get("name") for operation in load(name).iterfind("w:portType/w:operation", NS)}
+    for port in service.ports.values():
+        assert {operation.name for operation in port.binding.all()} == expected
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_suds_loads_it(name: str) -> None:
+    import suds.client
+
+    client = suds.client.Client((ROOT / "wsdl" / f"{name}.wsdl").as_uri(), cache=None)
+    assert len(client.wsdl.services) == 1
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_what_is_served_has_its_address_and_finds_its_schemas(contract: Contract, name: str) -> None:
+    served = etree.fromstring(contract.wsdl(name, f"http://site.example/{name}"))
+    addresses = {e.attrib["location"] for e in served.iterfind("w:service/w:port/*[@location]", NS)}
+    assert addresses == {f"http://site.example/{name}"}
+    for link in served.iterfind(".//xs:import", NS):
+        folder, _, filename = link.attrib["schemaLocation"].partition("/")
+        assert folder == "schemas"
+        assert filename in contract.schemas

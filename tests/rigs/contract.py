@@ -1,0 +1,327 @@
+"""The four services with plain values in place of a store, behind their real endpoints.
+
+One lease is set out: the ensemble ``atlas`` of a compute element, a storage element and two workers, as in the
+paper's section 2.3. What the endpoints answer to the sample requests in ``docs/samples`` is what stands there.
+"""
+
+from __future__ import annotations
+
+import inspect
+import uuid
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, cast
+
+from lxml import etree
+from lxml.etree import _Element
+
+from flyinglow.access.identity import LOCAL, Identity
+from flyinglow.backend.api import Limits
+from flyinglow.ensemble import properties_xml as ensemble_xml
+from flyinglow.ensemble import soap as ensemble_soap
+from flyinglow.ensemble.service import EnsembleService
+from flyinglow.factory import properties_xml as factory_xml
+from flyinglow.factory import soap as factory_soap
+from flyinglow.factory.listing import Listed, Page
+from flyinglow.factory.model import Created, CreateRequest
+from flyinglow.factory.offers import FreeNow, NetworkOffer, Offers
+from flyinglow.factory.service import FactoryService
+from flyinglow.group import properties_xml as group_xml
+from flyinglow.group import soap as group_soap
+from flyinglow.group.members import MemberResult, Whole
+from flyinglow.group.service import CollectionService, GroupService
+from flyinglow.nodectl.errors import ConflictError, ExhaustedError, UnknownError
+from flyinglow.workspace import properties_xml as workspace_xml
+from flyinglow.workspace import soap as workspace_soap
+from flyinglow.workspace.catalogue import Image
+from flyinglow.workspace.model import Allocation, Collection, Kind, Nic, ResourceKey, Stamp, Workspace
+from flyinglow.workspace.outcomes import ShutdownMode
+from flyinglow.workspace.service import ConsoleText, WorkspaceService
+from flyinglow.workspace.states import State
+from flyinglow.workspace.terms import Terms
+from flyinglow.wsrf import lifetime, properties
+from flyinglow.wsrf.addresses import Addresses
+from flyinglow.wsrf.endpoint import Answer, Endpoint, Pending
+from flyinglow.wsrf.operation import Inbound
+
+SAMPLES = Path(__file__).parents[2] / "docs" / "samples"
+NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
+ENDS = NOW + timedelta(hours=2)
+ADDRESSES = Addresses("http://site.example:8080")
+ENSEMBLE = ResourceKey(Kind.ENSEMBLE, "5b0e3d1c9a7f4e2d8c6b1a0f3e5d7c9b")
+GROUP = ResourceKey(Kind.GROUP, "7c1f4e2d0b8a4f3e9d7c2b1a4f6e8d0c")
+SOAP = {"1.1": "http://schemas.xmlsoap.org/soap/envelope/", "1.2": "http://www.w3.org/2003/05/soap-envelope"}
+
+
+def nic(network: str, number: int) -> Nic:
+    """Return an interface with its leased addresses."""
+    third = 0 if network == "public" else 1
+    return Nic(
+        network=network,
+        name=f"eth{third}",
+        ip=f"192.168.{third}.{number}",
+        prefix=24,
+        mac=f"52:54:00:00:0{third}:{number:02x}",
+        hostname=f"{network}-{number}",
+        gateway=f"192.168.{third}.1",
+        dns=(f"192.168.{third}.1",),
+    )
+
+
+def workspace(name: str, number: int, **facts: Any) -> Workspace:
+    """Return a workspace of the lease that runs on node1."""
+    networks = ("private",) if name.startswith("wn") else ("public", "private")
+    row = Workspace(
+        id=f"{number:02d}" + "a3f1c09b7d5e4812b6c4d8e2f0a1b3c"[:30],
+        tag=f"k3b9q2x{number}",
+        owner=LOCAL.name,
+        name=name,
+        part=name.partition("-")[0],
+        lease_id="lease",
+        launch_set="lease",
+        ensemble_id=ENSEMBLE.id,
+        state=State.RUNNING,
+        task=None,
+        node="node1",
+        allocation=Allocation(memory_mb=512, cpus=1, disk_mb=1024),
+        nics=tuple(nic(network, 10 + number) for network in networks),
+        duration=7200,
+        accepted_at=NOW,
+        ends_at=ENDS,
+        stamps={
+            Stamp.ACCEPTED: NOW,
+            Stamp.SCHEDULED: NOW,
+            Stamp.STARTED: NOW + timedelta(milliseconds=2345),
+        },
+        seconds={"image": 0.75, "started": 0.1234},
+    )
+    return replace(row, **facts)
+
+
+MEMBERS = (workspace("ce", 1), workspace("se", 2), workspace("wn-1", 3), workspace("wn-2", 4))
+CE = MEMBERS[0]
+OFFERS = Offers(
+    limits=Limits(max_memory_mb=16384, max_cpus=8, max_disk_mb=200000, max_members=64),
+    default_duration=3600,
+    max_duration=604800,
+    schedule="immediate",
+    architectures=("x86_64",),
+    vmms=("qemu",),
+    networks=(NetworkOffer(name="private", total=200, free=196), NetworkOffer(name="public", total=20, free=18)),
+    images=(Image(name="minimal", sha256="ab" * 32, size_mb=12, description="boots in a second"),),
+    free=FreeNow(
+        nodes=2,
+        memory_mb=30720,
+        cpus=12,
+        disk_mb=395904,
+        largest_memory_mb=16384,
+        largest_cpus=8,
+        largest_disk_mb=200000,
+    ),
+)
+
+
+class Workspaces:
+    """In place of WorkspaceService: every workspace is ``row``; ``asked`` notes what was asked for."""
+
+    terms = Terms()
+
+    def __init__(self, row: Workspace = CE) -> None:
+        self.row = row
+        self.asked: list[Any] = []
+        self.error: Exception | None = None
+
+    def get(self, caller: Identity, resource: str) -> Workspace:
+        if resource != self.row.id:
+            raise UnknownError("there is no such workspace")
+        return self.row
+
+    def start(self, caller: Identity, resource: str) -> Workspace:
+        return self._note(caller, resource, "start")
+
+    def shutdown(self, caller: Identity, resource: str, mode: ShutdownMode) -> Workspace:
+        return self._note(caller, resource, mode)
+
+    def destroy(self, caller: Identity, resource: str) -> None:
+        self._note(caller, resource, "destroy")
+
+    def set_end(self, caller: Identity, resource: str, at: datetime) -> datetime:
+        self._note(caller, resource, at)
+        return at
+
+    def console(self, caller: Identity, resource: str, offset: int, limit: int) -> Coroutine[Any, Any, ConsoleText]:
+        self._note(caller, resource, (offset, limit))
+
+        async def answer() -> ConsoleText:
+            return ConsoleText(data=b"ce login: ", offset=offset, size=offset + 10)
+
+        return answer()
+
+    def _note(self, caller: Identity, resource: str, what: Any) -> Workspace:
+        self.get(caller, resource)
+        self.asked.append(what)
+        if self.error is not None:
+            raise self.error
+        return self.row
+
+
+class Wholes:
+    """In place of GroupService and EnsembleService: every one is ``whole``."""
+
+    terms = Terms()
+
+    def __init__(self, whole: Whole) -> None:
+        self.whole = whole
+        self.asked: list[Any] = []
+
+    def get(self, caller: Identity, resource: str) -> Whole:
+        if resource != self.whole.row.key.id:
+            raise UnknownError("there is no such resource")
+        return self.whole
+
+    def start(self, caller: Identity, resource: str) -> list[MemberResult]:
+        return self._fan_out(caller, resource, "start")
+
+    def shutdown(self, caller: Identity, resource: str, mode: ShutdownMode) -> list[MemberResult]:
+        return self._fan_out(caller, resource, mode)
+
+    def destroy(self, caller: Identity, resource: str) -> None:
+        self._fan_out(caller, resource, "destroy")
+
+    def set_end(self, caller: Identity, resource: str, at: datetime) -> datetime:
+        self._fan_out(caller, resource, at)
+        return at
+
+    def done(self, caller: Identity, resource: str) -> Whole:
+        self._fan_out(caller, resource, "done")
+        return self.whole
+
+    def _fan_out(self, caller: Identity, resource: str, what: Any) -> list[MemberResult]:
+        """Refuse the last member and do the others."""
+        self.get(caller, resource)
+        self.asked.append(what)
+        *done, last = self.whole.members
+        refused = ConflictError(f"workspace {last.name} is Corrupted: its lease is over", {"attempts": 2})
+        return [*(MemberResult(workspace=row) for row in done), MemberResult(workspace=last, error=refused)]
+
+
+class Factory:
+    """In place of FactoryService: hands out the lease, except to ``too-big``."""
+
+    def __init__(self) -> None:
+        self.asked: list[Any] = []
+
+    def create(self, caller: Identity, request: CreateRequest) -> Created:
+        self.asked.append(request)
+        if request.name == "too-big":
+            raise ExhaustedError(
+                "2 of 4 workspaces fit now: not enough memory is free",
+                {"memory_mb.asked": 65536, "memory_mb.free": 30720, "would_fit": 2},
+            )
+        members = tuple((row.name, row.key) for row in MEMBERS)
+        return Created(
+            lease_id="lease", resources=(("atlas", ENSEMBLE), *members[:2], ("wn", GROUP), *members[2:]), ends_at=ENDS
+        )
+
+    def list(self, caller: Identity, **wanted: Any) -> Page:
+        self.asked.append(wanted)
+        rows = (
+            Listed(key=ENSEMBLE, name="atlas", state="Running", task=None, reason="", ends_at=ENDS),
+            Listed(key=CE.key, name="ce", state="Paused", task="Resuming", reason="", ends_at=None),
+        )
+        return Page(rows, CE.id)
+
+    def offers(self, caller: Identity) -> Offers:
+        return OFFERS
+
+
+def whole_of(key: ResourceKey, members: tuple[Workspace, ...], **facts: Any) -> Whole:
+    """Return a group or ensemble with these members."""
+    name = "wn" if key.kind is Kind.GROUP else "atlas"
+    row = Collection(key=key, owner=LOCAL.name, name=name, lease_id="lease", accepted_at=NOW)
+    return Whole(row=replace(row, **facts), members=members, all_members=members)
+
+
+class Site:
+    """The endpoints over fresh stand-ins; ``seen`` collects every message as (kind, element)."""
+
+    def __init__(self) -> None:
+        self.factory = Factory()
+        self.workspaces = Workspaces()
+        self.groups = Wholes(whole_of(GROUP, MEMBERS[2:]))
+        self.ensembles = Wholes(whole_of(ENSEMBLE, MEMBERS))
+        self.seen: list[tuple[str, _Element]] = []
+        self.endpoints = {endpoint.name: endpoint for endpoint in self._endpoints()}
+
+    def ask(self, service: str, envelope: bytes, resource: str | None = None) -> Answer:
+        """Send an envelope to a service; what is awaited must be there at once."""
+        soap = "1.2" if SOAP["1.2"].encode() in envelope else "1.1"
+        inbound = Inbound(body=envelope, soap=soap, caller=LOCAL, peer="test", resource=resource)
+        answer = self.endpoints[service].handle(inbound)
+        if not isinstance(answer, Pending):
+            return answer
+        assert inspect.iscoroutine(answer.awaitable)
+        try:
+            answer.awaitable.send(None)
+        except StopIteration as done:
+            return answer.finish(cast("_Element", done.value))
+        raise AssertionError("the operation waits for something that is not there")
+
+    def body(self, service: str, element: str | _Element, resource: str | None = None) -> _Element:
+        """Send a body in a SOAP 1.1 envelope and return what is in the answer's body (a fault's detail element)."""
+        text = element if isinstance(element, str) else etree.tostring(element, encoding="unicode")
+        envelope = f'<s:Envelope xmlns:s="{SOAP["1.1"]}"><s:Body>{text}</s:Body></s:Envelope>'
+        answer = etree.fromstring(self.ask(service, envelope.encode(), resource).body)
+        found = answer.find(f"{{{SOAP['1.1']}}}Body")
+        assert found is not None
+        detail = found.find(f"{{{SOAP['1.1']}}}Fault/detail")
+        return found[0] if detail is None else detail[0]
+
+    def _endpoints(self) -> list[Endpoint]:
+        workspaces = cast("WorkspaceService", self.workspaces)
+        groups = cast("CollectionService", self.groups)
+        ensembles = cast("CollectionService", self.ensembles)
+        factory = cast("FactoryService", self.factory)
+        now: Callable[[], datetime] = lambda: NOW  # noqa: E731
+        workspace_directory = workspace_xml.WorkspaceDirectory(workspaces, now)
+        group_directory = group_xml.GroupDirectory(groups, ADDRESSES, now)
+        ensemble_directory = ensemble_xml.EnsembleDirectory(ensembles, ADDRESSES, now)
+        factory_directory = factory_xml.FactoryDirectory(factory, now)
+        return [
+            self._endpoint(
+                "factory",
+                factory_soap.port(factory, ADDRESSES),
+                properties.port(factory_directory, factory_xml.DOCUMENT),
+            ),
+            self._endpoint(
+                "workspace",
+                workspace_soap.port(workspaces),
+                properties.port(workspace_directory, workspace_xml.DOCUMENT),
+                lifetime.port(workspace_directory),
+            ),
+            self._endpoint(
+                "group",
+                group_soap.port(cast("GroupService", groups), ADDRESSES),
+                properties.port(group_directory, group_xml.DOCUMENT),
+                lifetime.port(group_directory),
+            ),
+            self._endpoint(
+                "ensemble",
+                ensemble_soap.port(cast("EnsembleService", ensembles), ADDRESSES),
+                properties.port(ensemble_directory, ensemble_xml.DOCUMENT),
+                lifetime.port(ensemble_directory),
+            ),
+        ]
+
+    def _endpoint(self, name: str, *ports: Any) -> Endpoint:
+        return Endpoint(
+            name,
+            ports,
+            name,
+            now=lambda: NOW,
+            resources=name != "factory",
+            new_id=lambda: uuid.UUID("3f2b8c1e-6d4a-4b7f-9e0c-1a2b3c4d5e6f"),
+            on_message=lambda kind, element: self.seen.append((kind, element)),
+        )
