@@ -23,7 +23,6 @@ _C = ADDRESSES.c
 _PLAIN = ("position", "ip", "prefix", "mac", "hostname", "gateway", "dns", "listed")
 _POOLS = select(POOLS).order_by(POOLS.c.network)
 _LOCK = _POOLS.with_for_update()
-_LOCK_ONE = select(POOLS).where(POOLS.c.network == bindparam("of_network")).with_for_update()
 _FORGET_POOL = delete(POOLS).where(POOLS.c.network == bindparam("of_network"))
 _TAKEN = select(_C.network, func.count()).where(LEASED, _C.listed == 1).group_by(_C.network)
 _FIRST = select(_C.id).where(FREE, _C.network == bindparam("of_network")).order_by(_C.position).limit(1)
@@ -44,13 +43,14 @@ class Addresses:
     def __init__(self, connection: Connection, *, writing: bool) -> None:
         self._connection = connection
         self._writing = writing
-        self._locked: set[str] = set()
+        self._pools: Sequence[Any] | None = None
 
     def define(self, network: str, pool: Sequence[Nic]) -> None:
         """Make the pool of a network exactly these; an address on lease stays until it is given back.
 
         Their order is the order of leasing. Raises InvalidError when an address stands there twice.
         """
+        self._lock()
         wanted = {nic.ip: _to_row(position, nic) for position, nic in enumerate(pool)}
         if len(wanted) != len(pool):
             raise InvalidError(f"the pool of network {network} names an address twice")
@@ -58,21 +58,18 @@ class Addresses:
             self._connection.execute(upsert(self._connection, POOLS), {"network": network, "total": len(wanted)})
         else:
             self._connection.execute(_FORGET_POOL, {"of_network": network})
+        self._pools = None
         self._bring_about(network, wanted)
 
     def view(self) -> Mapping[str, PoolView]:
         """Return, by network, how many addresses there are and how many are free; locks as ``NodeRows.view``."""
-        pools = self._connection.execute(_LOCK if self._writing else _POOLS).all()
-        if self._writing:
-            self._locked.update(network for network, _ in pools)
+        pools = self._lock()
         taken = {network: count for network, count in self._connection.execute(_TAKEN)}  # noqa: C416 - rows are no pairs
         return {network: PoolView(total, total - taken.get(network, 0)) for network, total in pools}
 
     def lease(self, network: str, workspace_id: str, nic_name: str) -> Nic:
         """Lease the first free address; raises ExhaustedError with figures."""
-        if network not in self._locked:
-            self._connection.execute(_LOCK_ONE, {"of_network": network})
-            self._locked.add(network)
+        self._lock()
         wanted = {"of_network": network, "for_workspace": workspace_id}
         row = self._connection.execute(_LEASE, wanted).one_or_none()
         if row is None:
@@ -87,6 +84,12 @@ class Addresses:
             theirs = (LEASED, _C.workspace_id.in_(batch))
             self._connection.execute(delete(ADDRESSES).where(*theirs, _C.listed == 0))
             self._connection.execute(update(ADDRESSES).where(*theirs).values(workspace_id=None))
+
+    def _lock(self) -> Sequence[Any]:
+        """Read all pools, once, in a fixed order: who locks them one by one may meet another coming the other way."""
+        if self._pools is None:
+            self._pools = self._connection.execute(_LOCK if self._writing else _POOLS).all()
+        return self._pools
 
     def _bring_about(self, network: str, wanted: dict[str, dict[str, Any]]) -> None:
         """Change only what differs: a pool may have 65,536 addresses, and a daemon defines them at every start."""
