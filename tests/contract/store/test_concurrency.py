@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -31,6 +32,10 @@ def together(work: Callable[[int], Any], count: int = THREADS) -> list[Any]:
 
     with ThreadPoolExecutor(count) as threads:
         return list(threads.map(one, range(count), timeout=120))
+
+
+def add_collection(row: Any, tx: Any) -> None:
+    tx.collections.add([row])
 
 
 def test_of_two_writers_one_is_stale(any_store: Store) -> None:
@@ -133,7 +138,7 @@ def test_one_token_makes_one_lease(any_store: Store) -> None:
 def test_nobody_joins_an_ensemble_that_is_done(any_store: Store) -> None:
     for number in range(1, 6):
         row = collection(number, Kind.ENSEMBLE, open=True)
-        any_store.call(lambda tx, row=row: tx.collections.add([row]))
+        any_store.call(partial(add_collection, row))
 
         def work(who: int, row: Any = row) -> Any:
             def join(tx: Any) -> bool:

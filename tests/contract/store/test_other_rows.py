@@ -2,12 +2,14 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 
 from flyinglow.backend.api import NodePolicy, NodeState
 from flyinglow.nodectl.errors import ConflictError, UnknownError
+from flyinglow.notification.model import Subscription
 from flyinglow.store import Store
 from flyinglow.workspace.model import Kind, Lease, ResourceKey
 from flyinglow.workspace.ports import StaleError
@@ -31,6 +33,14 @@ NODE = NodeState(
 )
 
 
+def add_lease(lease: Lease, tx: Any) -> None:
+    tx.leases.add(lease)
+
+
+def add_subscription(row: Subscription, tx: Any) -> None:
+    tx.subscriptions.add(row)
+
+
 class TestCollections:
     def test_a_row_comes_back_as_it_was(self, any_store: Store) -> None:
         rows = [
@@ -47,7 +57,7 @@ class TestCollections:
             ),
         ]
         any_store.call(lambda tx: tx.collections.add(rows))
-        assert [any_store.view(lambda tx, key=row.key: tx.collections.get(key)) for row in rows] == rows
+        assert any_store.view(lambda tx: [tx.collections.get(row.key) for row in rows]) == rows
         assert any_store.call(lambda tx: tx.collections.get(rows[0].key)) == rows[0]
         assert any_store.view(lambda tx: tx.collections.get(ResourceKey(Kind.ENSEMBLE, rows[0].key.id))) is None
 
@@ -109,7 +119,8 @@ class TestLeases:
 
     def test_leases_without_a_token_do_not_meet(self, any_store: Store) -> None:
         for number in range(2):
-            any_store.call(lambda tx, n=number: tx.leases.add(replace(LEASE, id=f"l{n}", token=None, resources=())))
+            lease = replace(LEASE, id=f"l{number}", token=None, resources=())
+            any_store.call(partial(add_lease, lease))
         assert any_store.view(lambda tx: tx.leases.get("l1")).resources == ()
 
     def test_purge(self, any_store: Store) -> None:
@@ -211,7 +222,7 @@ class TestSubscriptions:
         rows = [subscription(3, producer=2), subscription(1, producer=1), subscription(2, producer=1)]
         group = replace(subscription(4), producer=ResourceKey(Kind.GROUP, rows[1].producer.id))
         for row in (*rows, group):
-            any_store.call(lambda tx, row=row: tx.subscriptions.add(row))
+            any_store.call(partial(add_subscription, row))
 
         def of(*producers: ResourceKey) -> list[str]:
             return [row.id for row in any_store.view(lambda tx: tx.subscriptions.of(producers))]
@@ -223,14 +234,14 @@ class TestSubscriptions:
 
     def test_expired(self, any_store: Store) -> None:
         for number, ends_at in enumerate((None, NOON, NOON + timedelta(microseconds=1))):
-            any_store.call(lambda tx, n=number, at=ends_at: tx.subscriptions.add(subscription(n, ends_at=at)))
+            any_store.call(partial(add_subscription, subscription(number, ends_at=ends_at)))
         assert [row.id for row in any_store.view(lambda tx: tx.subscriptions.expired(NOON))] == ["s001"]
 
     def test_count(self, any_store: Store) -> None:
         consumers = ("http://A.example/x", "https://a.EXAMPLE:99/y", "http://[::1]:80/")
         for number, consumer in enumerate(consumers):
             row = subscription(number, consumer=consumer, owner="ann" if number else "bob")
-            any_store.call(lambda tx, row=row: tx.subscriptions.add(row))
+            any_store.call(partial(add_subscription, row))
 
         def count(**wanted: str) -> int:
             counted: int = any_store.view(lambda tx: tx.subscriptions.count(**wanted))

@@ -1,4 +1,4 @@
-"""What a transaction promises, on both databases: all or nothing, told after the commit, run again when it came late."""
+"""What a transaction promises, on both databases: all or nothing, told once committed, run again when it came late."""
 
 import threading
 from dataclasses import replace

@@ -109,7 +109,7 @@ def test_write_refuses_a_row_that_is_gone(any_store: Store) -> None:
 
 
 @pytest.mark.parametrize("twin", [{"id": workspace(2).id, "tag": workspace(1).tag}, {"id": workspace(1).id}])
-def test_ids_and_tags_are_unique(any_store: Store, twin: dict[str, str]) -> None:
+def test_ids_and_tags_are_unique(any_store: Store, twin: dict[str, Any]) -> None:
     add(any_store, workspace(1))
     with pytest.raises(StaleError):
         add(any_store, replace(workspace(3), **twin))
