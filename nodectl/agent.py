@@ -86,6 +86,7 @@ class Agent:
         finally:
             self._orders.close()
             self._watcher.stop()
+            self._node.state.tidy()
 
     def _read(self) -> None:
         lines = Lines()

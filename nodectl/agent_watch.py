@@ -56,12 +56,12 @@ class Watcher:
             self._thread.join()
 
     def begin(self, tag: str) -> None:
-        """An order for a VM begins: keep silent about it."""
+        """Keep silent about a VM while an order for it is carried out."""
         with self._lock:
             self._busy[tag] = self._busy.get(tag, 0) + 1
 
     def finish(self, tag: str, info: VmInfo | None) -> None:
-        """An order for a VM is done; ``info`` is what was answered, None when that is not known."""
+        """Speak of a VM again; ``info`` is what its order was answered with, None when it failed."""
         with self._lock:
             self._busy[tag] -= 1
             if self._busy[tag] == 0:

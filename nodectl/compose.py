@@ -45,4 +45,5 @@ def kill_all(config: Config) -> dict[str, list[str]]:
     if config.driver == "qemu":
         failed += [f"QEMU process {mark.pid}" for mark in strays(config.state / "vms") if not end(mark)]
     node.networks.detach_all()
+    node.state.tidy()
     return {"destroyed": destroyed, "failed": failed}

@@ -1,8 +1,8 @@
 """Answer a guest's broadcast with the address the service chose for its MAC (section 3.3 of the paper).
 
-One dnsmasq serves one bridge, knows nothing but our MACs, and stays silent to all others, so that it can stand on a wire
-with the site's own DHCP server. A host and its options are files that dnsmasq sees at once; only a removed file has to
-be brought to its notice.
+One dnsmasq serves one bridge, knows nothing but our MACs, and stays silent to all others, so that it can stand on a
+wire with the site's own DHCP server. A host and its options are files that dnsmasq sees at once; only a removed file
+has to be brought to its notice.
 """
 
 from __future__ import annotations

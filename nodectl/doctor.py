@@ -55,11 +55,16 @@ def _finding(name: str, check: Callable[[], str]) -> Finding:
 
 
 def _directories(config: Config) -> str:
-    StateDir(config.state, config.run).prepare()
+    state = StateDir(config.state, config.run)
+    state.prepare()
+    state.prepare_run()
+    state.tidy()
     status = os.statvfs(config.state)
     free = status.f_bavail * status.f_frsize >> 20
     if free < config.minimum_free_disk_mb:
-        raise BrokenError(f"{config.state} has {free} MiB left, {config.minimum_free_disk_mb} are to be kept: make room")
+        raise BrokenError(
+            f"{config.state} has {free} MiB left, {config.minimum_free_disk_mb} are to be kept: make room"
+        )
     return f"{config.state}, {free} MiB free; {config.run}"
 
 

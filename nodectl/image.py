@@ -1,7 +1,7 @@
 """Give a VM its disks: thin overlays on the site's images, and blank ones.
 
 An image is never written to and never copied: every VM gets a qcow2 overlay of its own, so that a disk is there in
-milliseconds whatever its size. Formats are always stated, never guessed from what a tenant may have written into a file.
+milliseconds whatever its size. Formats are always stated, never guessed from what a tenant may have written to a file.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Connect a VM's NICs to the node's bridges, one tap a NIC, and disconnect them without a trace.
 
 A tap is called ``fl<tag>.<n>``, so that it tells whose it is, and belongs to the VM from its creation to its
-destruction. A NIC without a bridge is the hypervisor's business (see ``hypervisor.commandline``) and needs nothing here.
+destruction. A NIC without a bridge is the hypervisor's business (``hypervisor.commandline``) and needs nothing here.
 """
 
 from __future__ import annotations
@@ -65,6 +65,7 @@ class BridgeNetworks:
 
     def attach(self, spec: VmSpec) -> None:
         """Connect every NIC of ``spec``. May be repeated. Raises BrokenError or DeniedError."""
+        self._state.prepare_run()
         for number, nic in enumerate(spec.nics):
             if nic.bridge is not None:
                 self._attach(tap_name(spec.tag, number), nic, nic.bridge, hostname_of(spec))

@@ -184,7 +184,7 @@ class Node:
         for name, text in (("context", spec.context), ("user-data", spec.user_data)):
             if text:
                 (vm.path / name).write_bytes(text.encode("utf-8", "surrogatepass"))
-        seconds = {}
+        seconds: dict[str, float] = {}
         with self._timed(seconds, "image"):
             self.disks.prepare(vm, spec)
         with self._timed(seconds, "network"):

@@ -150,14 +150,27 @@ class StateDir:
     def prepare(self) -> None:
         """Make the directories. Raises BrokenError when they are not to be had or belong to somebody else."""
         try:
-            self.run.mkdir(mode=0o755, parents=True, exist_ok=True)  # dnsmasq reads below it without being root
-            for path in (self.path, self._vms, self._locks, self._sockets):
+            for path in (self.path, self._vms, self._locks):
                 path.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
-            owner = self.run.stat().st_uid
         except OSError as error:
             raise BrokenError(f"the directories of this node cannot be made: {error}") from error
+
+    def prepare_run(self) -> None:
+        """Make the run directory, before something is put there. Raises BrokenError when it is somebody else's."""
+        try:
+            self.run.mkdir(mode=0o755, parents=True, exist_ok=True)  # dnsmasq reads below it without being root
+            self._sockets.mkdir(mode=PRIVATE, exist_ok=True)
+            owner = self.run.lstat().st_uid
+        except OSError as error:
+            raise BrokenError(f"the run directory of this node cannot be made: {error}") from error
         if owner != os.geteuid() or self.run.is_symlink():
             raise BrokenError(f"{self.run} belongs to user {owner}: set another directory with the key run")
+
+    def tidy(self) -> None:
+        """Remove the run directory if nothing is in it."""
+        for path in (self._sockets, self.run / "dhcp", self.run):
+            with contextlib.suppress(OSError):
+                path.rmdir()
 
     def vm(self, tag: str) -> VmDir:
         """Return the directory of one VM, which need not exist."""
@@ -203,4 +216,3 @@ def _same_file(handle: int, path: Path) -> bool:
         return os.path.samestat(os.fstat(handle), path.stat())
     except FileNotFoundError:
         return False
-

@@ -39,8 +39,8 @@ def build(out: Path, cache: Path | None = None) -> dict[str, Any]:
         folder.mkdir(parents=True, exist_ok=True)
     kernel = packages.fetch(packages.kernel_package(cache), cache)
     busybox = packages.fetch(packages.BUSYBOX, cache)
-    with tempfile.TemporaryDirectory(dir=out, prefix="work") as folder:
-        _assemble(Path(folder), kernel, busybox, out)
+    with tempfile.TemporaryDirectory(dir=out, prefix="work") as work:
+        _assemble(Path(work), kernel, busybox, out)
     entry = _entry(out)
     (out / "image.json").write_text(json.dumps(entry, indent=2) + "\n", encoding="utf-8")
     return entry

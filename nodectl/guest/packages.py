@@ -16,7 +16,7 @@ from flyinglow.nodectl.errors import BrokenError
 
 KERNEL = "linux-image-cloud-amd64"
 BUSYBOX = "busybox-static"
-FETCH_SECONDS = 300.0
+SECONDS = 300.0
 
 
 def kernel_package(cache: Path) -> str:
@@ -35,7 +35,7 @@ def kernel_package(cache: Path) -> str:
 
 
 def fetch(package: str, cache: Path) -> Path:
-    """Return the package's file, downloaded into ``cache`` if it is not there. Raises BrokenError when not to be had."""
+    """Return the package's file, downloaded into ``cache`` if need be. Raises BrokenError when it is not to be had."""
     kept = _kept(package, cache)
     if kept is None:
         folder = cache / f"fetch-{package}"
@@ -79,13 +79,12 @@ def _download(package: str, folder: Path) -> None:
     words = ["apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", package]
     try:
         done = subprocess.run(
-            words, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=FETCH_SECONDS, text=True
+            words, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=SECONDS, text=True
         )
     except FileNotFoundError as error:
         raise BrokenError("the guest is built from Debian packages, and apt-get is not on this machine") from error
     except subprocess.TimeoutExpired as error:
-        raise BrokenError(f"package {package} was not downloaded within {FETCH_SECONDS:g} s") from error
+        raise BrokenError(f"package {package} was not downloaded within {SECONDS:g} s") from error
     if done.returncode != 0:
-        raise BrokenError(
-            f"package {package} cannot be downloaded (run 'apt-get update' as root first?): {done.stderr.strip()[-300:]}"
-        )
+        said = done.stderr.strip()[-tools.TAIL :]
+        raise BrokenError(f"package {package} cannot be downloaded (run 'apt-get update' as root first?): {said}")

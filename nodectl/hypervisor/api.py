@@ -1,7 +1,8 @@
 """What a hypervisor driver must do, and what it may rely on.
 
-The caller holds the VM's lock for every verb but ``status``, has made disks and network before ``start``, and removes them after ``destroy``. A
-driver keeps all it knows in the VM's directory: the program may be killed at any moment, and another one goes on.
+The caller holds the VM's lock for every verb but ``status``, has made disks and network before ``start``, and removes
+them after ``destroy``. A driver keeps all it knows in the VM's directory: the program may be killed at any moment, and
+another one goes on.
 """
 
 from __future__ import annotations
@@ -27,7 +28,10 @@ class Hypervisor(Protocol):
     """A driver. Every verb may be repeated, and is called only in a state that allows it."""
 
     def start(self, vm: VmDir, spec: VmSpec, *, paused: bool) -> None:
-        """Run a VM that does not run. Raises BrokenError with the hypervisor's own words, ExhaustedError, TransientError."""
+        """Run a VM that does not run.
+
+        Raises BrokenError with the hypervisor's own words, ExhaustedError, TransientError.
+        """
 
     def shutdown(self, vm: VmDir, seconds: float) -> None:
         """Press the power button, wait for the guest at most so long, then end it all the same."""

@@ -92,12 +92,15 @@ def _nic(spec: VmSpec, number: int, nic: NicSpec) -> list[str]:
 
 
 def _files(vm: VmDir) -> list[str]:
-    present = [(name, vm.path / file) for name, file in FILES if (vm.path / file).is_file()]
-    return list(itertools.chain.from_iterable(["-fw_cfg", f"name={name},file={_quoted(path)}"] for name, path in present))
+    words = []
+    for name, file in FILES:
+        if (vm.path / file).is_file():
+            words += ["-fw_cfg", f"name={name},file={_quoted(vm.path / file)}"]
+    return words
 
 
 def _plain(path: str) -> str:
-    return path[len("file://") :] if path.startswith("file://") else path
+    return path.removeprefix("file://")
 
 
 def _quoted(path: Path) -> str:

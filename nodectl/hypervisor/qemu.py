@@ -11,7 +11,7 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from flyinglow.nodectl import processes, tools
@@ -209,5 +209,3 @@ def strays(vms: Path) -> list[ProcessMark]:
             mark = processes.mark(int(entry.name))
             found += [mark] if mark is not None else []
     return found
-
-

@@ -1,7 +1,7 @@
 """The driver ``simulated``: VMs that exist in their directories only, for tests, rehearsals and nodes without QEMU.
 
-It keeps its promises like a real one, across restarts of the program too, and can be told to be slow, to fail, or to let
-a VM die by itself: by configuration, or by words in a VM's kernel parameters (``simulated.fail=start``,
+It keeps its promises like a real one, across restarts of the program too, and can be told to be slow, to fail, or to
+let a VM die by itself: by configuration, or by words in a VM's kernel parameters (``simulated.fail=start``,
 ``simulated.delay=2``, ``simulated.exit=5``). It never claims that a guest said anything.
 """
 
