@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from lxml.etree import _Element
+
     from flyinglow.server.composition import Parts
     from flyinglow.server.config import Config
     from flyinglow.server.listeners import Bound
@@ -41,8 +43,16 @@ _SWEEP_EVERY = 1.0
 _EXPIRE_SUBSCRIPTIONS_EVERY = 30.0
 
 
-def serve(config_path: Path, *, committed: Callable[[str], None] | None = None) -> None:
-    """Run the daemon until SIGTERM or SIGINT; blocks. ``committed`` hears the name of each step that was committed.
+def serve(
+    config_path: Path,
+    *,
+    committed: Callable[[str], None] | None = None,
+    on_message: Callable[[str, _Element], None] | None = None,
+) -> None:
+    """Run the daemon until SIGTERM or SIGINT; blocks.
+
+    For tests: ``committed`` hears the name of each step that was committed, ``on_message`` each request, response and
+    fault detail.
 
     Raises InvalidError for a faulty configuration and BrokenError when a socket or the store is not to be had
     (another daemon on the same store among them).
@@ -52,7 +62,7 @@ def serve(config_path: Path, *, committed: Callable[[str], None] | None = None) 
     privileges.drop(config.server.user, config.server.state_dir)
     config.server.state_dir.mkdir(parents=True, exist_ok=True, mode=0o750)
     bound = listeners.bind_all(config)
-    Daemon(config, reactor, bound, committed).run()
+    Daemon(config, reactor, bound, committed, on_message).run()
 
 
 class Daemon:
@@ -64,8 +74,10 @@ class Daemon:
         reactor: Any,
         bound: tuple[Bound, Bound, Bound],
         committed: Callable[[str], None] | None = None,
+        on_message: Callable[[str, _Element], None] | None = None,
     ) -> None:
-        self._config, self._reactor, self._committed = config, reactor, committed
+        self._config, self._reactor = config, reactor
+        self._committed, self._on_message = committed, on_message
         self._client, self._node, self._guest = bound
         self._addresses = Addresses(self._client.url)
         self._database = ThreadPool(2, 8, "store")
@@ -108,7 +120,7 @@ class Daemon:
             depth=listener.max_depth, elements=listener.max_elements, headers=listener.max_headers
         )
         site = client_site(
-            endpoints(parts.services, self._addresses, now, message_limits),
+            endpoints(parts.services, self._addresses, now, message_limits, self._on_message),
             reactor=self._reactor,
             pool=self._workers,
             addresses=self._addresses,

@@ -1,0 +1,164 @@
+"""``flyinglow doctor``: looks at a site before or while it serves, and says how to mend what it finds wrong."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pwd
+import socket
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from flyinglow.backend import loading, reach
+from flyinglow.backend.channel import local, ssh
+from flyinglow.nodectl.errors import FlyingLowError
+from flyinglow.server.catalogue import catalogue
+from flyinglow.server.composition import open_store
+from flyinglow.server.config_file import load
+from flyinglow.server.nodes import from_config
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from flyinglow.server.config import Config, Listener
+    from flyinglow.workspace.catalogue import Image
+
+_HELLO_SECONDS = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at. ``fix`` says what to do when it is not ``ok``."""
+
+    name: str
+    ok: bool
+    detail: str
+    fix: str = ""
+
+
+def examine(config_path: Path) -> list[Finding]:
+    """Look at the configuration and at all that it names; blocks. Never raises for what is wrong with a site."""
+    try:
+        config = load(config_path)
+    except FlyingLowError as error:
+        return [Finding("configuration", ok=False, detail=error.message, fix="correct these lines")]
+    return [Finding("configuration", ok=True, detail=f"{config_path} is understood"), *_site(config)]
+
+
+def _site(config: Config) -> Iterator[Finding]:
+    yield _user(config)
+    yield _state_dir(config.server.state_dir)
+    running = (config.server.state_dir / "admin.sock").exists()
+    yield _store(config)
+    for name in ("client", "node", "guest"):
+        yield _listener(name, getattr(config.listen, name), running=running)
+    yield _backend(config)
+    yield from _images(config)
+    for name in sorted(config.node):
+        yield _node(config, name)
+    if not config.node:
+        yield Finding(
+            "nodes", ok=False, detail="no node is configured", fix="add a [node.NAME] table, or `admin node add`"
+        )
+    if not config.network:
+        yield Finding("networks", ok=False, detail="no network is configured", fix="add a [network.NAME] table")
+
+
+def _user(config: Config) -> Finding:
+    user = config.server.user
+    if os.geteuid() != 0:
+        return Finding("user", ok=True, detail=f"not root: serve keeps running as {pwd.getpwuid(os.geteuid()).pw_name}")
+    try:
+        uid = pwd.getpwnam(user).pw_uid
+    except KeyError:
+        fix = f"adduser --system --group {user}, or set [server] user"
+        return Finding("user", ok=False, detail=f"there is no user {user}", fix=fix)
+    return Finding("user", ok=uid != 0, detail=f"serve becomes {user} at once", fix="[server] user must not be root")
+
+
+def _state_dir(path: Path) -> Finding:
+    parent = next(ancestor for ancestor in (path, *path.parents) if ancestor.exists())
+    ok = os.access(parent, os.W_OK | os.X_OK)
+    detail = f"{path} is writable" if ok else f"{parent} is not writable for this user"
+    return Finding("state directory", ok=ok, detail=detail, fix=f"create {path} and give it to the daemon's user")
+
+
+def _store(config: Config) -> Finding:
+    try:
+        open_store(config).close()
+    except FlyingLowError as error:
+        held = "another" in error.message or "already" in error.message
+        return Finding("store", ok=held, detail=error.message, fix="see the message; is the database server running?")
+    except Exception as error:  # noqa: BLE001 - whatever a database driver says belongs in the report
+        first = str(error).splitlines()[0]
+        return Finding("store", ok=False, detail=first, fix="check [server] store and that the database answers")
+    return Finding("store", ok=True, detail="opens, and its tables are up to date")
+
+
+def _listener(name: str, listener: Listener, *, running: bool) -> Finding:
+    where = f"{listener.address}:{listener.port}"
+    family = socket.AF_INET6 if ":" in listener.address else socket.AF_INET
+    try:
+        socket.create_server((listener.address, listener.port), family=family).close()
+    except OSError as error:
+        fix = "free the port or choose another one"
+        return Finding(f"listener {name}", ok=running, detail=f"{where}: {error.strerror}", fix=fix)
+    return Finding(f"listener {name}", ok=True, detail=f"{where} is free")
+
+
+def _backend(config: Config) -> Finding:
+    try:
+        loading.load(config.backend.kind)
+    except FlyingLowError as error:
+        return Finding("back-end", ok=False, detail=error.message, fix="set [backend] kind to one of these")
+    return Finding("back-end", ok=True, detail=config.backend.kind)
+
+
+def _images(config: Config) -> Iterator[Finding]:
+    try:
+        images = catalogue(config.image)
+    except FlyingLowError as error:
+        yield Finding("images", ok=False, detail=error.message, fix="build one: flyinglow-nodectl build-guest DIR")
+        return
+    for image in images.values():
+        yield _image(image)
+    if not images:
+        fix = "add an [image.NAME] table; flyinglow-nodectl build-guest DIR makes a small one"
+        yield Finding("images", ok=False, detail="the catalogue is empty", fix=fix)
+
+
+def _image(image: Image) -> Finding:
+    name = f"image {image.name}"
+    path = Path(unquote(urlsplit(image.source or "").path) if "://" in (image.source or "") else image.source or "")
+    if not path.exists():
+        return Finding(name, ok=True, detail=f"{path} is not on this machine; every node must have it")
+    if image.sha256 is None:
+        return Finding(name, ok=True, detail=f"{path} (no sha256 to hold it against)")
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    detail = f"{path} has the checksum of the catalogue" if found == image.sha256 else f"{path} has sha256 {found}"
+    return Finding(name, ok=found == image.sha256, detail=detail, fix="fetch the image again or correct sha256")
+
+
+def _agent(how: reach.Reach) -> list[str]:
+    return local.argv(how) if isinstance(how, reach.LocalReach) else ssh.argv(how)
+
+
+def _node(config: Config, name: str) -> Finding:
+    label = f"node {name}"
+    try:
+        argv = _agent(reach.parse(from_config(name, config.node[name]).reach, name))
+    except FlyingLowError as error:
+        return Finding(label, ok=False, detail=error.message, fix=f"correct [node.{name}] reach")
+    fix = f"run this by hand as the daemon's user: {' '.join(argv)}"
+    try:
+        # an agent ends at the end of its input, so an empty input makes it say hello and go
+        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=_HELLO_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return Finding(label, ok=False, detail=str(error), fix=fix)
+    ok = b'"hello"' in done.stdout
+    said = (done.stderr or done.stdout).decode(errors="replace").strip()[-300:]
+    return Finding(label, ok=ok, detail="its control program says hello" if ok else said or "it said nothing", fix=fix)
