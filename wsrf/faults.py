@@ -139,6 +139,18 @@ def render(error: Exception, *, at: datetime, incident: str) -> Rendered:
     )
 
 
+def member_fault(tag: str, error: Exception, *, at: datetime, incident: str = "") -> _Element:
+    """Return an error as an element named ``tag`` of type fl:FaultType, for an answer that holds one result a member.
+
+    An exception that nobody raised on purpose shows nothing of itself.
+    """
+    if not isinstance(error, errors.FlyingLowError):
+        error = errors.BrokenError("the service failed")
+    detail = _base(tag, at, clean_text(error.message)[:_TEXT_LIMIT])
+    _tell_kind(detail, error, incident)
+    return detail
+
+
 def _of_soap(error: SoapFault) -> Rendered:
     return Rendered(
         code=error.faultcode,
@@ -160,11 +172,17 @@ def _of_tree(error: errors.FlyingLowError, at: datetime, incident: str) -> Rende
     message = clean_text(error.message)[:_TEXT_LIMIT]
     detail = _base(element, at, message)
     if element != RESOURCE_UNKNOWN:
-        detail.append(E["fl"].Kind(error.kind))
-        detail.append(E["fl"].Retryable("true" if error.retryable else "false"))
-        detail.append(E["fl"].Incident(incident))
-        detail.extend(E["fl"].Figure(str(figure), name=name) for name, figure in sorted(error.figures.items()))
+        _tell_kind(detail, error, incident)
     return Rendered(code=code, message=message, action=ACTION_WSRF, kind=error.kind, detail=detail)
+
+
+def _tell_kind(detail: _Element, error: errors.FlyingLowError, incident: str) -> None:
+    fl = E["fl"]
+    detail.append(fl.Kind(error.kind))
+    detail.append(fl.Retryable("true" if error.retryable else "false"))
+    if incident:
+        detail.append(fl.Incident(incident))
+    detail.extend(fl.Figure(str(figure), name=clean_text(name)) for name, figure in sorted(error.figures.items()))
 
 
 def _base(element: str, at: datetime, message: str) -> _Element:

@@ -27,7 +27,7 @@ _TIME: Final = qname("rl", "RequestedTerminationTime")
 def port(directory: ResourceDirectory, *, scheduled: bool = True) -> type[ServiceBase]:
     """Return the service that ends what ``directory`` knows; ``scheduled`` False publishes Destroy only."""
 
-    def destroy(ctx: Any, body: _Element) -> Any:
+    def destroy(ctx: Any, _body: _Element) -> Any:
         call = call_of(ctx)
         directory.destroy(call.caller, call.resource)
         return E["rl"].DestroyResponse()
@@ -43,7 +43,8 @@ def port(directory: ResourceDirectory, *, scheduled: bool = True) -> type[Servic
     now = operation(qname("rl", "Destroy"), action=f"{STEM}ImmediateResourceTermination/Destroy")
     later = operation(qname("rl", _SET), action=f"{STEM}ScheduledResourceTermination/{_SET}")
     published = {"destroy": now(destroy)} | ({"set_termination_time": later(set_termination_time)} if scheduled else {})
-    return type(ServiceBase)("ResourceLifetime", (ServiceBase,), published)
+    service: type[ServiceBase] = type(ServiceBase)("ResourceLifetime", (ServiceBase,), published)
+    return service
 
 
 def requested_time(body: _Element, now: datetime) -> datetime:

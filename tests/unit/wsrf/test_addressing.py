@@ -1,0 +1,161 @@
+"""WS-Addressing 1.0 in and out; clients that send none of it work as well."""
+
+import pytest
+from lxml import etree
+from rigs.soap import GET, Shelf, endpoint, fault_of, message, start_port, state_of
+
+from flyinglow.wsrf.addressing import ANONYMOUS, NONE
+from flyinglow.wsrf.endpoint import Answer, Endpoint
+from flyinglow.wsrf.faults import ACTION_SOAP, ACTION_WSA, ACTION_WSRF
+from flyinglow.wsrf.xml import NS, qname, text_of
+
+DESTROY = "http://docs.oasis-open.org/wsrf/rlw-2/ImmediateResourceTermination/Destroy"
+ACTION = f"<wsa:Action>{GET}Request</wsa:Action>"
+ID = "<wsa:MessageID>urn:uuid:7</wsa:MessageID>"
+
+
+@pytest.fixture(params=["1.1", "1.2"])
+def soap(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def said(answer: Answer) -> dict[str, str]:
+    header = etree.fromstring(answer.body).find("{*}Header")
+    return {} if header is None else {str(child.tag): child.text or "" for child in header}
+
+
+def test_who_sends_no_addressing_gets_none(workspace: Endpoint, soap: str) -> None:
+    assert said(workspace.call(state_of(soap=soap), soap=soap)) == {}
+
+
+def test_an_answer_says_action_to_and_what_it_relates_to(workspace: Endpoint, soap: str) -> None:
+    told = said(workspace.call(state_of(more=ACTION + ID, soap=soap), soap=soap))
+    assert told[qname("wsa", "Action")] == GET + "Response"
+    assert told[qname("wsa", "To")] == ANONYMOUS
+    assert told[qname("wsa", "RelatesTo")] == "urn:uuid:7"
+    assert told[qname("wsa", "MessageID")].startswith("urn:uuid:")
+
+
+def test_every_answer_has_an_id_of_its_own(workspace: Endpoint) -> None:
+    name = qname("wsa", "MessageID")
+    assert said(workspace.call(state_of(more=ID)))[name] != said(workspace.call(state_of(more=ID)))[name]
+
+
+def test_without_a_message_id_there_is_nothing_to_relate_to(workspace: Endpoint) -> None:
+    assert qname("wsa", "RelatesTo") not in said(workspace.call(state_of(more=ACTION)))
+
+
+def test_faults_have_the_actions_that_the_standards_give_them(workspace: Endpoint, soap: str) -> None:
+    action = qname("wsa", "Action")
+    typed = said(workspace.call(state_of("gone", more=ID, soap=soap), soap=soap))
+    assert (typed[action], typed[qname("wsa", "RelatesTo")]) == (ACTION_WSRF, "urn:uuid:7")
+    wrong = "<wsa:Action>urn:wrong</wsa:Action>"
+    assert said(workspace.call(state_of(more=wrong, soap=soap), soap=soap))[action] == ACTION_WSA
+    bad = message("<rl:Destroy><x/></rl:Destroy>", ID, soap)
+    assert said(workspace.call(bad, soap=soap))[action] == ACTION_SOAP
+
+
+def test_an_action_of_nobody_is_not_supported(workspace: Endpoint, soap: str) -> None:
+    fault = fault_of(workspace.call(state_of(more="<wsa:Action>urn:wrong</wsa:Action>", soap=soap), soap=soap), soap)
+    assert fault.codes[-1] == qname("wsa", "ActionNotSupported")
+    problem = fault.detail if soap == "1.2" else fault.headers[qname("wsa", "FaultDetail")][0]
+    assert problem is not None
+    assert text_of(problem, qname("wsa", "Action")) == "urn:wrong"
+
+
+def test_an_unknown_message_with_an_unknown_action_is_not_supported(workspace: Endpoint) -> None:
+    data = message("<x:Evil xmlns:x='urn:x'/>", "<wsa:Action>urn:wrong</wsa:Action>")
+    assert fault_of(workspace.call(data)).codes == (qname("wsa", "ActionNotSupported"),)
+
+
+def test_the_action_of_another_message_does_not_match(workspace: Endpoint, shelf: Shelf, soap: str) -> None:
+    header = f"<fl:ResourceID>w1</fl:ResourceID>{ACTION}"
+    fault = fault_of(workspace.call(message("<rl:Destroy/>", header, soap), soap=soap), soap)
+    assert fault.codes[-1] == qname("wsa", "ActionMismatch")
+    if soap == "1.2":
+        assert fault.codes[1] == qname("wsa", "InvalidAddressingHeader")
+    assert shelf.destroyed == []
+
+
+def test_soap_action_must_equal_the_action_when_both_are_there(workspace: Endpoint) -> None:
+    assert workspace.call(state_of(more=ACTION), soap_action=GET + "Request").status == 200
+    assert workspace.call(state_of(more=ACTION), soap_action="").status == 200
+    assert workspace.call(state_of(), soap_action="urn:whatever").status == 200
+    fault = fault_of(workspace.call(state_of(more=ACTION), soap_action="urn:other"))
+    assert fault.codes == (qname("wsa", "ActionMismatch"),)
+
+
+@pytest.mark.parametrize("name", ["To", "Action", "MessageID", "ReplyTo"])
+def test_a_header_that_is_twice_there_is_invalid(workspace: Endpoint, soap: str, name: str) -> None:
+    value = {"Action": f"{GET}Request", "ReplyTo": f"<wsa:Address>{ANONYMOUS}</wsa:Address>"}.get(name, "urn:x")
+    header = f"<wsa:{name}>{value}</wsa:{name}>"
+    assert workspace.call(state_of(more=header, soap=soap), soap=soap).status == 200
+    fault = fault_of(workspace.call(state_of(more=header + header, soap=soap), soap=soap), soap)
+    assert fault.codes[-1] == qname("wsa", "InvalidCardinality")
+    if soap == "1.2":
+        assert fault.codes[1] == qname("wsa", "InvalidAddressingHeader")
+        assert fault.detail is not None
+        assert fault.detail.text == f"wsa:{name}"
+
+
+def test_two_resource_ids_are_one_too_many(workspace: Endpoint) -> None:
+    two = state_of(more="<fl:ResourceID>w2</fl:ResourceID>")
+    assert fault_of(workspace.call(two)).codes == (qname("wsa", "InvalidCardinality"),)
+
+
+@pytest.mark.parametrize("name", ["ReplyTo", "FaultTo"])
+@pytest.mark.parametrize("address", ["http://192.0.2.1/", "file:///etc/passwd", ""])
+def test_answers_go_nowhere_else(workspace: Endpoint, name: str, address: str, soap: str) -> None:
+    header = f"<wsa:{name}><wsa:Address>{address}</wsa:Address></wsa:{name}>"
+    fault = fault_of(workspace.call(state_of(more=header, soap=soap), soap=soap), soap)
+    assert fault.codes[-1] == qname("wsa", "OnlyAnonymousAddressSupported")
+
+
+def test_who_wants_no_answer_gets_202_and_it_is_done_all_the_same(workspace: Endpoint, shelf: Shelf, soap: str) -> None:
+    reply = f"<fl:ResourceID>w1</fl:ResourceID><wsa:ReplyTo><wsa:Address>{NONE}</wsa:Address></wsa:ReplyTo>"
+    assert workspace.call(message("<rl:Destroy/>", reply, soap), soap=soap) == Answer(202, "", b"")
+    assert shelf.destroyed == ["w1"]
+    assert workspace.call(message("<rl:Destroy/>", reply, soap), soap=soap) == Answer(202, "", b"")
+
+
+def test_known_headers_may_have_to_be_understood(workspace: Endpoint, soap: str) -> None:
+    marked = ACTION.replace("<wsa:Action", '<wsa:Action s:mustUnderstand="1"')
+    assert workspace.call(state_of(more=marked, soap=soap), soap=soap).status == 200
+
+
+def test_the_resource_is_named_by_header_or_url_or_both_alike(workspace: Endpoint) -> None:
+    assert workspace.call(state_of("w1")).status == 200
+    assert workspace.call(state_of(""), resource="w1").status == 200
+    assert workspace.call(state_of("w1"), resource="w1").status == 200
+    assert fault_of(workspace.call(state_of("w1"), resource="w2")).kind == qname("fl", "InvalidFault")
+
+
+@pytest.mark.parametrize("resource", ["", "w2", "../w1", "w 1", "x" * 5000])
+def test_an_unknown_foreign_or_missing_resource_is_unknown(workspace: Endpoint, resource: str, soap: str) -> None:
+    fault = fault_of(workspace.call(state_of(resource, soap=soap), soap=soap), soap)
+    assert fault.kind == qname("r", "ResourceUnknownFault")
+
+
+def test_an_endpoint_that_is_one_resource_takes_no_id(shelf: Shelf) -> None:
+    seen = []
+    point = endpoint(shelf, start_port(lambda call: seen.append(call.resource)), resources=False)
+    start = "<flw:Start/>"
+    point.call(message(start))
+    assert seen == [""]
+    named = point.call(message(start, "<fl:ResourceID>w1</fl:ResourceID>"))
+    assert fault_of(named).kind == qname("r", "ResourceUnknownFault")
+    assert seen == [""]
+
+
+def test_other_headers_reach_the_operation(shelf: Shelf) -> None:
+    seen = []
+    point = endpoint(shelf, start_port(lambda call: seen.extend(h.tag for h in call.headers)))
+    point.call(message("<flw:Start/>", "<fl:ResourceID>w1</fl:ResourceID><x:Note xmlns:x='urn:x'/>"))
+    assert seen == ["{urn:x}Note"]
+
+
+def test_the_prefix_does_not_matter(workspace: Endpoint) -> None:
+    data = f"""<e:Envelope xmlns:e="{NS["s11"]}"><e:Header><a:ResourceID xmlns:a="{NS["fl"]}">w1</a:ResourceID></e:Header>
+    <e:Body><GetResourceProperty xmlns="{NS["rp"]}" xmlns:z="{NS["fl"]}">z:State</GetResourceProperty></e:Body>
+    </e:Envelope>"""
+    assert workspace.call(data.encode()).status == 200
