@@ -1,4 +1,4 @@
-"""The workspace ensemble service (section 2.1 of the paper): a set of different workspaces and groups, launched together.
+"""The workspace ensemble service (section 2.1 of the paper): different workspaces and groups, launched together.
 
 An ensemble made by one Create is complete at once. An *open* one is added to by further Creates; its workspaces hold
 their places, and none is launched before Done.

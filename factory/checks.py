@@ -47,7 +47,7 @@ def member_names(part: Part) -> tuple[str, ...]:
 
 
 def duration_of(request: CreateRequest, terms: Terms) -> int:
-    """Return the lease's length in seconds; raises InvalidError or DeniedError (with figures) when it is out of bounds."""
+    """Return the lease's length in seconds; raises InvalidError, or DeniedError with figures, when out of bounds."""
     duration = terms.default_duration if request.duration is None else request.duration
     if duration <= 0:
         raise InvalidError(f"a lease lasts longer than 0 s; {duration} s were asked for")

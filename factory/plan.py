@@ -1,5 +1,6 @@
-"""The plan of a Create: which rows a request becomes, before anything is placed, held or written. Pure but for the ids
-and tags it is handed the makers of.
+"""The plan of a Create: which rows a request becomes, before anything is placed, held or written.
+
+Pure but for the makers of ids and tags, which are handed in.
 """
 
 from __future__ import annotations

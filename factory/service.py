@@ -192,7 +192,10 @@ def _lease(planned: Plan, caller: Identity, request: CreateRequest, mark: str, n
 
 
 def _placed(tx: Tx, row: Workspace, node: str | None, planned: Plan, now: datetime) -> Workspace:
-    """Lease the row's addresses and note its node; a lease begins when it is placed, an open ensemble's when it is done."""
+    """Lease the row's addresses and note its node.
+
+    A lease begins when it is placed, in an open ensemble when that is done.
+    """
     nics = tuple(_leased(tx, row, nic) for nic in row.nics)
     if node is None:
         return replace(row, nics=nics, stamps={**row.stamps, str(Stamp.QUEUED): now}, sequence=2)

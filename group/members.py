@@ -13,8 +13,10 @@ from flyinglow.workspace.visibility import find_collection
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Whole:
-    """A group or ensemble with its workspaces, in the order of their names. ``members`` are those still visible,
-    ``all_members`` also those that were destroyed one by one: the folded state is theirs.
+    """A group or ensemble with its workspaces, in the order of their names.
+
+    ``members`` are those still visible, ``all_members`` also those that were destroyed one by one: the folded state is
+    theirs.
     """
 
     row: Collection

@@ -1,5 +1,6 @@
-"""What a lessee's request does to a workspace, as one table over (verb, status): the code, the tests and the
-documentation read the same one.
+"""What a lessee's request does to a workspace, as one table over (verb, status).
+
+The code, the tests and the documentation read the same one.
 
 ``Do`` begins a task, ``NoOp`` answers as if it had just been done (so a repeated request is harmless), ``Refuse`` is a
 ConflictError with its reason.

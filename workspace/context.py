@@ -1,0 +1,76 @@
+"""The context text of a workspace: what its guest is told about itself and the cluster that it is part of.
+
+One fact a line, words separated by single spaces (section 3.3 of the paper: contextualization information)::
+
+    name ce
+    hostname public-10
+    role compute-element
+    requires storage-element
+    nic eth0 public 10.1.0.10/24 public-10 52:54:00:0a:01:0a gateway=10.1.0.1 dns=10.1.0.2,10.1.0.3
+    ssh-ed25519 AAAA... user@home
+    member ce compute-element 10.1.0.10,192.168.7.2 public=public-10 private=private-2
+    member se storage-element 10.1.0.11,192.168.7.3 public=public-11 private=private-3
+
+``role``, ``requires`` and key lines stand once for each. There is one ``member`` line for each workspace of the launch
+set, itself included: its name, its roles (comma between them, ``-`` for none), its addresses (likewise), and its host
+name on each network. No value has white space but a key's own, so nothing a lessee writes can forge a line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from flyinglow.nodectl.errors import InvalidError
+from flyinglow.workspace.model import Nic, Workspace
+
+
+def members_text(members: Iterable[Workspace]) -> str:
+    """Return the lines that every member is told alike; made once for a launch set."""
+    return "".join(_member(member) + "\n" for member in sorted(members, key=lambda m: (m.part, len(m.name), m.name)))
+
+
+def context_text(row: Workspace, members: str) -> str:
+    """Return the whole text for one workspace; ``members`` is the launch set's ``members_text``."""
+    lines = [
+        _line("name", row.name),
+        _line("hostname", hostname_of(row)),
+        *(_line("role", role) for role in row.context.provides),
+        *(_line("requires", role) for role in row.context.requires),
+        *(_nic(nic) for nic in row.nics),
+        *(_clean(key) for key in row.context.keys),
+    ]
+    return "".join(line + "\n" for line in lines) + members
+
+
+def hostname_of(row: Workspace) -> str:
+    """Return the host name a guest takes: that of its first interface, or its own name when it has none."""
+    return next((nic.hostname for nic in row.nics if nic.hostname), row.name)
+
+
+def _member(row: Workspace) -> str:
+    roles = _list(row.context.provides)
+    hosts = [f"{nic.network}={nic.hostname}" for nic in row.nics if nic.hostname]
+    return _line("member", row.name, roles, _list([nic.ip for nic in row.nics]), *hosts)
+
+
+def _nic(nic: Nic) -> str:
+    extra = [f"gateway={nic.gateway}"] if nic.gateway else []
+    extra += [f"dns={','.join(nic.dns)}"] if nic.dns else []
+    return _line("nic", nic.name, nic.network, f"{nic.ip}/{nic.prefix}", nic.hostname or "-", nic.mac, *extra)
+
+
+def _list(words: Sequence[str]) -> str:
+    return ",".join(words) or "-"
+
+
+def _line(*words: str) -> str:
+    for word in words:
+        if not word or word.split() != [word]:
+            raise InvalidError(f"{word!r} cannot stand in a context: a value has no white space and is not empty")
+    return _clean(" ".join(words))
+
+
+def _clean(line: str) -> str:
+    if not line.isprintable():
+        raise InvalidError(f"{line!r} cannot stand in a context: it has control characters")
+    return line

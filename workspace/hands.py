@@ -1,0 +1,51 @@
+"""Which workspaces are in the hands of a step now, so that no two steps drive the same one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+
+class Hands:
+    """The registry. ``look`` is called with the freed workspaces about which something came in the meantime."""
+
+    def __init__(self, look: Callable[[list[str]], None]) -> None:
+        self._look = look
+        self._held: dict[str, bool] = {}  # workspace id -> something came meanwhile
+
+    def __contains__(self, workspace_id: str) -> bool:
+        """Say whether a step has this workspace in its hands."""
+        return workspace_id in self._held
+
+    def remind(self, workspace_id: str) -> None:
+        """Have a held workspace looked at when it is freed."""
+        self._held[workspace_id] = True
+
+    def take(self, ids: Iterable[str]) -> Grip:
+        """Take those of these workspaces that nobody holds."""
+        taken = {workspace_id for workspace_id in ids if workspace_id not in self._held}
+        self._held.update(dict.fromkeys(taken, False))
+        return Grip(self, taken)
+
+    def give(self, ids: Iterable[str]) -> None:
+        """Free workspaces; called by their grip."""
+        again = [workspace_id for workspace_id in ids if self._held.pop(workspace_id)]
+        if again:
+            self._look(again)
+
+
+class Grip:
+    """What one step holds. Freeing what it does not hold (any more) does nothing."""
+
+    def __init__(self, hands: Hands, ids: set[str]) -> None:
+        self._hands = hands
+        self._ids = ids
+
+    def free(self, ids: Iterable[str]) -> None:
+        """Let go of some."""
+        mine = self._ids.intersection(ids)
+        self._ids -= mine
+        self._hands.give(mine)
+
+    def free_all(self) -> None:
+        """Let go of the rest."""
+        self.free(set(self._ids))

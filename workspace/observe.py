@@ -1,0 +1,126 @@
+"""What nodes show of themselves: news, sent unasked, and the lists of a reconcile pass, compared with the rows.
+
+``finding`` is pure: it says what a sight of a VM means for a row. Silence means nothing: a node that did not answer
+declares nobody dead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+
+from flyinglow.backend.api import Observation
+from flyinglow.nodectl.messages import VmInfo, VmStatus
+from flyinglow.workspace.lifecycle import advance, reclaim, state_event
+from flyinglow.workspace.model import Stamp, Workspace
+from flyinglow.workspace.operation import SEEN
+from flyinglow.workspace.ports import Tx
+from flyinglow.workspace.states import FINAL, State, Status, Task, may_follow
+
+
+class Change(StrEnum):
+    """What a row is to become."""
+
+    GONE = "gone"  # its VM is not there: Corrupted
+    TAKEN = "taken"  # its claim was lost: Cancelled
+    BROKEN = "broken"  # its VM broke: Corrupted
+    MOVED = "moved"  # its VM is in another state than the row
+    READY = "ready"  # its guest says that it is ready
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Something to write down about one workspace, as long as its row is still of this version (None: of any)."""
+
+    workspace_id: str
+    change: Change
+    reason: str = ""
+    info: VmInfo | None = None
+    version: int | None = None
+
+
+VIA: Mapping[tuple[State, State], Task] = {
+    (State.PROPAGATED, State.RUNNING): Task.STARTING,
+    (State.PROPAGATED, State.PAUSED): Task.STARTING,
+    (State.RUNNING, State.PAUSED): Task.PAUSING,
+    (State.PAUSED, State.RUNNING): Task.RESUMING,
+    (State.PAUSED, State.PROPAGATED): Task.SHUTTING_DOWN,
+}
+"""By which task a row is led to the state its VM was found in, where it may not step there directly."""
+
+
+def sighting(row: Workspace, info: VmInfo) -> Finding | None:
+    """Say what a sight of its VM means for a row; None when it is as it should be, or a task's own answer decides."""
+    if row.state in FINAL or row.task is Task.RECLAIMING:
+        return None
+    if row.task is None and info.status is VmStatus.BROKEN:
+        reason = info.reason or "its VM broke on its node"
+        return Finding(workspace_id=row.id, change=Change.BROKEN, reason=reason, info=info)
+    if row.task is None and SEEN[info.status] is not row.state:
+        reason = info.reason or f"its VM was found {info.status.value} on its node"
+        return Finding(workspace_id=row.id, change=Change.MOVED, reason=reason, info=info)
+    if info.ready and Stamp.READY not in row.stamps:
+        return Finding(workspace_id=row.id, change=Change.READY, info=info)
+    return None
+
+
+def finding(row: Workspace, seen: Observation, vms: Mapping[tuple[str, str], VmInfo]) -> Finding | None:
+    """Say what a reconcile pass means for a row that was read before it; None when there is nothing to write down.
+
+    ``vms`` are the pass's VMs by node and tag (see ``by_tag``).
+    """
+    lost = seen.lost.get(row.launch_set)
+    if lost is not None and row.task is not Task.RECLAIMING:
+        return Finding(workspace_id=row.id, change=Change.TAKEN, reason=lost, version=row.version)
+    if row.task is not None or row.node is None or row.node not in seen.vms:
+        return None
+    info = vms.get((row.node, row.tag))
+    if info is None:
+        reason = f"its VM is gone from node {row.node}"
+        return Finding(workspace_id=row.id, change=Change.GONE, reason=reason, version=row.version)
+    found = sighting(row, info)
+    return replace(found, version=row.version) if found else None
+
+
+def by_tag(seen: Observation) -> dict[tuple[str, str], VmInfo]:
+    """Return the VMs of a pass by node and tag."""
+    return {(node, info.tag): info for node, infos in seen.vms.items() for info in infos}
+
+
+def write_down(tx: Tx, found: Finding, now: datetime) -> None:
+    """Write one finding down; a row that changed meanwhile is left alone."""
+    row = tx.workspaces.get(found.workspace_id)
+    if row is None or row.state in FINAL or found.version not in {None, row.version}:
+        return
+    match found.change:
+        case Change.GONE | Change.BROKEN:
+            reclaim(tx, row, State.CORRUPTED, now=now, reason=found.reason)
+        case Change.TAKEN:
+            reclaim(tx, row, State.CANCELLED, now=now, reason=found.reason)
+        case Change.READY:
+            _ready(tx, row, now)
+        case Change.MOVED if found.info is not None and row.task is None:
+            _move(tx, row, SEEN[found.info.status], found.reason, now)
+        case _:
+            return
+
+
+def _move(tx: Tx, row: Workspace, state: State, reason: str, now: datetime) -> None:
+    if state is row.state:
+        return
+    if not may_follow(row.status, Status(state)):
+        via = Status(row.state, VIA[row.state, state])
+        row = advance(tx, row, via, now=now, reason=reason, target=state)
+    advance(tx, row, Status(state), now=now, reason=reason)
+
+
+def _ready(tx: Tx, row: Workspace, now: datetime) -> None:
+    """Stamp the row and tell: a state event of the same status, with ``ready`` true and the reason "ready"."""
+    if Stamp.READY in row.stamps:
+        return
+    stamps = {**row.stamps, str(Stamp.READY): now}
+    stored = tx.workspaces.write(row, replace(row, stamps=stamps, sequence=row.sequence + 1))
+    told = state_event(stored, now=now, previous=row.state)
+    tx.outbox.add([replace(told, body={**told.body, "ready": True, "reason": "ready"})])

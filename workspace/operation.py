@@ -1,0 +1,106 @@
+"""A lessee's request under way: the order goes to the node, and what the node says becomes the state.
+
+A node that refuses leaves the workspace as it was, with the reason. A silent one is asked again a few times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from functools import partial
+
+from flyinglow.backend.api import Order
+from flyinglow.nodectl.errors import FlyingLowError, TransientError
+from flyinglow.nodectl.messages import OrderName, VmInfo, VmStatus
+from flyinglow.workspace.crew import Crew
+from flyinglow.workspace.hands import Grip
+from flyinglow.workspace.lifecycle import advance, reclaim, record
+from flyinglow.workspace.model import Stamp, Workspace
+from flyinglow.workspace.orders import Answer, Ask
+from flyinglow.workspace.ports import Tx
+from flyinglow.workspace.states import State, Status, Task, may_follow
+from flyinglow.workspace.steps import RECOVERY, Recovery
+
+ORDERS: Mapping[Task, OrderName] = {
+    Task.STARTING: OrderName.START,
+    Task.PAUSING: OrderName.PAUSE,
+    Task.RESUMING: OrderName.RESUME,
+    Task.REBOOTING: OrderName.REBOOT,
+    Task.SHUTTING_DOWN: OrderName.SHUTDOWN,
+}
+"""The order of each task."""
+
+SEEN: Mapping[VmStatus, State] = {
+    VmStatus.CREATED: State.PROPAGATED,
+    VmStatus.STOPPED: State.PROPAGATED,
+    VmStatus.RUNNING: State.RUNNING,
+    VmStatus.PAUSED: State.PAUSED,
+}
+"""The state of a workspace whose VM its node sees so; a broken one has none."""
+
+
+class Operation:
+    """Carries requests out, many at once."""
+
+    def __init__(self, crew: Crew) -> None:
+        self._crew = crew
+
+    async def run(self, rows: Sequence[Workspace], grip: Grip, recovered: Collection[str] = ()) -> None:
+        """Carry out the task of each row; ``recovered`` are the ids of those found by a reconcile pass."""
+        answers = self._crew.orders.send([self._ask(row, recovered) for row in rows])
+        while batch := await answers.some():
+            for again in await self._crew.commit("operation.done", partial(self._note, batch)):
+                self._crew.later(self._crew.timing.backoff(again.attempts), [again.id])
+            grip.free([answer.row.id for answer in batch])
+
+    def _ask(self, row: Workspace, recovered: Collection[str]) -> Ask:
+        name = ORDERS.get(row.task, OrderName.INFO) if row.task else OrderName.INFO
+        body: Mapping[str, object] = {}
+        if row.id in recovered and RECOVERY[row.status].how is Recovery.OBSERVE:
+            name = OrderName.INFO
+        elif name is OrderName.START:
+            body = {"paused": row.target is State.PAUSED}
+        elif name is OrderName.SHUTDOWN:
+            body = {"seconds": self._crew.timing.grace}
+        return Ask(row, Order(name, row.tag, body), self._crew.timing.of(name))
+
+    def _note(self, batch: Sequence[Answer], tx: Tx) -> list[Workspace]:
+        """Write down what became of each; return those whose nodes are to be asked again."""
+        now = self._crew.now()
+        again = []
+        for answer in batch:
+            row = tx.workspaces.get(answer.row.id)
+            if row is None or row.status != answer.row.status:
+                continue  # its owner wants something else by now
+            try:
+                seen(tx, row, answer.info(), now)
+            except TransientError as error:
+                if answer.error is None:
+                    raise
+                again += self._silent(tx, row, error, now)
+            except FlyingLowError as error:
+                if answer.error is None:
+                    raise
+                advance(tx, row, Status(row.state), now=now, reason=error.message)
+        return again
+
+    def _silent(self, tx: Tx, row: Workspace, error: TransientError, now: datetime) -> list[Workspace]:
+        if row.attempts + 1 < self._crew.timing.tries:
+            return [record(tx, row, attempts=row.attempts + 1)]
+        advance(tx, row, Status(row.state), now=now, reason=error.message, attempts=0)
+        return []
+
+
+def seen(tx: Tx, row: Workspace, info: VmInfo, now: datetime) -> Workspace:
+    """End the row's task with the state in which its node sees the VM; a broken VM is reclaimed."""
+    state = SEEN.get(info.status)
+    seconds = {**row.seconds, **info.seconds}
+    if state is None:
+        reason = info.reason or "its VM broke on its node"
+        return reclaim(tx, row, State.CORRUPTED, now=now, reason=reason, seconds=seconds)
+    if not may_follow(row.status, Status(state)):
+        state = row.state
+    reason = "" if state is row.target else info.reason or f"its node says that it is {info.status.value}"
+    first = state is State.RUNNING and Stamp.STARTED not in row.stamps
+    stamps = [Stamp.STARTED] if first else []
+    return advance(tx, row, Status(state), now=now, reason=reason, stamps=stamps, seconds=seconds, attempts=0)

@@ -1,0 +1,139 @@
+"""Orders on their way to nodes: many at once, a bounded number on each node, answers taken up as they come.
+
+A node that is slow or silent delays only the orders to itself. Nothing here raises for a node: a failure is an answer.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from twisted.internet.defer import Deferred
+
+from flyinglow.backend.api import NodeChannel, Order
+from flyinglow.nodectl.errors import BrokenError, ConflictError, FlyingLowError, TransientError, UnknownError
+from flyinglow.nodectl.messages import VmInfo, vm_info
+from flyinglow.workspace.model import Workspace
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One order for one workspace."""
+
+    row: Workspace
+    order: Order
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of it: a body or an error."""
+
+    row: Workspace
+    body: Mapping[str, Any] = field(default_factory=dict)
+    error: FlyingLowError | None = None
+
+    def info(self) -> VmInfo:
+        """Return the body as what the node says of the VM; raises the error, or BrokenError when it is not one."""
+        if self.error is not None:
+            raise self.error
+        try:
+            return vm_info(dict(self.body))
+        except (KeyError, TypeError, ValueError) as error:
+            raise BrokenError(f"node {self.row.node} sent an answer that cannot be read") from error
+
+
+class Round:
+    """Some orders that were sent together, and their answers as they come."""
+
+    def __init__(self, expected: int) -> None:
+        self._left = expected
+        self._come: list[Answer] = []
+        self._waiting: Deferred[None] | None = None
+        self.called_off = False
+
+    def call_off(self) -> None:
+        """Answer what has not been sent yet with a ConflictError; what is under way goes on."""
+        self.called_off = True
+
+    def put(self, answer: Answer) -> None:
+        """Take one answer in."""
+        self._come.append(answer)
+        self._left -= 1
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.callback(None)
+
+    async def some(self) -> list[Answer]:
+        """Return the answers that came since the last call, waiting for one if there are none; [] when that was all."""
+        if not self._come and self._left:
+            self._waiting = Deferred()
+            await self._waiting
+        come, self._come = self._come, []
+        return come
+
+
+class Orders:
+    """Sends orders; ``channel`` gives the way to a node, ``per_node`` bounds what is under way on each."""
+
+    def __init__(self, channel: Callable[[str], NodeChannel], per_node: int) -> None:
+        self._channel = channel
+        self._per_node = per_node
+        self._lanes: dict[str, _Lane] = {}
+
+    def send(self, asks: Sequence[Ask]) -> Round:
+        """Send orders, each to the node of its workspace."""
+        answers = Round(len(asks))
+        for ask in asks:
+            node = ask.row.node or ""
+            if node not in self._lanes:
+                self._lanes[node] = _Lane(node, self._channel, self._per_node)
+            self._lanes[node].submit(ask, answers)
+        return answers
+
+
+class _Lane:
+    """The orders to one node: a queue and up to ``width`` workers, which end when it is empty."""
+
+    def __init__(self, node: str, channel: Callable[[str], NodeChannel], width: int) -> None:
+        self._node = node
+        self._channel = channel
+        self._width = width
+        self._active = 0
+        self._queue: deque[tuple[Ask, Round]] = deque()
+
+    def submit(self, ask: Ask, answers: Round) -> None:
+        self._queue.append((ask, answers))
+        if self._active < self._width:
+            self._active += 1
+            Deferred.fromCoroutine(self._work())
+
+    async def _work(self) -> None:
+        try:
+            while self._queue:
+                ask, answers = self._queue.popleft()
+                answers.put(await self._answer(ask, answers))
+        finally:
+            self._active -= 1
+
+    async def _answer(self, ask: Ask, answers: Round) -> Answer:
+        if answers.called_off:
+            return Answer(ask.row, error=ConflictError(f"{ask.order.name.value} was called off before it was sent"))
+        try:
+            return Answer(ask.row, await self._reach().send(ask.order, ask.timeout))
+        except FlyingLowError as error:
+            return Answer(ask.row, error=error)
+        except Exception:
+            log.exception("an order failed in an unforeseen way", node=self._node, order=ask.order.name.value)
+            return Answer(ask.row, error=BrokenError(f"the way to node {self._node} is broken"))
+
+    def _reach(self) -> NodeChannel:
+        try:
+            return self._channel(self._node)
+        except UnknownError as error:
+            raise TransientError(f"node {self._node} cannot be reached: {error.message}") from error

@@ -1,0 +1,239 @@
+"""Drives life cycles: sees committed intents, carries them out on the nodes, writes down what came of it.
+
+Lives on the reactor; every transaction runs on the store's threads.
+
+A workspace is in the hands of one step at a time. An event that comes meanwhile is looked at when the step is done, so
+a Destroy waits for the order that is under way on the node and then takes its turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, Protocol, TypeVar
+
+import structlog
+from twisted.internet.defer import Deferred
+
+from flyinglow.backend.api import Backend
+from flyinglow.nodectl.messages import VmInfo
+from flyinglow.workspace.catalogue import Catalogue
+from flyinglow.workspace.crew import Crew, Stopped
+from flyinglow.workspace.hands import Grip, Hands
+from flyinglow.workspace.launch import Launch
+from flyinglow.workspace.model import Event, Kind, Selection, Topic, Workspace
+from flyinglow.workspace.operation import Operation
+from flyinglow.workspace.orders import Orders
+from flyinglow.workspace.ports import Now, Store
+from flyinglow.workspace.reclaim import Reclaim
+from flyinglow.workspace.reconcile import Reconcile, ReconcileReport
+from flyinglow.workspace.steps import Step, step_of
+from flyinglow.workspace.timing import Timing
+
+log = structlog.get_logger(__name__)
+T = TypeVar("T")
+
+
+class Timer(Protocol):
+    """A call that will be made."""
+
+    def cancel(self) -> None:
+        """Do not make it."""
+
+
+class ReactorTime(Protocol):
+    """The monotonic time of a Twisted reactor, or of its test ``Clock`` (IReactorTime)."""
+
+    def seconds(self) -> float:
+        """Return the time."""
+
+    def callLater(self, delay: float, callable: Callable[..., Any], /) -> Timer:
+        """Call this after ``delay`` seconds."""
+
+
+class Provisioner:
+    """Give ``notice`` the store's events and ``news`` the back-end's, both on the reactor; call ``reconcile`` first."""
+
+    def __init__(
+        self,
+        store: Store,
+        backend: Backend,
+        reactor: ReactorTime,
+        now: Now,
+        catalogue: Catalogue,
+        *,
+        timing: Timing | None = None,
+        committed: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        timing = timing or Timing()
+        self._reactor = reactor
+        self._hands = Hands(self._look)
+        self._crew = Crew(
+            store=store,
+            backend=backend,
+            orders=Orders(backend.channel, timing.per_node),
+            now=now,
+            timing=timing,
+            catalogue=catalogue,
+            later=self._later,
+            take=self._hands.take,
+            committed=committed,
+        )
+        self._operation = Operation(self._crew)
+        self._reclaim = Reclaim(self._crew)
+        self._reconcile = Reconcile(self._crew, reactor.seconds)
+        self._todo: dict[str, bool] = {}  # workspace id -> found by a reconcile pass
+        self._launching: dict[str, set[str]] = {}  # launch set -> members told of meanwhile
+        self._told: list[tuple[str, VmInfo]] = []
+        self._timers: set[Timer] = set()
+        self._turn: Timer | None = None
+        self._under_way = 0
+        self._idle: list[Deferred[None]] = []
+
+    def notice(self, events: Iterable[Event]) -> None:
+        """Look at the workspaces of these committed events; cheap, does nothing at once."""
+        ids = [event.key.id for event in events if event.key.kind is Kind.WORKSPACE and _calls_for_work(event)]
+        self._look(ids)
+
+    def news(self, node: str, info: VmInfo) -> None:
+        """Take what a node says unasked of one VM."""
+        self._told.append((node, info))
+        self._wake()
+
+    async def reconcile(self) -> ReconcileReport:
+        """Observe every node, compare with the rows, and take every task up again. Never raises for a node."""
+        report, unfinished = await self._watch(self._reconcile.run())
+        self._look(unfinished, recovered=True)
+        return report
+
+    async def idle(self) -> None:
+        """Return when nothing is under way or waits for its turn; retries that wait for their time do not count."""
+        if self._busy():
+            waiting: Deferred[None] = Deferred()
+            self._idle.append(waiting)
+            await waiting
+
+    def stop(self) -> None:
+        """Take no further step; what is under way leaves the store as it is, for the next start to go on."""
+        self._crew.stopped = True
+        for timer in [*self._timers, *([self._turn] if self._turn else [])]:
+            timer.cancel()
+        self._timers.clear()
+        self._turn = None
+        self._todo.clear()
+        self._told.clear()
+
+    # turns
+
+    def _look(self, ids: Iterable[str], *, recovered: bool = False) -> None:
+        for workspace_id in ids:
+            if workspace_id in self._hands:
+                self._hands.remind(workspace_id)
+            else:
+                self._todo.setdefault(workspace_id, recovered)
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._turn is None and (self._todo or self._told) and not self._crew.stopped:
+            self._turn = self._reactor.callLater(0, self._take_turn)
+
+    def _take_turn(self) -> None:
+        self._turn = None
+        todo, self._todo = self._todo, {}
+        told, self._told = self._told, []
+        if told:
+            self._spawn(self._reconcile.news(told), [])
+        if todo:
+            self._spawn(self._sort(todo), list(todo))
+
+    async def _sort(self, todo: Mapping[str, bool]) -> None:
+        """Read the rows and begin the step of each that is in nobody's hands."""
+        rows = await self._crew.store.run(lambda tx: tx.workspaces.select(Selection(ids=tuple(todo))))
+        by_step: dict[Step, list[Workspace]] = {step: [] for step in Step}
+        for row in rows:
+            step = step_of(row)
+            if step is not None and row.id in self._hands:
+                self._hands.remind(row.id)
+            elif step is not None:
+                by_step[step].append(row)
+        self._launch(by_step[Step.LAUNCH])
+        recovered = frozenset(workspace_id for workspace_id, found in todo.items() if found)
+        self._begin(by_step[Step.OPERATE], partial(self._operation.run, recovered=recovered))
+        self._begin(by_step[Step.RECLAIM], self._reclaim.run)
+
+    def _launch(self, rows: Sequence[Workspace]) -> None:
+        members: dict[str, list[str]] = {}
+        for row in rows:
+            members.setdefault(row.launch_set, []).append(row.id)
+        for launch_set, ids in members.items():
+            if launch_set in self._launching:
+                self._launching[launch_set].update(ids)
+            else:
+                self._launching[launch_set] = set()
+                self._spawn(self._launched(launch_set), ids)
+
+    async def _launched(self, launch_set: str) -> None:
+        try:
+            await Launch(self._crew, launch_set).run()
+        finally:
+            self._look(self._launching.pop(launch_set))
+
+    def _begin(
+        self, rows: Sequence[Workspace], run: Callable[[Sequence[Workspace], Grip], Coroutine[Any, Any, None]]
+    ) -> None:
+        if rows:
+            self._spawn(self._held(rows, run), [row.id for row in rows])
+
+    async def _held(
+        self, rows: Sequence[Workspace], run: Callable[[Sequence[Workspace], Grip], Coroutine[Any, Any, None]]
+    ) -> None:
+        grip = self._hands.take(row.id for row in rows)
+        try:
+            await run(rows, grip)
+        finally:
+            grip.free_all()
+
+    def _later(self, seconds: float, ids: Iterable[str]) -> None:
+        if self._crew.stopped:
+            return
+
+        def again() -> None:
+            self._timers.discard(timer)
+            self._look(ids)
+
+        timer = self._reactor.callLater(seconds, again)
+        self._timers.add(timer)
+
+    # watching over what is under way
+
+    def _spawn(self, step: Coroutine[Any, Any, None], ids: Iterable[str]) -> None:
+        Deferred.fromCoroutine(self._guard(step, list(ids)))
+
+    async def _guard(self, step: Coroutine[Any, Any, None], ids: list[str]) -> None:
+        """See a step through. One that fails unforeseen is logged, and its workspaces are looked at again later."""
+        try:
+            await self._watch(step)
+        except Stopped:
+            return
+        except Exception:
+            log.exception("a step of the provisioner failed; it will be tried again")
+            self._later(self._crew.timing.backoff(4), ids)
+
+    async def _watch(self, step: Coroutine[Any, Any, T]) -> T:
+        self._under_way += 1
+        try:
+            return await step
+        finally:
+            self._under_way -= 1
+            if not self._busy():
+                waiting, self._idle = self._idle, []
+                for one in waiting:
+                    one.callback(None)
+
+    def _busy(self) -> bool:
+        return bool(self._under_way or self._todo or self._told or self._turn)
+
+
+def _calls_for_work(event: Event) -> bool:
+    """Say whether an event may mean work: a task was begun, or an ensemble was closed."""
+    return event.topic is Topic.SCHEDULE or (event.topic is Topic.STATE and event.body.get("task") is not None)

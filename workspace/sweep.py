@@ -1,0 +1,120 @@
+"""What time alone brings about: ends of leases, warnings before them, launches that waited too long, forgetting.
+
+Each kind of sweep is one function of a transaction and the time; the timer that calls them is the server's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from flyinglow.workspace.lifecycle import reclaim, tell
+from flyinglow.workspace.model import Collection, Kind, ResourceKey, Selection, Topic, Workspace
+from flyinglow.workspace.ports import Now, Store, Tx
+from flyinglow.workspace.states import State, Status, Task
+from flyinglow.workspace.terms import Terms
+
+_QUEUED = Status(State.UNPROPAGATED, Task.QUEUED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepReport:
+    """How many workspaces each sweep concerned."""
+
+    expired: int
+    overdue: int
+    warned: int
+    purged: int
+
+
+class Sweeper:
+    """Runs all sweeps, each in its own transaction; called on the reactor, every second or so."""
+
+    def __init__(self, store: Store, now: Now, terms: Terms) -> None:
+        self._store = store
+        self._now = now
+        self._terms = terms
+
+    async def run(self) -> SweepReport:
+        """Sweep once."""
+        terms = self._terms
+        return SweepReport(
+            expired=await self._store.run(lambda tx: expire(tx, self._now())),
+            overdue=await self._store.run(lambda tx: overdue(tx, self._now())),
+            warned=await self._store.run(lambda tx: warn(tx, self._now(), terms.warn_before)),
+            purged=await self._store.run(lambda tx: purge(tx, self._now(), terms.retain)),
+        )
+
+
+def expire(tx: Tx, now: datetime) -> int:
+    """Begin to give back every workspace whose lease has ended; return how many."""
+    due = [row for row in tx.workspaces.select(Selection(living=True, ends_before=now)) if not _going(row)]
+    for row in due:
+        reclaim(tx, row, State.ENDED, now=now, reason="the lease has ended")
+    return len(due)
+
+
+def overdue(tx: Tx, now: datetime) -> int:
+    """Take back launches that did not begin in time, and ensembles that stayed open for too long; return how many.
+
+    A launch set shares its fate: one member's deadline is all the members'.
+    """
+    queued = [row for row in tx.workspaces.select(Selection(living=True, with_task=True)) if row.status == _QUEUED]
+    late = {row.launch_set for row in queued if row.start_by is not None and row.start_by <= now}
+    reason = "it could not be started within the time that was asked for"
+    due = [(row, State.CANCELLED, reason) for row in queued if row.launch_set in late]
+    for ensemble in _open(tx, queued):
+        if ensemble.ends_at is not None and ensemble.ends_at <= now:
+            tx.collections.write(ensemble, replace(ensemble, open=False))
+            left = [row for row in queued if row.launch_set == ensemble.key.id and row.launch_set not in late]
+            due += [(row, State.ENDED, "the ensemble was not done in time") for row in left]
+    for row, target, why in due:
+        reclaim(tx, row, target, now=now, reason=why)
+    return len(due)
+
+
+def warn(tx: Tx, now: datetime, lead: int) -> int:
+    """Tell once that a lease will end in ``lead`` seconds or less; return of how many."""
+    near = tx.workspaces.select(Selection(living=True, ends_before=now + timedelta(seconds=lead)))
+    due = [row for row in near if not row.warned and not _going(row) and row.ends_at is not None and row.ends_at > now]
+    for row in due:
+        if row.ends_at is not None:
+            body = {"ends_at": row.ends_at.isoformat(), "seconds": int((row.ends_at - now).total_seconds())}
+            tell(tx, row, Topic.WARNING, body, now=now, warned=True)
+    return len(due)
+
+
+def purge(tx: Tx, now: datetime, retain: int) -> int:
+    """Forget launch sets of which every workspace has been over for ``retain`` seconds; return how many workspaces.
+
+    Their groups, ensembles and leases go with them.
+    """
+    old = tx.workspaces.select(Selection(living=False, finished_before=now - timedelta(seconds=retain)))
+    gone: list[Workspace] = []
+    for launch_set in sorted({row.launch_set for row in old}):
+        mine = [row for row in old if row.launch_set == launch_set]
+        if len(tx.workspaces.select(Selection(launch_set=launch_set))) == len(mine):
+            gone += mine
+    if gone:
+        tx.workspaces.purge([row.id for row in gone])
+        tx.collections.purge(_wholes(gone))
+        tx.leases.purge(sorted({row.lease_id for row in gone}))
+    return len(gone)
+
+
+def _open(tx: Tx, queued: Iterable[Workspace]) -> list[Collection]:
+    """Return the ensembles that are open, found by the members that wait in them."""
+    ids = sorted({row.launch_set for row in queued if row.launch_set == row.ensemble_id})
+    found = [tx.collections.get(ResourceKey(Kind.ENSEMBLE, ensemble_id)) for ensemble_id in ids]
+    return [ensemble for ensemble in found if ensemble is not None and ensemble.open]
+
+
+def _going(row: Workspace) -> bool:
+    return row.task is Task.RECLAIMING
+
+
+def _wholes(rows: Iterable[Workspace]) -> list[ResourceKey]:
+    groups = {ResourceKey(Kind.GROUP, row.group_id) for row in rows if row.group_id}
+    ensembles = {ResourceKey(Kind.ENSEMBLE, row.ensemble_id) for row in rows if row.ensemble_id}
+    return sorted(groups | ensembles)
