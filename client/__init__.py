@@ -1,5 +1,67 @@
-"""The client library: lease, watch and end virtual machines and clusters over SOAP, from Python.
+"""The client library: lease virtual machines from a Flying Low service and watch what becomes of them.
 
-It speaks the published contract through zeep and knows nothing of how the service is built: it imports neither
-spyne nor sqlalchemy nor twisted, and nothing from the service's own folders but the contract.
+    from flyinglow.client import Consumer, Disk, Nic, Part, connect
+
+    site = connect("http://127.0.0.1:8480")
+    lease = site.create([Part(name="wn", count=2, memory_mb=96, disks=(Disk(image="guest"),))], name="wn")
+    lease.whole.wait("Running", timeout=60)
+
+Calls block and may be made from several threads. Errors are those of ``flyinglow.nodectl.errors``, split by what the
+caller can do; ``incident`` is what the service's operator finds the cause by. It is zeep that writes the messages;
+it is loaded with the first call, for it takes its time.
 """
+
+from __future__ import annotations
+
+from flyinglow.client.consumer import Consumer
+from flyinglow.client.epr import Epr
+from flyinglow.client.errors import LeaseFailed, WaitError
+from flyinglow.client.notification import Notification
+from flyinglow.client.request import Disk, File, Nic, Part
+from flyinglow.client.resource import Resource
+from flyinglow.client.site import Site, connect
+from flyinglow.client.values import (
+    Address,
+    Allocation,
+    Console,
+    Entry,
+    FreeNow,
+    ImageOffer,
+    Lease,
+    Member,
+    NetworkOffer,
+    Offers,
+    Properties,
+    Report,
+    Result,
+)
+from flyinglow.client.watch import Watch
+
+__all__ = [
+    "Address",
+    "Allocation",
+    "Console",
+    "Consumer",
+    "Disk",
+    "Entry",
+    "Epr",
+    "File",
+    "FreeNow",
+    "ImageOffer",
+    "Lease",
+    "LeaseFailed",
+    "Member",
+    "NetworkOffer",
+    "Nic",
+    "Notification",
+    "Offers",
+    "Part",
+    "Properties",
+    "Report",
+    "Resource",
+    "Result",
+    "Site",
+    "WaitError",
+    "Watch",
+    "connect",
+]

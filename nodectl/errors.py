@@ -32,6 +32,7 @@ class FlyingLowError(Exception):
         super().__init__(message)
         self.message = message
         self.figures = dict(figures or {})
+        self.incident: str | None = None  # by which the service's operator finds it; set where it came over a wire
 
 
 class InvalidError(FlyingLowError):

@@ -1,0 +1,194 @@
+"""A workspace, group or ensemble, as a handle on which its operations are called."""
+
+from __future__ import annotations
+
+import base64
+import time
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from lxml import etree
+
+from flyinglow.client import faults, properties
+from flyinglow.client.epr import Epr
+from flyinglow.client.errors import LeaseFailed
+from flyinglow.client.names import LOST, clark
+from flyinglow.client.reading import child, elements, flag, moment, number, text
+from flyinglow.client.values import Console, Properties, Report, Result
+from flyinglow.nodectl.errors import ConflictError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lxml.etree import _Element
+
+    from flyinglow.client.wire import Wire
+
+_POLL: Final = (0.1, 2.0)  # seconds between two looks: at first, and at most
+_GROWTH: Final = 1.4
+
+
+class Resource:
+    """A handle on one resource; holds no state of it, so every call asks the service. May be shared by threads.
+
+    Every operation raises UnknownError when there is no such resource (or it is not the caller's), ConflictError
+    when its state does not allow it, and TransientError when the service cannot be reached.
+    """
+
+    def __init__(self, wire: Wire, epr: Epr, name: str = "") -> None:
+        self.wire, self.epr, self._name = wire, epr, name
+        self.kind = epr.kind
+
+    def __repr__(self) -> str:
+        return f"<{self.kind} {self._name or self.url}>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Resource) and self.url == other.url
+
+    def __hash__(self) -> int:
+        return hash(self.url)
+
+    @property
+    def url(self) -> str:
+        """The address by which any tool reaches it without headers."""
+        return self.epr.url
+
+    @property
+    def id(self) -> str:
+        """The last step of ``url``."""
+        return self.url.rpartition("/")[2]
+
+    @property
+    def name(self) -> str:
+        """Its name; asks the service once when it is not known yet."""
+        if not self._name:
+            self._name = "".join(element.text or "" for element in self.property("Name"))
+        return self._name
+
+    def properties(self) -> Properties:
+        """Read all its properties, in one message."""
+        answer = self.wire.call(self.kind, "GetResourcePropertyDocument", self.epr)
+        document = next(elements(answer), answer)
+        return properties.read(document, self.kind, self.sibling)
+
+    def property(self, name: str) -> list[_Element]:
+        """Read one property: ``State``, ``rl:TerminationTime`` or a Clark name. Raises InvalidError for no such one."""
+        answer = self.wire.call(self.kind, "GetResourceProperty", self.epr, etree.QName(clark(name)))
+        return list(elements(answer))
+
+    def start(self) -> list[Result]:
+        """Start it, or let it go on after a pause. Returns a result a member; for a workspace none."""
+        return self._results(self.wire.call(self.kind, "Start", self.epr))
+
+    def shutdown(self, mode: str = "Normal") -> list[Result]:
+        """Shut it down: Normal, Pause, Reboot, Trash (ends the lease) or Save."""
+        return self._results(self.wire.call(self.kind, "Shutdown", self.epr, Mode=mode))
+
+    def pause(self) -> list[Result]:
+        """Stop executing, stay in memory."""
+        return self.shutdown("Pause")
+
+    def resume(self) -> list[Result]:
+        """Go on after a pause."""
+        return self.start()
+
+    def reboot(self) -> list[Result]:
+        """Start the guest anew."""
+        return self.shutdown("Reboot")
+
+    def trash(self) -> list[Result]:
+        """End it and throw its disks away; its properties stay readable for a while, with the final state."""
+        return self.shutdown("Trash")
+
+    def extend(self, seconds: int) -> datetime:
+        """Move the lease's end by this many seconds and return the new end. Raises DeniedError beyond policy."""
+        now = self.properties().ends_at
+        if now is None:
+            raise ConflictError(f"the lease of {self.name or self.url} has not begun, so it has no end to move")
+        return self.set_end(now + timedelta(seconds=seconds))
+
+    def set_end(self, at: datetime) -> datetime:
+        """Set the lease's end and return it as the service granted it."""
+        answer = self.wire.call(self.kind, "SetTerminationTime", self.epr, RequestedTerminationTime=at.astimezone(UTC))
+        return moment(answer, "rl:NewTerminationTime") or at
+
+    def destroy(self) -> None:
+        """End the lease; from the answer on nobody can address it any more. Its nodes confirm a little later."""
+        self.wire.call(self.kind, "Destroy", self.epr)
+
+    def console(self, offset: int = 0, max: int = 65536) -> Console:
+        """Read what the guest of a workspace has said on its console, from byte ``offset``."""
+        answer = self.wire.call(self.kind, "Console", self.epr, Offset=offset, Max=max)
+        data = base64.b64decode(text(answer, "flw:Data") or "")
+        return Console(data=data, offset=number(answer, "flw:Offset") or 0, size=number(answer, "flw:Size") or 0)
+
+    def done(self) -> None:
+        """Close an open ensemble: no parts can be added any more, and it starts."""
+        self.wire.call(self.kind, "Done", self.epr)
+
+    def report(self) -> Report:
+        """Read a group's or ensemble's own account of its members."""
+        answer = self.wire.call(self.kind, "Report", self.epr)
+        census = child(answer, "Census")
+        return Report(
+            name=text(answer, "Name") or "",
+            state=text(answer, "State") or "",
+            task=text(answer, "Task"),
+            reason=text(answer, "Reason") or "",
+            open=flag(answer, "Open"),
+            census={} if census is None else properties.counts(census),
+            members=properties.members(answer, self.sibling),
+        )
+
+    def wait(
+        self,
+        *states: str,
+        timeout: float | None = None,
+        on_change: Callable[[Properties], None] | None = None,
+    ) -> Properties:
+        """Wait until it is at rest in one of ``states`` (Running when none is given) and return its properties.
+
+        ``on_change`` is told of every state or task seen on the way. Raises LeaseFailed when it has come to an end
+        that was not awaited, and TimeoutError after ``timeout`` seconds; the resource is left as it is.
+        """
+        wanted, seen = set(states or ("Running",)), None
+        deadline = None if timeout is None else time.monotonic() + timeout
+        pause, longest = _POLL
+        while True:
+            found = self.properties()
+            if (found.state, found.task) != seen and on_change is not None:
+                on_change(found)
+            seen = (found.state, found.task)
+            if arrived(found, wanted):
+                return found
+            if deadline is not None and time.monotonic() + pause > deadline:
+                raise TimeoutError(f"{found.name} is still {said(found)} after {timeout:g} s")
+            time.sleep(pause)
+            pause = min(pause * _GROWTH, longest)
+
+    def sibling(self, reference: _Element) -> Resource:
+        """Return the resource of another endpoint reference of the same service's."""
+        return Resource(self.wire, Epr.read(reference))
+
+    def _results(self, answer: _Element) -> list[Result]:
+        return [self._result(each) for each in elements(answer) if etree.QName(each).localname == "Result"]
+
+    def _result(self, element: _Element) -> Result:
+        name, fault = text(element, "Name") or "", child(element, "Fault")
+        reference = child(element, "wsa:EndpointReference")
+        resource = Resource(self.wire, Epr.read(element if reference is None else reference), name)
+        return Result(name=name, resource=resource, error=None if fault is None else faults.read_detail(fault))
+
+
+def arrived(found: Properties, wanted: set[str]) -> bool:
+    """Say whether a resource is at rest where it was awaited. Raises LeaseFailed when it never will be."""
+    if found.state in wanted and found.task is None:
+        return True
+    if found.state in LOST - wanted:
+        raise LeaseFailed(found.name, found.state, found.reason)
+    return False
+
+
+def said(found: Properties) -> str:
+    """Return state and task in words."""
+    return f"{found.state} ({found.task})" if found.task else found.state

@@ -1,0 +1,136 @@
+"""A site that offers leases: what it offers, a request for a lease, the list of what one leases."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from flyinglow.client import properties, request
+from flyinglow.client.epr import Epr
+from flyinglow.client.names import clark
+from flyinglow.client.reading import child, elements, moment, text
+from flyinglow.client.resource import Resource
+from flyinglow.client.values import Entry, Lease, Offers
+from flyinglow.client.wire import LostError, Wire
+from flyinglow.nodectl.errors import BrokenError, InvalidError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime, timedelta
+
+    from lxml.etree import _Element
+
+    from flyinglow.client.request import Part
+
+_PAGE = 100
+
+
+def connect(url: str, *, timeout: float = 30.0) -> Site:
+    """Return the site whose service answers below ``url`` (``http://HOST:PORT``). Nothing is sent yet.
+
+    ``timeout`` is in seconds, for connecting and for each answer.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise InvalidError(f"{url!r} is not the URL of a service (http://HOST:PORT)")
+    return Site(url.rstrip("/").removesuffix("/factory"), Wire(timeout))
+
+
+class Site:
+    """A site. May be shared by threads."""
+
+    def __init__(self, url: str, wire: Wire) -> None:
+        self.url = url
+        self._wire = wire
+        self._factory = Epr(f"{url}/factory")
+
+    def offers(self) -> Offers:
+        """Read what the site offers, and what of it is free now."""
+        answer = self._wire.call("factory", "GetResourcePropertyDocument", self._factory)
+        return properties.offers(next(elements(answer), answer))
+
+    def create(
+        self,
+        parts: Sequence[Part],
+        *,
+        name: str,
+        duration: int | timedelta | None = None,
+        start_by: datetime | None = None,
+        start_within: int | timedelta | None = None,
+        initial_state: str = "Running",
+        end_action: str = "Trash",
+        save_to: str | None = None,
+        open: bool = False,
+        join: Resource | None = None,
+        token: str | None = None,
+    ) -> Lease:
+        """Ask for a lease: granted whole or not at all, and all its resources come with the answer.
+
+        A request carries a token, a random one when none is given, so when the connection breaks it is sent once
+        more without danger of a second lease. Raises ExhaustedError (not now; ``figures`` say what is short),
+        NeverError (not here at all), InvalidError, DeniedError, or TransientError.
+        """
+        asked = request.Request(
+            name=name,
+            parts=tuple(parts),
+            token=token or uuid.uuid4().hex,
+            duration=duration,
+            start_by=start_by,
+            start_within=start_within,
+            initial_state=initial_state,
+            end_action=end_action,
+            save_to=save_to,
+            open=open,
+            join=None if join is None else join.epr,
+        )
+        return self._lease(self._create(asked))
+
+    def _create(self, asked: request.Request) -> _Element:
+        values = request.values(asked)
+        try:
+            return self._wire.call("factory", "Create", self._factory, **values)
+        except LostError:
+            return self._wire.call("factory", "Create", self._factory, **values)
+
+    def list(self, kind: str | None = None, state: str | None = None) -> Iterator[Entry]:
+        """Yield everything the caller leases, asking for page after page; destroyed resources are not in it."""
+        after: str | None = None
+        while True:
+            wanted = {"After": after, "Limit": _PAGE, "Kind": kind, "State": state}
+            given = {key: value for key, value in wanted.items() if value is not None}
+            answer = self._wire.call("factory", "List", self._factory, **given)
+            for entry in answer.iterfind(clark("flf:Entry")):
+                yield self._entry(entry)
+            after = text(answer, "flf:Next")
+            if not after:
+                return
+
+    def resource(self, reference: str | _Element | Epr) -> Resource:
+        """Return the resource at a URL (``…/workspace/ID``) or of an endpoint reference. Nothing is sent yet."""
+        return Resource(self._wire, Epr.parse(reference))
+
+    def _lease(self, answer: _Element) -> Lease:
+        made = [self._named(each) for each in answer.iterfind(clark("flf:Resource"))]
+        if not made:
+            raise BrokenError("the service granted a lease without any resource")
+        resources: dict[str, Resource] = {}
+        for resource in made:
+            resources.setdefault(resource.name, resource)
+        return Lease(whole=made[0], resources=resources, ends_at=moment(answer, "flf:TerminationTime"))
+
+    def _entry(self, element: _Element) -> Entry:
+        return Entry(
+            name=text(element, "flf:Name") or "",
+            kind=text(element, "flf:Kind") or "",
+            resource=self._named(element),
+            state=text(element, "flf:State") or "",
+            task=text(element, "flf:Task"),
+            ends_at=moment(element, "flf:TerminationTime"),
+        )
+
+    def _named(self, element: _Element) -> Resource:
+        reference = child(element, "wsa:EndpointReference")
+        return Resource(
+            self._wire, Epr.read(element if reference is None else reference), text(element, "flf:Name") or ""
+        )

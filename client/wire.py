@@ -1,0 +1,101 @@
+"""Sends one operation and returns the answer's body element. zeep writes the messages, from the packaged contract.
+
+The WSDLs and schemas of this package are what is spoken, so no network is needed to learn it; where to send comes
+with each call. zeep adds the WS-Addressing headers that the WSDLs' actions ask for (Action, MessageID, To), this
+module adds the reference parameters.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from functools import lru_cache
+from importlib import resources
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from flyinglow.client import faults
+from flyinglow.client.names import clark
+from flyinglow.client.reading import elements, parse
+from flyinglow.nodectl.errors import BrokenError, InvalidError, TransientError
+
+if TYPE_CHECKING:
+    from lxml.etree import _Element
+
+    from flyinglow.client.epr import Epr
+
+_BINDINGS: Final = {"subscription": "SubscriptionManager"}
+_OK: Final = 200
+
+
+class LostError(TransientError):
+    """The connection failed, so it is not known whether the service did what it was asked for."""
+
+
+class Wire:
+    """Calls operations; may be used by several threads. ``timeout`` is seconds for connecting and for each answer."""
+
+    def __init__(self, timeout: float) -> None:
+        self.timeout = timeout
+
+    def call(self, service: str, operation: str, to: Epr, /, *arguments: Any, **parts: Any) -> _Element:
+        """Send ``operation`` of ``wsdl/<service>.wsdl`` to an endpoint and return the child of the answer's Body.
+
+        Raises the FlyingLowError that the fault stands for, LostError (a TransientError) naming the URL when the
+        service cannot be reached or falls silent, and InvalidError for what the schema does not allow.
+        """
+        import zeep.exceptions  # noqa: PLC0415 # a third of a second that importing this library must not cost
+
+        client = _client(service, self.timeout, _is_loopback(to.address))
+        binding = f"{{urn:flyinglow:{service}:1:wsdl}}{_BINDINGS.get(service, service.capitalize())}Soap11"
+        proxy = client.create_service(binding, to.address)
+        try:
+            with client.settings(raw_response=True):
+                response = proxy[operation](*arguments, _soapheaders=to.headers(), **parts)
+        except OSError as error:
+            raise LostError(f"the service at {to.address} cannot be reached: {_why(error)}") from error
+        except (zeep.exceptions.ValidationError, TypeError, ValueError) as error:
+            raise InvalidError(f"the request does not fit the contract: {error}") from error
+        return _body(response.status_code, response.content, to.address)
+
+
+def _body(status: int, content: bytes, url: str) -> _Element:
+    try:
+        envelope = parse(content)
+    except BrokenError:
+        raise faults.of_status(status, url) from None
+    fault = faults.find(envelope)
+    if fault is not None:
+        raise faults.read(fault)
+    body = envelope.find(clark("s11:Body"))
+    answer = None if body is None else next(elements(body), None)
+    if status != _OK or answer is None:
+        raise faults.of_status(status, url)
+    return answer
+
+
+def _why(error: OSError) -> str:
+    text = str(error)
+    for known in ("Connection refused", "timed out", "Name or service not known", "Connection reset"):
+        if known in text:
+            return known.lower()
+    return text
+
+
+@lru_cache
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@lru_cache
+def _client(service: str, timeout: float, direct: bool) -> Any:
+    """Return a zeep client that has read the packaged WSDL; ``direct`` never goes through a proxy."""
+    import zeep  # noqa: PLC0415 # see above
+
+    transport = zeep.Transport(timeout=timeout, operation_timeout=timeout)
+    transport.session.trust_env = not direct
+    wsdl = resources.files("flyinglow.wsdl").joinpath(f"{service}.wsdl")
+    return zeep.Client(str(wsdl), transport=transport, settings=zeep.Settings(forbid_dtd=True))
