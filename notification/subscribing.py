@@ -13,6 +13,7 @@ from lxml import etree
 
 from flyinglow.notification import faults, topics
 from flyinglow.notification.lifetime import Asked, asked
+from flyinglow.workspace import producer_xml
 from flyinglow.wsrf.xml import NS, qname, text_of
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def _topics(chosen: _Element | None) -> tuple[str, ...]:
     selected: list[str] = []
     for child in chosen:
         match child.tag:
-            case topics.TOPIC_EXPRESSION:
+            case producer_xml.TOPIC_EXPRESSION:
                 selected.append(topics.select(child).value)
             case topics.MESSAGE_CONTENT:
                 raise faults.message_content_invalid()

@@ -14,21 +14,17 @@ from lxml import etree
 
 from flyinglow.notification import faults
 from flyinglow.workspace.model import Topic
-from flyinglow.wsrf.xml import NS, E, qname
+from flyinglow.workspace.producer_xml import CONCRETE, SIMPLE
+from flyinglow.wsrf.xml import NS, qname
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from lxml.etree import _Element
 
-_EXPRESSION = "http://docs.oasis-open.org/wsn/t-1/TopicExpression/"
-SIMPLE: Final = _EXPRESSION + "Simple"
-CONCRETE: Final = _EXPRESSION + "Concrete"
-
-TOPIC_EXPRESSION: Final = qname("wsnt", "TopicExpression")
 MESSAGE_CONTENT: Final = qname("wsnt", "MessageContent")
 PRODUCER_PROPERTIES: Final = qname("wsnt", "ProducerProperties")
-"""The filters that WS-BaseNotification defines."""
+"""The filters that WS-BaseNotification defines beside topic expressions."""
 
 TOPICS: Final[Mapping[str, Topic]] = MappingProxyType({qname("fl", topic.value): topic for topic in Topic})
 """Topic names in Clark notation."""
@@ -73,13 +69,3 @@ def expression(topic: Topic, tag: str) -> _Element:
     element = etree.Element(tag, {"Dialect": CONCRETE}, nsmap={"wsnt": NS["wsnt"], "fl": NS["fl"]})
     element.text = f"fl:{topic.value}"
     return element
-
-
-def producer_properties() -> dict[str, list[_Element]]:
-    """Return the resource properties that every producer has (WS-BaseNotification 4.1), by name, in document order."""
-    wsnt = E["wsnt"]
-    return {
-        TOPIC_EXPRESSION: [expression(topic, TOPIC_EXPRESSION) for topic in Topic],
-        qname("wsnt", "FixedTopicSet"): [wsnt.FixedTopicSet("true")],
-        qname("wsnt", "TopicExpressionDialect"): [wsnt.TopicExpressionDialect(uri) for uri in (SIMPLE, CONCRETE)],
-    }

@@ -31,7 +31,12 @@ def test_a_public_consumer_is_resolved_once_to_the_address_to_connect_to() -> No
         return [PUBLIC, "93.184.216.35"]
 
     target = Consumers(ConsumerPolicy(), resolver).check("http://client.example.org:8080/notify?a=b")
-    assert (target.scheme, target.host, target.port, str(target.address)) == ("http", "client.example.org", 8080, PUBLIC)
+    assert (target.scheme, target.host, target.port, str(target.address)) == (
+        "http",
+        "client.example.org",
+        8080,
+        PUBLIC,
+    )
     assert asked == [("client.example.org", 8080)]
 
 

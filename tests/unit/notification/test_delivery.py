@@ -320,7 +320,9 @@ def test_whatever_fails_nothing_is_lost_and_nothing_is_out_of_order(
             seen[address].extend(int(part[1:]) for part in told.split(","))
         if chance.random() < 0.3:
             later: Deferred[int] = Deferred()
-            clock.callLater(chance.random() * 3, lambda: None if later.called else later.callback(500 if fails else 200))
+            clock.callLater(
+                chance.random() * 3, lambda: None if later.called else later.callback(500 if fails else 200)
+            )
             return later
         return chance.choice([500, OSError("gone")]) if fails else 202
 

@@ -1,0 +1,338 @@
+"""Subscribe, Renew and Unsubscribe through the real endpoints: every answer and fault fits the schemas."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from pathlib import Path
+
+import pytest
+from lxml import etree
+from lxml.etree import _Element
+from rigs.store import collection, workspace
+
+from flyinglow.access.identity import LOCAL, OPERATOR, Identity
+from flyinglow.notification.consumers import ConsumerPolicy, Consumers
+from flyinglow.notification.lifetime import Lifetimes
+from flyinglow.notification.service import SubscriptionService, SubscriptionSettings
+from flyinglow.notification.soap import manager_port, producer_port
+from flyinglow.store import Store
+from flyinglow.workspace.model import Kind
+from flyinglow.wsrf.addresses import Addresses
+from flyinglow.wsrf.contract import Contract
+from flyinglow.wsrf.endpoint import Endpoint
+from flyinglow.wsrf.xml import NS, qname
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+SIMPLE = "http://docs.oasis-open.org/wsn/t-1/TopicExpression/Simple"
+CONCRETE = "http://docs.oasis-open.org/wsn/t-1/TopicExpression/Concrete"
+STEM = "http://docs.oasis-open.org/wsn/bw-2/"
+DECLARED = " ".join(f'xmlns:{prefix}="{uri}"' for prefix, uri in NS.items())
+ADDRESSES = Addresses("http://site.example:8080")
+CONSUMER = (
+    "<wsa:Address>http://127.0.0.1:9000/x?a=1&amp;b=2</wsa:Address><wsa:ReferenceParameters>"
+    '<c:Key xmlns:c="urn:client">k&lt;1</c:Key></wsa:ReferenceParameters>'
+)
+
+
+class Site:
+    """A store with one workspace, one group and one ensemble, and the endpoints over it."""
+
+    def __init__(self, file: Path) -> None:
+        self.time = NOW
+        ids = count(1)
+        self.store = Store(f"sqlite:///{file}", now=lambda: self.time, durable=False)
+        self.store.migrate()
+        self.seen: list[tuple[str, _Element]] = []
+        self.looked_up: list[str] = []
+        self.service = SubscriptionService(
+            store=self.store,
+            consumers=Consumers(ConsumerPolicy(allow_loopback=True), self.resolve),
+            now=lambda: self.time,
+            new_id=lambda: f"{next(ids):032x}",
+            settings=SubscriptionSettings(lifetimes=Lifetimes(), per_owner=5, per_consumer=3),
+        )
+        self.endpoints = {
+            kind.value: self.endpoint(kind.value, producer_port(self.service, kind, ADDRESSES)) for kind in Kind
+        }
+        self.endpoints["subscription"] = self.endpoint("subscription", manager_port(self.service))
+        self.store.call(self.fill)
+
+    def endpoint(self, name: str, port: object) -> Endpoint:
+        def note(kind: str, element: _Element) -> None:
+            self.seen.append((kind, element))
+            Contract.packaged().validate(element)
+
+        return Endpoint(name, [port], name, now=lambda: self.time, on_message=note)  # type: ignore[list-item]
+
+    def fill(self, tx: object) -> None:
+        tx.workspaces.add([workspace(1), workspace(2, owner="bob"), workspace(3, destroyed_at=NOW)])  # type: ignore[attr-defined]
+        tx.collections.add([collection(1), collection(1, Kind.ENSEMBLE)])  # type: ignore[attr-defined]
+
+    def resolve(self, host: str, port: int) -> list[str]:
+        self.looked_up.append(host)
+        return ["93.184.216.34"]
+
+    def call(
+        self, body: str, *, at: str = "workspace", resource: str = f"{1:032x}", action: str = "",
+        caller: Identity = LOCAL, soap: str = "1.1",
+    ) -> _Element:  # fmt: skip
+        """Send a body to an endpoint; return the answer's body child."""
+        envelope = "s11" if soap == "1.1" else "s12"
+        header = f"<wsa:Action>{action}</wsa:Action>" if action else ""
+        message = (
+            f"<{envelope}:Envelope {DECLARED}><{envelope}:Header>{header}</{envelope}:Header>"
+            f"<{envelope}:Body>{body}</{envelope}:Body></{envelope}:Envelope>"
+        )
+        answer = self.endpoints[at].call(message.encode(), resource=resource, caller=caller, soap=soap)
+        found = etree.fromstring(answer.body).find(f"{{{NS[envelope]}}}Body")
+        assert found is not None
+        return found[0]
+
+    def subscribe(self, inside: str = "", consumer: str = CONSUMER, **how: object) -> _Element:
+        body = f"<wsnt:Subscribe><wsnt:ConsumerReference>{consumer}</wsnt:ConsumerReference>{inside}</wsnt:Subscribe>"
+        return self.call(body, **how)  # type: ignore[arg-type]
+
+    def fault(self, answer: _Element) -> _Element:
+        """The typed detail of a fault, which has passed the schemas."""
+        detail = answer.find("detail")
+        assert detail is not None, etree.tostring(answer)
+        return detail[0]
+
+    def subscriptions(self) -> int:
+        return int(self.store.view(lambda tx: tx.subscriptions.count()))
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    made = Site(tmp_path / "store.db")
+    yield made
+    made.store.close()
+
+
+def text(element: _Element, path: str) -> str | None:
+    return element.findtext(path, namespaces=dict(NS))
+
+
+def topic(expression: str, dialect: str = SIMPLE, more: str = "") -> str:
+    content = f'<wsnt:TopicExpression Dialect="{dialect}" {more}>{expression}</wsnt:TopicExpression>'
+    return f"<wsnt:Filter>{content}</wsnt:Filter>"
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+@pytest.mark.parametrize("soap", ["1.1", "1.2"])
+def test_subscribing_to_each_kind_of_resource(site: Site, kind: Kind, soap: str) -> None:
+    action = STEM + "NotificationProducer/SubscribeRequest"
+    answer = site.subscribe(topic("fl:state"), at=kind.value, soap=soap, action=action)
+    assert answer.tag == qname("wsnt", "SubscribeResponse")
+    address = text(answer, "wsnt:SubscriptionReference/wsa:Address")
+    assert address == f"http://site.example:8080/subscription/{1:032x}"
+    assert text(answer, "wsnt:CurrentTime") == "2026-01-02T03:04:05Z"
+    assert text(answer, "wsnt:TerminationTime") == "2026-01-03T03:04:05Z"
+    row = site.service.get(LOCAL, f"{1:032x}")
+    assert (row.consumer, row.topics, row.producer.kind) == ("http://127.0.0.1:9000/x?a=1&b=2", ("state",), kind)
+    assert [etree.fromstring(each).text for each in row.parameters] == ["k<1"]
+
+
+@pytest.mark.parametrize(
+    ("inside", "topics"),
+    [
+        ("", ()),
+        ("<wsnt:Filter/>", ()),
+        (topic("fl:warning"), ("warning",)),
+        (topic("fl:state", CONCRETE), ("state",)),
+        (topic("  fl:state\n"), ("state",)),
+        (topic("mine:state", more='xmlns:mine="urn:flyinglow:types:1"'), ("state",)),
+        (
+            "<wsnt:Filter>"
+            + "".join(topic(f"fl:{t}")[13:-14] for t in ("state", "warning", "state"))
+            + "</wsnt:Filter>",
+            ("state", "warning"),
+        ),
+    ],
+)
+def test_filters_that_select(site: Site, inside: str, topics: tuple[str, ...]) -> None:
+    site.subscribe(inside)
+    assert site.service.get(LOCAL, f"{1:032x}").topics == topics
+
+
+@pytest.mark.parametrize(
+    ("inside", "fault"),
+    [
+        (topic("fl:state", SIMPLE[:-6] + "Full"), "TopicExpressionDialectUnknownFault"),
+        (topic("fl:state", "urn:unheard-of"), "TopicExpressionDialectUnknownFault"),
+        (topic("fl:nothing"), "TopicNotSupportedFault"),
+        (topic("flw:state"), "TopicNotSupportedFault"),
+        (topic("state"), "TopicNotSupportedFault"),
+        (topic("state", more='xmlns="urn:flyinglow:types:1"'), "TopicNotSupportedFault"),
+        (topic("fl:state/fl:deeper", CONCRETE), "TopicNotSupportedFault"),
+        (topic("fl:state/fl:deeper"), "InvalidTopicExpressionFault"),
+        (topic("unknown:state"), "InvalidTopicExpressionFault"),
+        (topic("fl:state//", CONCRETE), "InvalidTopicExpressionFault"),
+        (topic("fl:*", CONCRETE), "InvalidTopicExpressionFault"),
+        (topic(""), "InvalidTopicExpressionFault"),
+        (topic("fl:state fl:warning"), "InvalidTopicExpressionFault"),
+        (topic("a" * 100000), "TopicNotSupportedFault"),
+        ("<wsnt:Filter><x:Sieve xmlns:x='urn:x'/></wsnt:Filter>", "InvalidFilterFault"),
+        ("<wsnt:Filter><wsnt:MessageContent Dialect='urn:d'>x</wsnt:MessageContent></wsnt:Filter>",
+         "InvalidMessageContentExpressionFault"),
+        ("<wsnt:Filter><wsnt:ProducerProperties Dialect='urn:d'>x</wsnt:ProducerProperties></wsnt:Filter>",
+         "InvalidProducerPropertiesExpressionFault"),
+        ("<wsnt:SubscriptionPolicy><x:Fast xmlns:x='urn:x'/></wsnt:SubscriptionPolicy>",
+         "UnrecognizedPolicyRequestFault"),
+    ],
+)  # fmt: skip
+def test_filters_and_policies_that_are_refused(site: Site, inside: str, fault: str) -> None:
+    answer = site.subscribe(inside, action=STEM + "NotificationProducer/SubscribeRequest")
+    assert site.fault(answer).tag == qname("wsnt", fault)
+    assert site.subscriptions() == 0
+
+
+def test_unknown_filters_and_policies_are_named_each(site: Site) -> None:
+    sieves = "<wsnt:Filter><a:One xmlns:a='urn:a'/><Two xmlns='urn:b'/></wsnt:Filter>"
+    detail = site.fault(site.subscribe(sieves))
+    named = []
+    for element in detail.findall("wsnt:UnknownFilter", dict(NS)):
+        prefix, _, local = (element.text or "").partition(":")
+        named.append(f"{{{element.nsmap[prefix]}}}{local}")
+    assert named == ["{urn:a}One", "{urn:b}Two"]
+
+
+def test_a_raw_subscription(site: Site) -> None:
+    site.subscribe("<wsnt:SubscriptionPolicy><wsnt:UseRaw/></wsnt:SubscriptionPolicy>")
+    assert site.service.get(LOCAL, f"{1:032x}").raw
+
+
+@pytest.mark.parametrize(
+    ("wish", "granted"),
+    [
+        ("2026-02-01T00:00:00Z", "2026-02-01T00:00:00Z"),
+        ("2026-01-02T05:00:00+01:00", "2026-01-02T04:00:00Z"),
+        ("2026-01-02T04:00:00", "2026-01-02T04:00:00Z"),
+        ("PT1H", "2026-01-02T04:04:05Z"),
+        ("P1M", "2026-02-02T03:04:05Z"),
+        (None, None),
+    ],
+)
+def test_ends_that_are_granted_to_the_second(site: Site, wish: str | None, granted: str | None) -> None:
+    element = f">{wish}" if wish else ' xsi:nil="true">'
+    answer = site.subscribe(f"<wsnt:InitialTerminationTime{element}</wsnt:InitialTerminationTime>")
+    time = answer.find("wsnt:TerminationTime", dict(NS))
+    assert time is not None
+    assert time.text == granted
+    assert time.get(qname("xsi", "nil")) == (None if granted else "true")
+    renewed = site.call(
+        f"<wsnt:Renew><wsnt:TerminationTime{element}</wsnt:TerminationTime></wsnt:Renew>", at="subscription"
+    )
+    assert text(renewed, "wsnt:TerminationTime") == (granted or "")
+    assert text(renewed, "wsnt:CurrentTime") == "2026-01-02T03:04:05Z"
+
+
+@pytest.mark.parametrize(
+    "wish", ["2026-01-02T03:04:05Z", "1999-01-01T00:00:00Z", "2030-01-01T00:00:00Z", "P2Y", "-PT1H", "PT0S", "P9999Y"]
+)
+def test_ends_that_are_refused_say_what_would_be_granted(site: Site, wish: str) -> None:
+    answer = site.subscribe(f"<wsnt:InitialTerminationTime>{wish}</wsnt:InitialTerminationTime>")
+    detail = site.fault(answer)
+    assert detail.tag == qname("wsnt", "UnacceptableInitialTerminationTimeFault")
+    assert text(detail, "wsnt:MinimumTime") == "2026-01-02T03:04:06Z"
+    assert text(detail, "wsnt:MaximumTime") == "2026-02-02T03:04:05Z"
+    site.subscribe()
+    renewal = f"<wsnt:Renew><wsnt:TerminationTime>{wish}</wsnt:TerminationTime></wsnt:Renew>"
+    detail = site.fault(site.call(renewal, at="subscription"))
+    assert detail.tag == qname("wsnt", "UnacceptableTerminationTimeFault")
+    assert site.service.get(LOCAL, f"{1:032x}").ends_at == NOW + timedelta(days=1)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://169.254.169.254/",
+        "http://10.0.0.1/",
+        "ftp://h.example/",
+        "http://[::ffff:127.0.0.1]/",
+        "http://h.example:25/",
+    ],
+)
+def test_a_forbidden_consumer_is_refused_with_the_reason(site: Site, address: str) -> None:
+    detail = site.fault(site.subscribe(consumer=f"<wsa:Address>{address}</wsa:Address>"))
+    assert detail.tag == qname("wsnt", "SubscribeCreationFailedFault")
+    assert "notifications are" in (text(detail, "bf:Description") or "")
+    assert site.subscriptions() == 0
+
+
+@pytest.mark.parametrize(
+    "parameter",
+    [
+        '<wsa:Action>urn:x</wsa:Action>',
+        '<s11:Header/>',
+        '<c:K xmlns:c="urn:c" s11:mustUnderstand="1"/>',
+        '<S xmlns="http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd"/>',
+        '<c:K xmlns:c="urn:c">' + "x" * 9000 + "</c:K>",
+        '<c:K xmlns:c="urn:c"/>' * 17,
+    ],
+)  # fmt: skip
+def test_reference_parameters_that_pose_as_other_headers_or_swell_every_message(site: Site, parameter: str) -> None:
+    consumer = (
+        f"<wsa:Address>http://h.example/</wsa:Address><wsa:ReferenceParameters>{parameter}</wsa:ReferenceParameters>"
+    )
+    assert site.fault(site.subscribe(consumer=consumer)).tag == qname("wsnt", "SubscribeCreationFailedFault")
+
+
+@pytest.mark.parametrize("resource", [f"{2:032x}", f"{3:032x}", f"{9:032x}"])
+def test_a_resource_that_is_foreign_destroyed_or_not_there_is_unknown_and_nothing_is_looked_up(
+    site: Site, resource: str
+) -> None:
+    answer = site.subscribe(consumer="<wsa:Address>http://h.example/</wsa:Address>", resource=resource)
+    assert site.fault(answer).tag == qname("r", "ResourceUnknownFault")
+    assert site.looked_up == []
+
+
+def test_owners_and_consumers_have_a_most(site: Site) -> None:
+    for number in range(6):
+        host = "a" if number < 4 else "b"
+        answer = site.subscribe(consumer=f"<wsa:Address>http://{host}.example:80{number}/</wsa:Address>")
+        if number == 3:
+            assert "a.example" in (text(site.fault(answer), "bf:Description") or "")
+    for letter in "cd":
+        answer = site.subscribe(consumer=f"<wsa:Address>http://{letter}.example/</wsa:Address>")
+    assert "5 subscriptions" in (text(site.fault(answer), "bf:Description") or "")
+    assert site.subscriptions() == 5
+
+
+@pytest.mark.parametrize("stem", ["SubscriptionManager", "PausableSubscriptionManager"])
+def test_unsubscribe_under_either_stem_and_never_again(site: Site, stem: str) -> None:
+    site.subscribe()
+    end: Callable[[], _Element] = lambda: site.call(
+        "<wsnt:Unsubscribe/>", at="subscription", action=f"{STEM}{stem}/UnsubscribeRequest"
+    )  # fmt: skip  # noqa: E731
+    assert end().tag == qname("wsnt", "UnsubscribeResponse")
+    assert site.fault(end()).tag == qname("r", "ResourceUnknownFault")
+
+
+def test_another_persons_subscription_is_unknown_but_not_to_the_operator(site: Site) -> None:
+    site.subscribe()
+    answer = site.call("<wsnt:Unsubscribe/>", at="subscription", caller=Identity("bob"))
+    assert site.fault(answer).tag == qname("r", "ResourceUnknownFault")
+    answer = site.call("<wsnt:Unsubscribe/>", at="subscription", caller=OPERATOR)
+    assert answer.tag == qname("wsnt", "UnsubscribeResponse")
+
+
+def test_an_expired_subscription_is_unknown_and_swept(site: Site) -> None:
+    site.subscribe("<wsnt:InitialTerminationTime>PT10S</wsnt:InitialTerminationTime>")
+    site.subscribe("<wsnt:InitialTerminationTime>PT20S</wsnt:InitialTerminationTime>")
+    site.time += timedelta(seconds=10)
+    renewal = "<wsnt:Renew><wsnt:TerminationTime>PT1H</wsnt:TerminationTime></wsnt:Renew>"
+    assert site.fault(site.call(renewal, at="subscription")).tag == qname("r", "ResourceUnknownFault")
+    assert site.store.call(site.service.expire) == 1
+    assert site.subscriptions() == 1
+
+
+def test_the_managers_operations_are_those_of_its_wsdl(site: Site) -> None:
+    assert site.endpoints["subscription"].routes() == Contract.packaged().operations("subscription")
+
+
+def test_every_message_of_a_day_has_been_judged_by_the_schemas(site: Site) -> None:
+    site.subscribe()
+    site.call("<wsnt:Unsubscribe/>", at="subscription")
+    site.call("<wsnt:Unsubscribe/>", at="subscription")
+    assert [kind for kind, _ in site.seen] == ["request", "response"] * 2 + ["request", "fault"]
