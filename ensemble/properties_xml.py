@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from flyinglow.group.properties_xml import NAMES, CollectionDirectory
-from flyinglow.wsrf.xml import E, qname
+from flyinglow.workspace.makers import FL
+from flyinglow.wsrf.xml import qname
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,4 +28,4 @@ class EnsembleDirectory(CollectionDirectory):
 
     def render(self, whole: Whole) -> dict[QName, Callable[[], list[_Element]]]:
         """Return what makes each of an ensemble's own properties."""
-        return {**super().render(whole), _OPEN: lambda: [E["fl"].Open("true" if whole.row.open else "false")]}
+        return {**super().render(whole), _OPEN: lambda: [FL.Open("true" if whole.row.open else "false")]}

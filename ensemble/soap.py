@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from flyinglow.group.members_xml import report, results
+from flyinglow.workspace.makers import MAKERS
 from flyinglow.workspace.shutdown_xml import shutdown_mode
 from flyinglow.wsrf.operation import ServiceBase, call_of, operation
-from flyinglow.wsrf.xml import NS, E, qname
+from flyinglow.wsrf.xml import NS, qname
 
 if TYPE_CHECKING:
     from lxml.etree import _Element
@@ -44,6 +45,6 @@ def port(service: EnsembleService, addresses: Addresses) -> type[ServiceBase]:
         def done(ctx: Any, body: _Element) -> _Element:
             call = call_of(ctx)
             service.done(call.caller, call.resource)
-            return E["fle"].DoneResponse()
+            return MAKERS["fle"].DoneResponse()
 
     return EnsemblePort

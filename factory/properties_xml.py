@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from flyinglow.nodectl.errors import DeniedError
-from flyinglow.wsrf.xml import E, clean_text, duration_text, qname, timestamp
+from flyinglow.workspace.makers import FL, RL
+from flyinglow.wsrf.xml import clean_text, duration_text, qname, timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from flyinglow.wsrf.ports import QName
 
 DOCUMENT: Final = qname("fl", "FactoryProperties")
-_FL: Final = E["fl"]
 IMMEDIATE: Final = "immediate"
 """The schedule of a site that grants or refuses at once (the paper, section 2.3)."""
 
@@ -45,7 +45,7 @@ class FactoryDirectory:
         found = {}
         for name in self.property_names() if names is None else names:
             if name == _CURRENT_TIME:
-                found[name] = [E["rl"].CurrentTime(timestamp(self._now()))]
+                found[name] = [RL.CurrentTime(timestamp(self._now()))]
             elif name in _RENDER:
                 found[name] = [_RENDER[name](offers)]
         return found
@@ -61,51 +61,51 @@ class FactoryDirectory:
 
 def _offers(offers: Offers) -> _Element:
     limits = offers.limits
-    return _FL.Offers(
-        _FL.MaximumMemoryMB(str(limits.max_memory_mb)),
-        _FL.MaximumCPUs(str(limits.max_cpus)),
-        _FL.MaximumDiskMB(str(limits.max_disk_mb)),
-        _FL.MaximumMembers(str(limits.max_members)),
-        _FL.Immediate("true" if offers.schedule == IMMEDIATE else "false"),
-        *(_FL.Architecture(name) for name in offers.architectures),
-        *(_FL.VMM(name) for name in offers.vmms),
+    return FL.Offers(
+        FL.MaximumMemoryMB(str(limits.max_memory_mb)),
+        FL.MaximumCPUs(str(limits.max_cpus)),
+        FL.MaximumDiskMB(str(limits.max_disk_mb)),
+        FL.MaximumMembers(str(limits.max_members)),
+        FL.Immediate("true" if offers.schedule == IMMEDIATE else "false"),
+        *(FL.Architecture(name) for name in offers.architectures),
+        *(FL.VMM(name) for name in offers.vmms),
     )
 
 
 def _free(free: FreeNow) -> _Element:
-    return _FL.FreeNow(
-        _FL.MemoryMB(str(free.memory_mb)),
-        _FL.CPUs(str(free.cpus)),
-        _FL.DiskMB(str(free.disk_mb)),
-        _FL.Nodes(str(free.nodes)),
-        _FL.LargestMemoryMB(str(free.largest_memory_mb)),
-        _FL.LargestCPUs(str(free.largest_cpus)),
-        _FL.LargestDiskMB(str(free.largest_disk_mb)),
+    return FL.FreeNow(
+        FL.MemoryMB(str(free.memory_mb)),
+        FL.CPUs(str(free.cpus)),
+        FL.DiskMB(str(free.disk_mb)),
+        FL.Nodes(str(free.nodes)),
+        FL.LargestMemoryMB(str(free.largest_memory_mb)),
+        FL.LargestCPUs(str(free.largest_cpus)),
+        FL.LargestDiskMB(str(free.largest_disk_mb)),
     )
 
 
 def _network(offer: NetworkOffer) -> _Element:
-    return _FL.Network(_FL.Name(offer.name), _FL.Addresses(str(offer.total)), _FL.FreeAddresses(str(offer.free)))
+    return FL.Network(FL.Name(offer.name), FL.Addresses(str(offer.total)), FL.FreeAddresses(str(offer.free)))
 
 
 def _image(image: Image) -> _Element:
-    element = _FL.Image(
-        _FL.Name(image.name), _FL.Format(image.format), _FL.Architecture(image.architecture), _FL.VMM(image.vmm)
+    element = FL.Image(
+        FL.Name(image.name), FL.Format(image.format), FL.Architecture(image.architecture), FL.VMM(image.vmm)
     )
     if image.sha256:
-        element.append(_FL.SHA256(image.sha256))
-    element.append(_FL.SizeMB(str(image.size_mb)))
+        element.append(FL.SHA256(image.sha256))
+    element.append(FL.SizeMB(str(image.size_mb)))
     if image.description:
-        element.append(_FL.Description(clean_text(image.description)))
+        element.append(FL.Description(clean_text(image.description)))
     return element
 
 
 _CURRENT_TIME: Final = qname("rl", "CurrentTime")
 _RENDER: Final[Mapping[QName, Callable[[Offers], _Element]]] = {
     qname("fl", "Offers"): _offers,
-    qname("fl", "DefaultDuration"): lambda offers: _FL.DefaultDuration(duration_text(offers.default_duration)),
-    qname("fl", "MaximumDuration"): lambda offers: _FL.MaximumDuration(duration_text(offers.max_duration)),
+    qname("fl", "DefaultDuration"): lambda offers: FL.DefaultDuration(duration_text(offers.default_duration)),
+    qname("fl", "MaximumDuration"): lambda offers: FL.MaximumDuration(duration_text(offers.max_duration)),
     qname("fl", "FreeNow"): lambda offers: _free(offers.free),
-    qname("fl", "Networks"): lambda offers: _FL.Networks(*(_network(offer) for offer in offers.networks)),
-    qname("fl", "Images"): lambda offers: _FL.Images(*(_image(image) for image in offers.images)),
+    qname("fl", "Networks"): lambda offers: FL.Networks(*(_network(offer) for offer in offers.networks)),
+    qname("fl", "Images"): lambda offers: FL.Images(*(_image(image) for image in offers.images)),
 }

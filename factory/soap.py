@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from flyinglow.factory.request_xml import read_create
+from flyinglow.workspace.makers import MAKERS
 from flyinglow.workspace.model import Kind
 from flyinglow.wsrf.operation import ServiceBase, call_of, operation
-from flyinglow.wsrf.xml import NS, E, clean_text, qname, text_of, timestamp
+from flyinglow.wsrf.xml import NS, clean_text, qname, text_of, timestamp
 
 if TYPE_CHECKING:
     from lxml.etree import _Element
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from flyinglow.factory.service import FactoryService
     from flyinglow.wsrf.addresses import Addresses
 
-_FLF: Final = E["flf"]
+_FLF: Final = MAKERS["flf"]
 _STEM: Final = f"{NS['flf']}/Factory/"
 PAGE: Final = 100
 """Entries of a list page when the client does not say how many."""

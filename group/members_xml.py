@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from flyinglow.group.service import state_of
+from flyinglow.workspace.makers import BF, FL, MAKERS
 from flyinglow.workspace.model import Kind
 from flyinglow.workspace.properties_xml import networking, optional
-from flyinglow.wsrf.xml import E, clean_text, timestamp
+from flyinglow.wsrf.xml import clean_text, timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,16 +22,13 @@ if TYPE_CHECKING:
     from flyinglow.workspace.model import Workspace
     from flyinglow.wsrf.addresses import Addresses
 
-_FL: Final = E["fl"]
-_BF: Final = E["bf"]
-
 
 def member(row: Workspace, addresses: Addresses, *, show_node: bool) -> _Element:
     """Return ``fl:Member``: one workspace of a group or ensemble."""
-    return _FL.Member(
-        _FL.Name(row.name),
+    return FL.Member(
+        FL.Name(row.name),
         addresses.epr(Kind.WORKSPACE, row.id),
-        _FL.State(row.state),
+        FL.State(row.state),
         *optional("Task", row.task),
         *optional("Reason", row.reason),
         *optional("Node", row.node if show_node else None),
@@ -40,17 +38,17 @@ def member(row: Workspace, addresses: Addresses, *, show_node: bool) -> _Element
 
 def census(folded: Folded) -> _Element:
     """Return ``fl:Census``: how many members there are in each state."""
-    return _FL.Census(
-        _FL.Total(str(folded.total)),
-        *(_FL.Count(str(count), state=state) for state, count in folded.counts.items()),
+    return FL.Census(
+        FL.Total(str(folded.total)),
+        *(FL.Count(str(count), state=state) for state, count in folded.counts.items()),
     )
 
 
 def results(prefix: str, name: str, rows: Iterable[MemberResult], addresses: Addresses, at: datetime) -> _Element:
     """Return the answer to a fan-out: one Result a member, with a Fault where the member was refused."""
-    answer = E[prefix](name)
+    answer = MAKERS[prefix](name)
     for row in rows:
-        element = _FL.Result(_FL.Name(row.workspace.name), addresses.epr(Kind.WORKSPACE, row.workspace.id))
+        element = FL.Result(FL.Name(row.workspace.name), addresses.epr(Kind.WORKSPACE, row.workspace.id))
         if row.error is not None:
             element.append(_fault(row.error, at))
         answer.append(element)
@@ -61,22 +59,22 @@ def report(prefix: str, whole: Whole, addresses: Addresses, *, show_node: bool) 
     """Return the answer to Report: the whole's folded state, and every member that is left."""
     folded = state_of(whole)
     opened = "true" if whole.row.open else "false"
-    return E[prefix].ReportResponse(
-        _FL.Name(whole.row.name),
-        _FL.State(folded.state),
+    return MAKERS[prefix].ReportResponse(
+        FL.Name(whole.row.name),
+        FL.State(folded.state),
         *optional("Task", folded.task),
         *optional("Reason", folded.reason),
-        *([_FL.Open(opened)] if whole.row.key.kind is Kind.ENSEMBLE else []),
+        *([FL.Open(opened)] if whole.row.key.kind is Kind.ENSEMBLE else []),
         census(folded),
         *(member(row, addresses, show_node=show_node) for row in whole.members),
     )
 
 
 def _fault(error: FlyingLowError, at: datetime) -> _Element:
-    return _FL.Fault(
-        _BF.Timestamp(timestamp(at)),
-        _BF.Description(clean_text(error.message)),
-        _FL.Kind(error.kind),
-        _FL.Retryable("true" if error.retryable else "false"),
-        *(_FL.Figure(str(figure), name=name) for name, figure in sorted(error.figures.items())),
+    return FL.Fault(
+        BF.Timestamp(timestamp(at)),
+        BF.Description(clean_text(error.message)),
+        FL.Kind(error.kind),
+        FL.Retryable("true" if error.retryable else "false"),
+        *(FL.Figure(str(figure), name=name) for name, figure in sorted(error.figures.items())),
     )

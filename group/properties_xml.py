@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Final
 
 from flyinglow.group.members_xml import census, member
 from flyinglow.group.service import state_of
+from flyinglow.workspace.makers import FL
 from flyinglow.workspace.producer_xml import COMMON, PRODUCER, lifetime
 from flyinglow.workspace.properties_xml import optional
-from flyinglow.wsrf.xml import E, clean_text, qname
+from flyinglow.wsrf.xml import clean_text, qname
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 DOCUMENT: Final = qname("fl", "GroupProperties")
 NAMES: Final = tuple(qname("fl", name) for name in ("Name", "Owner", "State", "Task", "Reason", "Census", "Members"))
-_FL: Final = E["fl"]
 
 
 class CollectionDirectory:
@@ -54,9 +54,9 @@ class CollectionDirectory:
         """Return what makes each of the kind's own properties."""
         folded = state_of(whole)
         return {
-            qname("fl", "Name"): lambda: [_FL.Name(whole.row.name)],
-            qname("fl", "Owner"): lambda: [_FL.Owner(clean_text(whole.row.owner))],
-            qname("fl", "State"): lambda: [_FL.State(folded.state)],
+            qname("fl", "Name"): lambda: [FL.Name(whole.row.name)],
+            qname("fl", "Owner"): lambda: [FL.Owner(clean_text(whole.row.owner))],
+            qname("fl", "State"): lambda: [FL.State(folded.state)],
             qname("fl", "Task"): lambda: optional("Task", folded.task),
             qname("fl", "Reason"): lambda: optional("Reason", folded.reason),
             qname("fl", "Census"): lambda: [census(folded)],
@@ -73,7 +73,7 @@ class CollectionDirectory:
 
     def _members(self, whole: Whole) -> _Element:
         show_node = self._service.terms.show_node
-        return _FL.Members(*(member(row, self._addresses, show_node=show_node) for row in whole.members))
+        return FL.Members(*(member(row, self._addresses, show_node=show_node) for row in whole.members))
 
 
 class GroupDirectory(CollectionDirectory):

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Final
 
 from lxml import etree
 
+from flyinglow.workspace.makers import RL, WSNT
 from flyinglow.workspace.model import Topic
-from flyinglow.wsrf.xml import NIL, NS, E, qname, timestamp
+from flyinglow.wsrf.xml import NIL, NS, qname, timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,15 +29,15 @@ TOPIC_EXPRESSION: Final = qname("wsnt", "TopicExpression")
 def lifetime(ends_at: datetime | None, now: datetime) -> Mapping[QName, Callable[[], list[_Element]]]:
     """Return what makes CurrentTime and TerminationTime (nil while the end is not known), in document order."""
     return {
-        qname("rl", "CurrentTime"): lambda: [E["rl"].CurrentTime(timestamp(now))],
+        qname("rl", "CurrentTime"): lambda: [RL.CurrentTime(timestamp(now))],
         qname("rl", "TerminationTime"): lambda: [_termination(ends_at)],
     }
 
 
 def _termination(ends_at: datetime | None) -> _Element:
     if ends_at is None:
-        return E["rl"].TerminationTime({NIL: "true"})
-    return E["rl"].TerminationTime(timestamp(ends_at))
+        return RL.TerminationTime({NIL: "true"})
+    return RL.TerminationTime(timestamp(ends_at))
 
 
 def _topics() -> list[_Element]:
@@ -51,10 +52,10 @@ def _topics() -> list[_Element]:
 
 PRODUCER: Final[Mapping[QName, Callable[[], list[_Element]]]] = {
     TOPIC_EXPRESSION: _topics,
-    qname("wsnt", "FixedTopicSet"): lambda: [E["wsnt"].FixedTopicSet("true")],
+    qname("wsnt", "FixedTopicSet"): lambda: [WSNT.FixedTopicSet("true")],
     qname("wsnt", "TopicExpressionDialect"): lambda: [
-        E["wsnt"].TopicExpressionDialect(SIMPLE),
-        E["wsnt"].TopicExpressionDialect(CONCRETE),
+        WSNT.TopicExpressionDialect(SIMPLE),
+        WSNT.TopicExpressionDialect(CONCRETE),
     ],
 }
 """What makes a producer's properties, in document order."""

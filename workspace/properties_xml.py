@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from flyinglow.workspace.makers import FL
 from flyinglow.workspace.model import Stamp
 from flyinglow.workspace.producer_xml import COMMON, PRODUCER, lifetime
-from flyinglow.wsrf.xml import E, clean_text, duration_text, qname, timestamp
+from flyinglow.wsrf.xml import clean_text, duration_text, qname, timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from flyinglow.wsrf.ports import QName
 
 DOCUMENT: Final = qname("fl", "WorkspaceProperties")
-_FL: Final = E["fl"]
 _NODE: Final = qname("fl", "Node")
 
 
@@ -63,64 +63,64 @@ class WorkspaceDirectory:
 
 def networking(nics: Iterable[Nic]) -> _Element:
     """Return ``fl:Networking``: the addresses that were leased with the workspace."""
-    return _FL.Networking(*(_nic(nic) for nic in nics))
+    return FL.Networking(*(_nic(nic) for nic in nics))
 
 
 def optional(name: str, text: str | None) -> list[_Element]:
     """Return the ``fl`` element with this text, or none when there is no text."""
-    return [_FL(name, clean_text(text))] if text else []
+    return [FL(name, clean_text(text))] if text else []
 
 
 def _nic(nic: Nic) -> _Element:
-    return _FL.NIC(
-        _FL.Network(nic.network),
+    return FL.NIC(
+        FL.Network(nic.network),
         *optional("Name", nic.name),
         *optional("IPAddress", nic.ip),
         *optional("PrefixLength", str(nic.prefix) if nic.ip else None),
         *optional("MACAddress", nic.mac),
         *optional("Hostname", nic.hostname),
         *optional("Gateway", nic.gateway),
-        *(_FL.DNS(address) for address in nic.dns),
+        *(FL.DNS(address) for address in nic.dns),
     )
 
 
 def _schedule(row: Workspace) -> _Element:
-    element = _FL.Schedule(_FL.AcceptedTime(timestamp(row.accepted_at)))
+    element = FL.Schedule(FL.AcceptedTime(timestamp(row.accepted_at)))
     if row.start_by is not None:
-        element.append(_FL.StartBy(timestamp(row.start_by)))
+        element.append(FL.StartBy(timestamp(row.start_by)))
     if row.ends_at is not None:
-        element.append(_FL.TerminationTime(timestamp(row.ends_at)))
-    element.append(_FL.Duration(duration_text(row.duration)))
+        element.append(FL.TerminationTime(timestamp(row.ends_at)))
+    element.append(FL.Duration(duration_text(row.duration)))
     return element
 
 
 def _allocation(row: Workspace) -> _Element:
     size = row.allocation
-    return _FL.ResourceAllocation(
-        _FL.MemoryMB(str(size.memory_mb)), _FL.CPUs(str(size.cpus)), _FL.DiskMB(str(size.disk_mb))
+    return FL.ResourceAllocation(
+        FL.MemoryMB(str(size.memory_mb)), FL.CPUs(str(size.cpus)), FL.DiskMB(str(size.disk_mb))
     )
 
 
 def _timing(row: Workspace) -> _Element:
     stamps = [(str(stamp), row.stamps[stamp]) for stamp in Stamp if stamp in row.stamps]
-    return _FL.Timing(
-        *(_FL.Stamp(timestamp(at, milliseconds=True), name=name) for name, at in stamps),
-        *(_FL.Measured(f"{seconds:.3f}", name=name) for name, seconds in sorted(row.seconds.items())),
+    return FL.Timing(
+        *(FL.Stamp(timestamp(at, milliseconds=True), name=name) for name, at in stamps),
+        *(FL.Measured(f"{seconds:.3f}", name=name) for name, seconds in sorted(row.seconds.items())),
     )
 
 
 _RENDER: Final[Mapping[QName, Callable[[Workspace], list[_Element]]]] = {
-    qname("fl", "Name"): lambda row: [_FL.Name(row.name)],
-    qname("fl", "Owner"): lambda row: [_FL.Owner(clean_text(row.owner))],
-    qname("fl", "Tag"): lambda row: [_FL.Tag(row.tag)],
-    qname("fl", "State"): lambda row: [_FL.State(row.state)],
+    qname("fl", "Name"): lambda row: [FL.Name(row.name)],
+    qname("fl", "Owner"): lambda row: [FL.Owner(clean_text(row.owner))],
+    qname("fl", "Tag"): lambda row: [FL.Tag(row.tag)],
+    qname("fl", "State"): lambda row: [FL.State(row.state)],
     qname("fl", "Task"): lambda row: optional("Task", row.task),
     qname("fl", "Reason"): lambda row: optional("Reason", row.reason),
     qname("fl", "Schedule"): lambda row: [_schedule(row)],
     qname("fl", "ResourceAllocation"): lambda row: [_allocation(row)],
     qname("fl", "Networking"): lambda row: [networking(row.nics)],
     _NODE: lambda row: optional("Node", row.node),
-    qname("fl", "InitialState"): lambda row: [_FL.InitialState(row.initial_state)],
-    qname("fl", "EndAction"): lambda row: [_FL.EndAction(row.end_action.capitalize())],
+    qname("fl", "InitialState"): lambda row: [FL.InitialState(row.initial_state)],
+    qname("fl", "EndAction"): lambda row: [FL.EndAction(row.end_action.capitalize())],
     qname("fl", "Timing"): lambda row: [_timing(row)],
 }

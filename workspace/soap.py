@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 from typing import TYPE_CHECKING, Any, Final
 
+from flyinglow.workspace.makers import MAKERS
 from flyinglow.workspace.shutdown_xml import shutdown_mode
 from flyinglow.wsrf.operation import ServiceBase, call_of, operation
-from flyinglow.wsrf.xml import NS, E, qname, text_of
+from flyinglow.wsrf.xml import NS, qname, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from flyinglow.workspace.service import ConsoleText, WorkspaceService
 
-_FLW: Final = E["flw"]
+_FLW: Final = MAKERS["flw"]
 _STEM: Final = f"{NS['flw']}/Workspace/"
 CONSOLE_PIECE: Final = 65536
 """Bytes of one Console answer when the client does not say how many."""

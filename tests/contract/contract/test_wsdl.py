@@ -60,13 +60,13 @@ def test_every_message_is_one_declared_element(wsdl: _Element, declared: dict[st
     for message in messages:
         (part,) = message.findall("w:part", NS)
         assert part.get("name") == "body"
-        assert clark(part, part.attrib["element"]) in declared
+        assert clark(part, part.get("element", "")) in declared
 
 
 def test_every_message_is_used_and_every_use_has_a_message(wsdl: _Element) -> None:
     names = {message.get("name") for message in wsdl.findall("w:message", NS)}
     used = {
-        use.attrib["message"].removeprefix("tns:") for use in wsdl.iterfind("w:portType/w:operation/*[@message]", NS)
+        use.get("message", "").removeprefix("tns:") for use in wsdl.iterfind("w:portType/w:operation/*[@message]", NS)
     }
     assert used == names
 
@@ -76,26 +76,26 @@ def test_actions_are_unique_and_made_by_one_rule(wsdl: _Element) -> None:
     for operation in wsdl.iterfind("w:portType/w:operation", NS):
         given, answer = operation.find("w:input", NS), operation.find("w:output", NS)
         assert given is not None
-        actions[given.attrib[ACTION]] += 1
+        actions[given.get(ACTION, "")] += 1
         if answer is None:
-            assert given.attrib[ACTION].endswith(f"/{operation.get('name')}")
+            assert given.get(ACTION, "").endswith(f"/{operation.get('name')}")
         else:
-            actions[answer.attrib[ACTION]] += 1
-            assert given.attrib[ACTION].endswith(f"/{operation.get('name')}Request")
-            assert answer.attrib[ACTION] == given.attrib[ACTION].removesuffix("Request") + "Response"
+            actions[answer.get(ACTION, "")] += 1
+            assert given.get(ACTION, "").endswith(f"/{operation.get('name')}Request")
+            assert answer.get(ACTION, "") == given.get(ACTION, "").removesuffix("Request") + "Response"
     assert set(actions.values()) == {1}
 
 
 def test_every_fault_derives_from_the_base_fault(wsdl: _Element, declared: dict[str, _Element]) -> None:
     parts = {message.get("name"): message[0] for message in wsdl.findall("w:message", NS)}
     for fault in wsdl.iterfind("w:portType/w:operation/w:fault", NS):
-        part = parts[fault.attrib["message"].removeprefix("tns:")]
-        element = declared[clark(part, part.attrib["element"])]
-        kind = declared["type " + clark(element, element.attrib["type"])]
+        part = parts[fault.get("message", "").removeprefix("tns:")]
+        element = declared[clark(part, part.get("element", ""))]
+        kind = declared["type " + clark(element, element.get("type", ""))]
         extension = kind.find("xs:complexContent/xs:extension", NS)
         assert extension is not None
-        assert clark(extension, extension.attrib["base"]) == BASE_FAULT
-        family = "wsn" if "/wsn/" in clark(part, part.attrib["element"]) else "wsrf"
+        assert clark(extension, extension.get("base", "")) == BASE_FAULT
+        family = "wsn" if "/wsn/" in clark(part, part.get("element", "")) else "wsrf"
         assert fault.get(ACTION) == f"http://docs.oasis-open.org/{family}/fault"
 
 
@@ -104,7 +104,7 @@ def test_both_bindings_offer_every_operation(wsdl: _Element, soap: str) -> None:
     (binding,) = (b for b in wsdl.findall("w:binding", NS) if b.find(f"{soap}:binding", NS) is not None)
     style = binding.find(f"{soap}:binding", NS)
     assert style is not None
-    assert style.attrib == {"style": "document", "transport": "http://schemas.xmlsoap.org/soap/http"}
+    assert (style.get("style"), style.get("transport")) == ("document", "http://schemas.xmlsoap.org/soap/http")
     bound = {operation.get("name"): operation for operation in binding.findall("w:operation", NS)}
     abstract = wsdl.findall("w:portType/w:operation", NS)
     assert list(bound) == [operation.get("name") for operation in abstract]
@@ -124,12 +124,12 @@ def test_the_port_of_soap_1_1_comes_first(wsdl: _Element) -> None:
     first, second = wsdl.findall("w:service/w:port", NS)
     assert first.find("soap:address", NS) is not None
     assert second.find("soap12:address", NS) is not None
-    assert first.attrib["binding"].endswith("Soap11")
-    assert second.attrib["binding"].endswith("Soap12")
+    assert first.get("binding", "").endswith("Soap11")
+    assert second.get("binding", "").endswith("Soap12")
 
 
 def test_no_address_of_any_machine_stands_in_a_file(wsdl: _Element) -> None:
-    addresses = [e.attrib["location"] for e in wsdl.iterfind("w:service/w:port/*[@location]", NS)]
+    addresses = [e.get("location", "") for e in wsdl.iterfind("w:service/w:port/*[@location]", NS)]
     assert len(addresses) == 2
     assert all(address.startswith("http://flyinglow.invalid/") for address in addresses)
 
@@ -138,7 +138,7 @@ def test_schemas_are_imported_by_relative_names_that_lead_somewhere(wsdl: _Eleme
     imports = wsdl.findall(".//xs:import", NS)
     assert imports
     for link in imports:
-        target = (ROOT / "wsdl" / link.attrib["schemaLocation"]).resolve()
+        target = (ROOT / "wsdl" / link.get("schemaLocation", "")).resolve()
         assert target.parent == ROOT / "schemas"
         assert etree.parse(target).getroot().get("targetNamespace") == link.get("namespace")
 
@@ -167,7 +167,7 @@ def test_zeep_loads_it(name: str) -> None:
     assert len(service.ports) == 2
     expected = {operation.get("name") for operation in load(name).iterfind("w:portType/w:operation", NS)}
     for port in service.ports.values():
-        assert {operation.name for operation in port.binding.all()} == expected
+        assert set(port.binding.all()) == expected
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -181,9 +181,9 @@ def test_suds_loads_it(name: str) -> None:
 @pytest.mark.parametrize("name", SERVICES)
 def test_what_is_served_has_its_address_and_finds_its_schemas(contract: Contract, name: str) -> None:
     served = etree.fromstring(contract.wsdl(name, f"http://site.example/{name}"))
-    addresses = {e.attrib["location"] for e in served.iterfind("w:service/w:port/*[@location]", NS)}
+    addresses = {e.get("location", "") for e in served.iterfind("w:service/w:port/*[@location]", NS)}
     assert addresses == {f"http://site.example/{name}"}
     for link in served.iterfind(".//xs:import", NS):
-        folder, _, filename = link.attrib["schemaLocation"].partition("/")
+        folder, _, filename = link.get("schemaLocation", "").partition("/")
         assert folder == "schemas"
         assert filename in contract.schemas

@@ -1,0 +1,31 @@
+"""The element makers that the services' messages and properties are written with, with types."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Protocol
+
+from flyinglow.wsrf.xml import E
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from lxml.etree import _Element
+
+
+class Maker(Protocol):
+    """Makes elements of one name space: ``FL.State("Running")`` or ``FL("State", "Running")``."""
+
+    def __call__(self, name: str, *content: _Element | str | Mapping[str, str], **attributes: str) -> _Element:
+        """Return a new element with this local name."""
+
+    def __getattr__(self, name: str) -> Callable[..., _Element]:
+        """Return the maker of elements with this local name."""
+
+
+MAKERS: Final[Mapping[str, Maker]] = E
+"""By prefix."""
+
+FL: Final = MAKERS["fl"]
+BF: Final = MAKERS["bf"]
+RL: Final = MAKERS["rl"]
+WSNT: Final = MAKERS["wsnt"]
