@@ -8,7 +8,7 @@ pid file when it ends in order: a pid file without a process means that it was k
 from __future__ import annotations
 
 import os
-import subprocess
+import signal
 import threading
 import time
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ class Qemu:
     def __init__(self, config: Config, accelerator: Accelerator) -> None:
         self._config = config
         self._accelerator = accelerator
-        self._children: list[subprocess.Popen[bytes]] = []
+        self._children: set[int] = set()
         self._lock = threading.Lock()
 
     def start(self, vm: VmDir, spec: VmSpec, *, paused: bool) -> None:
@@ -52,17 +52,12 @@ class Qemu:
             path.unlink(missing_ok=True)
         child = self._spawn(argv, vm)
         try:
-            self._wait_for_answer(child, vm)
-            mark = processes.mark(child.pid)
-            if mark is None:
-                raise self._did_not_start(vm)
-            vm.update(process=mark, started=True)
+            vm.update(process=self._wait_for_answer(child, vm), started=True)
             if not paused:
                 with Qmp(vm.qmp) as qmp:
                     qmp.ask("cont")
-        except FlyingLowError:
-            child.kill()
-            child.wait()
+        except (FlyingLowError, OSError):
+            self._kill(child)
             raise
 
     def shutdown(self, vm: VmDir, seconds: float) -> None:
@@ -114,7 +109,7 @@ class Qemu:
     def reap(self) -> None:
         """Collect the processes of ours that have ended."""
         with self._lock:
-            self._children = [child for child in self._children if child.poll() is None]
+            self._children = {pid for pid in self._children if not _collected(pid)}
 
     def _ask_status(self, vm: VmDir, mark: ProcessMark) -> Sight:
         try:
@@ -139,31 +134,42 @@ class Qemu:
             return None
         return processes.mark(pid) if str(pid_file(vm)) in processes.arguments(pid) else None
 
-    def _spawn(self, argv: Sequence[str], vm: VmDir) -> subprocess.Popen[bytes]:
+    def _spawn(self, argv: Sequence[str], vm: VmDir) -> int:
+        """Start a process that leads its own session and is nobody's business when this program ends."""
+        redirected = [
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, str(vm.path / "qemu.log"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ]
+        defaults = [signal.SIGPIPE, signal.SIGXFSZ]  # which Python ignores, and QEMU would, too
         try:
-            with (vm.path / "qemu.log").open("wb") as log:
-                child = subprocess.Popen(
-                    argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", start_new_session=True
-                )
+            pid = os.posix_spawnp(argv[0], argv, os.environ, file_actions=redirected, setsid=True, setsigdef=defaults)
         except FileNotFoundError as error:
             raise BrokenError(f"{argv[0]} is not installed on this node, or not in PATH") from error
         except OSError as error:
             raise tools.from_os(error, f"VM {vm.tag} could not be started") from error
         with self._lock:
-            self._children.append(child)
-        return child
+            self._children.add(pid)
+        return pid
 
-    def _wait_for_answer(self, child: subprocess.Popen[bytes], vm: VmDir) -> None:
+    def _wait_for_answer(self, child: int, vm: VmDir) -> ProcessMark:
         deadline = time.monotonic() + self._config.start_seconds
         while True:
-            if child.poll() is not None:
+            mark = processes.mark(child)
+            if mark is None:
                 raise self._did_not_start(vm)
             if vm.qmp.exists() and pid_file(vm).exists():
                 with Qmp(vm.qmp, max(1.0, deadline - time.monotonic())):
-                    return
+                    return mark
             if time.monotonic() > deadline:
                 raise TransientError(f"VM did not start: QEMU said nothing for {self._config.start_seconds:g} s")
             time.sleep(POLL)
+
+    def _kill(self, child: int) -> None:
+        mark = processes.mark(child)
+        if mark is not None:
+            processes.end(mark)
+        self.reap()
 
     def _did_not_start(self, vm: VmDir) -> FlyingLowError:
         words = _words(vm)
@@ -189,6 +195,14 @@ class Qemu:
 
     def _gone(self, mark: ProcessMark, seconds: float) -> bool:
         return processes.gone(mark, seconds)
+
+
+def _collected(pid: int) -> bool:
+    """Collect a child that has ended; one that another thread has collected counts, too."""
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] == pid
+    except ChildProcessError:
+        return True
 
 
 def _words(vm: VmDir) -> str:

@@ -1,0 +1,127 @@
+"""The agent as a process of its own, over its pipes, with the simulated driver."""
+
+import json
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flyinglow.nodectl.messages import MAX_LINE
+from rigs.node import plain_spec
+from rigs.node_agent import AgentProcess
+
+Configure = Callable[..., Path]
+
+
+@pytest.fixture
+def configure(tmp_path: Path) -> Configure:
+    def write(**settings: Any) -> Path:
+        path = tmp_path / "nodectl.json"
+        plain = {"state": str(tmp_path / "state"), "driver": "simulated", "node": "n1", "watch_seconds": 0.05}
+        path.write_text(json.dumps({**plain, **settings}))
+        return path
+
+    return write
+
+
+def test_it_says_hello_first_and_ends_with_its_input(configure: Configure) -> None:
+    agent = AgentProcess(configure())
+    agent.wait(lambda message: True)
+    assert agent.close() == 0
+    assert agent.messages == [
+        {"v": 1, "news": "hello", "body": {"version": "0.1.0", "node": "n1", "drivers": ["simulated"]}}
+    ]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_in_order(configure: Configure, number: signal.Signals) -> None:
+    agent = AgentProcess(configure(simulated={"delays": {"start": 0.3}}))
+    agent.order("create", "a1", **plain_spec("a1"))
+    started = agent.send("start", "a1")
+    agent.order("list")
+    agent.process.send_signal(number)
+    assert agent.process.wait(10) == 0
+    agent.close()
+    assert agent.answer(started)["body"]["status"] == "running"
+
+
+def test_bad_lines_are_answered_and_harm_nobody(configure: Configure) -> None:
+    bad = {
+        b"no json": "not JSON",
+        b"[1]": "JSON object",
+        b'{"v": 2, "id": 1, "order": "list"}': "version 1",
+        b'{"v": 1, "id": 2, "order": "dance"}': "no order 'dance'",
+        b'{"v": 1, "id": 3, "order": []}': "no order",
+        b'{"v": 1, "id": 4, "order": "info"}': "needs the tag",
+        b'{"v": 1, "id": 5, "order": "info", "tag": "../../etc"}': "a tag is",
+        b'{"v": 1, "id": 6, "order": "start", "tag": "a1", "body": 7}': "JSON object",
+        b'{"v": 1, "id": 7, "order": "create", "tag": "a1", "body": {"tag": "a1"}}': "specification",
+        b"\xff\xfe": "not JSON",
+        b"[" * 100_000: "not JSON",
+        b"x" * (MAX_LINE + 10): "more than",
+    }
+    with AgentProcess(configure()) as agent:
+        for line, words in bad.items():
+            agent.write(line + b"\n")
+
+            def refused(message: dict[str, Any], words: str = words) -> bool:
+                error = message.get("error", {})
+                return error.get("kind") == "invalid" and words in error["message"]
+
+            agent.wait(refused)
+        assert agent.order("list") == {"vms": []}
+
+
+def test_different_vms_at_once_one_vm_in_sequence(configure: Configure) -> None:
+    with AgentProcess(configure(simulated={"delays": {"create": 0.4, "start": 0.2}})) as agent:
+        begin = time.monotonic()
+        numbers = [agent.send("create", f"vm{n}", **plain_spec(f"vm{n}")) for n in range(8)]
+        numbers += [agent.send("start", f"vm{n}") for n in range(8)]
+        assert all(agent.answer(number)["ok"] for number in numbers)
+        assert 0.6 <= time.monotonic() - begin < 3.0  # one after the other they would need 4.8 s
+        statuses = [vm["status"] for vm in agent.order("list")["vms"]]
+        assert statuses == ["running"] * 8
+
+
+def test_a_crowd_without_delays_is_quick(configure: Configure) -> None:
+    with AgentProcess(configure()) as agent:
+        agent.order("list")
+        begin = time.monotonic()
+        tags = [f"vm{n}" for n in range(256)]
+        numbers = [agent.send("create", tag, **plain_spec(tag)) for tag in tags]
+        numbers += [agent.send("start", tag) for tag in tags]
+        assert all(agent.answer(number)["ok"] for number in numbers)
+        assert time.monotonic() - begin < 5.0  # a fraction of that on an idle machine
+        assert len(agent.order("list")["vms"]) == 256
+
+
+def test_failures_travel_with_their_kind(configure: Configure) -> None:
+    failures = [{"order": "start", "match": "wn*", "kind": "exhausted", "message": "no memory", "times": 1}]
+    with AgentProcess(configure(simulated={"failures": failures})) as agent:
+        agent.order("create", "a1", **plain_spec("a1", name="wn-1"))
+        answer = agent.answer(agent.send("start", "a1"))
+        assert answer["error"] == {"kind": "exhausted", "message": "no memory", "figures": {}}
+        assert agent.order("start", "a1")["status"] == "running"
+
+
+def test_news_of_a_vm_that_gets_ready_and_then_dies(configure: Configure) -> None:
+    simulated = {"delays": {"ready": 0.2}, "exits": [{"match": "a1", "seconds": 0.6}]}
+    with AgentProcess(configure(simulated=simulated)) as agent:
+        agent.order("create", "a1", **plain_spec("a1"))
+        assert not agent.order("start", "a1")["ready"]
+        assert agent.news("a1", ready=True)["status"] == "running"
+        assert "died" in agent.news("a1", status="broken")["reason"]
+
+
+def test_vms_outlive_their_agent_and_the_next_one_watches_them(configure: Configure) -> None:
+    config = configure(simulated={"exits": [{"match": "*", "seconds": 1.5}]})
+    agent = AgentProcess(config)
+    agent.order("create", "a1", **plain_spec("a1"))
+    agent.order("start", "a1")
+    agent.kill()
+    with AgentProcess(config) as other:
+        assert [vm["status"] for vm in other.order("list")["vms"]] == ["running"]
+        other.news("a1", status="broken")
