@@ -95,7 +95,7 @@ class Seen:
 def start_port(act: Callable[[Any], Any]) -> type[ServiceBase]:
     """Return a service whose Start answers with what ``act`` returns for its call (or raises)."""
 
-    class Start(ServiceBase):
+    class Start(ServiceBase):  # type: ignore[misc] # Spyne is untyped
         @operation(qname("flw", "Start"), action="urn:flyinglow:workspace:1/Workspace/Start")
         def start(ctx: Any, body: _Element) -> Any:
             return act(call_of(ctx))

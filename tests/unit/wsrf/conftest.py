@@ -1,10 +1,10 @@
 """An endpoint over a shelf; every message that a test sees is checked against the schemas."""
 
 import pytest
-from rigs.soap import Seen, Shelf, endpoint
 
 from flyinglow.wsrf.contract import Contract
 from flyinglow.wsrf.endpoint import Endpoint
+from rigs.soap import Seen, Shelf, endpoint
 
 
 @pytest.fixture

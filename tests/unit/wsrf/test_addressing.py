@@ -2,12 +2,12 @@
 
 import pytest
 from lxml import etree
-from rigs.soap import GET, Shelf, endpoint, fault_of, message, start_port, state_of
 
 from flyinglow.wsrf.addressing import ANONYMOUS, NONE
 from flyinglow.wsrf.endpoint import Answer, Endpoint
 from flyinglow.wsrf.faults import ACTION_SOAP, ACTION_WSA, ACTION_WSRF
 from flyinglow.wsrf.xml import NS, qname, text_of
+from rigs.soap import GET, Shelf, endpoint, fault_of, message, start_port, state_of
 
 DESTROY = "http://docs.oasis-open.org/wsrf/rlw-2/ImmediateResourceTermination/Destroy"
 ACTION = f"<wsa:Action>{GET}Request</wsa:Action>"
@@ -137,7 +137,7 @@ def test_an_unknown_foreign_or_missing_resource_is_unknown(workspace: Endpoint, 
 
 
 def test_an_endpoint_that_is_one_resource_takes_no_id(shelf: Shelf) -> None:
-    seen = []
+    seen: list[str] = []
     point = endpoint(shelf, start_port(lambda call: seen.append(call.resource)), resources=False)
     start = "<flw:Start/>"
     point.call(message(start))
@@ -148,14 +148,15 @@ def test_an_endpoint_that_is_one_resource_takes_no_id(shelf: Shelf) -> None:
 
 
 def test_other_headers_reach_the_operation(shelf: Shelf) -> None:
-    seen = []
+    seen: list[object] = []
     point = endpoint(shelf, start_port(lambda call: seen.extend(h.tag for h in call.headers)))
     point.call(message("<flw:Start/>", "<fl:ResourceID>w1</fl:ResourceID><x:Note xmlns:x='urn:x'/>"))
     assert seen == ["{urn:x}Note"]
 
 
 def test_the_prefix_does_not_matter(workspace: Endpoint) -> None:
-    data = f"""<e:Envelope xmlns:e="{NS["s11"]}"><e:Header><a:ResourceID xmlns:a="{NS["fl"]}">w1</a:ResourceID></e:Header>
+    data = f"""<e:Envelope xmlns:e="{NS["s11"]}">
+    <e:Header><a:ResourceID xmlns:a="{NS["fl"]}">w1</a:ResourceID></e:Header>
     <e:Body><GetResourceProperty xmlns="{NS["rp"]}" xmlns:z="{NS["fl"]}">z:State</GetResourceProperty></e:Body>
     </e:Envelope>"""
     assert workspace.call(data.encode()).status == 200

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rigs.soap import ENVELOPES, Seen, Shelf, endpoint, fault_of, message, state_of
 
 from flyinglow.wsrf.endpoint import Endpoint
 from flyinglow.wsrf.envelope import MessageLimits
 from flyinglow.wsrf.xml import NS, qname
+from rigs.soap import ENVELOPES, Seen, Shelf, endpoint, fault_of, message, state_of
 
 CLIENT = {"1.1": (qname("s11", "Client"),), "1.2": (qname("s12", "Sender"),)}
 STATUS = {"1.1": 500, "1.2": 400}

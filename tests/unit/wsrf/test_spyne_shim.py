@@ -6,9 +6,9 @@ import subprocess
 import sys
 
 from lxml import etree
-from rigs.soap import Shelf, body_of, endpoint, state_of
 
 from flyinglow.wsrf import spyne_shim
+from rigs.soap import Shelf, body_of, endpoint, state_of
 
 
 def test_a_call_goes_through_spyne_on_this_python() -> None:
