@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.threadpool import ThreadPool
 
 from flyinglow import __version__
+from flyinglow.nodectl.errors import BrokenError
 from flyinglow.server import listeners, logs, privileges
 from flyinglow.server.admin import AdminFactory
 from flyinglow.server.admin_verbs import AdminVerbs
@@ -84,18 +85,22 @@ class Daemon:
         self._workers = worker_pool(config.server.threads)
         self._timers = Timers(reactor)
         self._ports: list[Any] = []
+        self._broken: Exception | None = None
 
     def run(self) -> None:
-        """Start, serve, stop."""
+        """Start, serve, stop. Raises BrokenError when it could not start."""
         store = open_store(self._config, reactor=self._reactor, threads=self._database, committed=self._committed)
         parts = compose(self._config, store, self._reactor, self._addresses)
         self._reactor.callWhenRunning(lambda: Deferred.fromCoroutine(self._start(parts)).addErrback(self._failed))
         self._reactor.addSystemEventTrigger("before", "shutdown", lambda: Deferred.fromCoroutine(self._stop(parts)))
         self._reactor.run()
         store.close()
+        if self._broken is not None:
+            message = f"the service could not start: {self._broken}"
+            raise BrokenError(message) from self._broken
 
     def _failed(self, failure: Any) -> None:
-        log.critical("the service could not start", exc_info=failure.value)
+        self._broken = failure.value
         self._reactor.stop()
 
     async def _start(self, parts: Parts) -> None:
@@ -142,7 +147,7 @@ class Daemon:
         for port in self._ports:
             await port.stopListening()
         await self._timers.stop()
-        await parts.provisioner.stop()
+        parts.provisioner.stop()
         await parts.notifying.drainer.stop()
         await parts.notifying.courier.stop()
         await parts.notifying.sender.close()

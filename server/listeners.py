@@ -22,14 +22,7 @@ class Bound:
 
     listener: Listener
     socket: socket.socket
-
-    @property
-    def url(self) -> str:
-        """The URL that others are told."""
-        if self.listener.base_url:
-            return self.listener.base_url.rstrip("/")
-        host, port = self.socket.getsockname()[:2]
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    url: str  # what others are told
 
     def serve(self, reactor: Any, site: Site) -> Any:
         """Serve ``site`` on it; the reactor owns a duplicate of the socket from now on."""
@@ -46,7 +39,11 @@ def bind(listener: Listener) -> Bound:
     except OSError as error:
         message = f"cannot listen on {listener.address} port {listener.port}: {error.strerror or error}"
         raise BrokenError(message) from None
-    return Bound(listener, bound)
+    return Bound(listener, bound, listener.base_url.rstrip("/") or _url(*bound.getsockname()[:2]))
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def limits(listener: Listener) -> HttpLimits:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -22,6 +23,7 @@ import pytest
 
 from flyinglow.cli.admin_socket import ask
 from flyinglow.nodectl.errors import BrokenError
+from rigs.unprivileged import USER, wrapped
 
 RIGS = Path(__file__).parent
 NODES = ("n1", "n2")
@@ -51,6 +53,7 @@ class Daemon:
         for node in NODES:
             self._write_node(node, options.get("nodectl", {}))
         self.config.write_text(self._toml())
+        self._hand_over()
 
     def node_state(self, node: str) -> Path:
         """Return the state directory of a node's control program."""
@@ -71,6 +74,11 @@ class Daemon:
         program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m flyinglow.nodectl --config "{config}" "$@"\n')
         program.chmod(0o755)
 
+    def _hand_over(self) -> None:
+        if os.geteuid() == 0:
+            for path in (self.root, *self.root.rglob("*")):
+                shutil.chown(path, USER)
+
     def _toml(self) -> str:
         image = self._options.get("image")
         if image is None:
@@ -81,6 +89,7 @@ class Daemon:
         lines = [
             "[server]",
             f'state_dir = "{self.state}"',
+            f'user = "{USER}"',
             'log_format = "text"',
             f"reconcile_every = {self._options.get('reconcile_every', 2.0)}",
             f'store = "{self._options.get("store", "")}"',
@@ -100,6 +109,7 @@ class Daemon:
     def start(self, *, script: str = "serve_checked.py", arguments: tuple[str, ...] = (), wait: bool = True) -> None:
         """Start the service, and wait until it answers."""
         argv = [sys.executable, str(RIGS / script), str(self.config), str(self.violations), *arguments]
+        argv = wrapped(argv, self.root, RIGS, *_coverage_directory())
         with self.log.open("ab") as out:
             self._process = subprocess.Popen(argv, stdout=out, stderr=out, start_new_session=True)
         if wait:
@@ -201,6 +211,11 @@ def daemon_factory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callabl
 def daemon(daemon_factory: Callable[..., Daemon]) -> Daemon:
     """Give a running service with simulated VMs on two nodes."""
     return daemon_factory()
+
+
+def _coverage_directory() -> list[Path]:
+    where = os.environ.get("COVERAGE_FILE")
+    return [Path(where).parent] if where else []
 
 
 def environment() -> dict[str, str]:
