@@ -242,7 +242,7 @@ def _notifying(config: Config, store: Store, reactor: Any, addresses: Addresses,
     sender = HttpSender(reactor=reactor, consumers=consumers, pool=lookups, tls=None)
     courier = Courier(
         store=store,
-        ledger=Ledger(store=store, now=now, settled=stamp_notified),
+        ledger=Ledger(store=store, clock=reactor, now=now, settled=stamp_notified),
         sender=sender,
         compose=Envelopes(addresses).compose,
         clock=reactor,

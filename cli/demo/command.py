@@ -41,17 +41,18 @@ def demo(*, simulated: bool, keep: bool, guest: Path | None, inside: bool) -> No
             screen.print(f"Flying Low demo ({choice.why}).")
         where = guest or _cache(root=root)
         image = None if choice.form is Form.SIMULATED else _guest(where, screen, quiet=inside)
-        if choice.form is Form.NAMESPACES and not inside:
-            world.enter(_again(keep=keep, guest=where))
-        _play(choice.form, image, screen, keep=keep)
+        if root and not inside:
+            world.enter(_again(simulated=simulated, keep=keep, guest=where))
+        _play(choice.form, image, screen, root=root, keep=keep)
     except (FlyingLowError, TimeoutError, OSError) as error:
         screen.print(f"demo: failed: {error}", style="red", markup=False)
         raise SystemExit(1) from None
     screen.print("demo: ok" if choice.form is not Form.SIMULATED else "demo: ok (simulated)")
 
 
-def _again(*, keep: bool, guest: Path) -> Sequence[str]:
-    return [*(["--keep"] if keep else []), "--guest", str(guest)]
+def _again(*, simulated: bool, keep: bool, guest: Path) -> Sequence[str]:
+    flags = {"--simulated": simulated, "--keep": keep}
+    return [*(flag for flag, given in flags.items() if given), "--guest", str(guest)]
 
 
 def _cache(*, root: bool) -> Path:
@@ -68,15 +69,14 @@ def _guest(where: Path, screen: Screen, *, quiet: bool) -> dict[str, Any]:
     return image
 
 
-def _play(form: Form, image: dict[str, Any] | None, screen: Screen, *, keep: bool) -> None:
+def _play(form: Form, image: dict[str, Any] | None, screen: Screen, *, root: bool, keep: bool) -> None:
     directory = Path(tempfile.mkdtemp(prefix="flyinglow-demo-"))
     try:
-        if form is Form.NAMESPACES:
+        if root:
             world.furnish()
-            world.expose([*world.code_directories(), directory])
-        site = build(form, directory, image)
-        if form is Form.NAMESPACES:
+            world.expose([*world.code_directories(), directory, *_files_of(image)])
             world.check_readable(DAEMON_USER)
+        site = build(form, directory, image)
         with serving(site):
             _tell(site, screen)
     finally:
@@ -84,6 +84,10 @@ def _play(form: Form, image: dict[str, Any] | None, screen: Screen, *, keep: boo
             screen.print(f"Kept: {directory}", markup=False)
         else:
             shutil.rmtree(directory, ignore_errors=True)
+
+
+def _files_of(image: dict[str, Any] | None) -> list[Path]:
+    return [Path(image["path"]).parent] if image else []
 
 
 def _tell(site: Site, screen: Screen) -> None:

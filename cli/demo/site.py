@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import socket
 import sys
 from dataclasses import dataclass
@@ -70,6 +72,9 @@ def build(form: Form, root: Path, image: dict[str, Any] | None) -> Site:
         _sudo_rule(site)
     _catalogue(site, image)
     site.config.write_text(_config(site))
+    if os.geteuid() == 0 and form is not Form.NAMESPACES:
+        for path in (root, *root.rglob("*")):
+            shutil.chown(path, DAEMON_USER)  # no sudo here: the daemon runs the nodes' programs as its own user
     return site
 
 
