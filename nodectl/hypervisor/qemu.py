@@ -11,7 +11,6 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 from flyinglow.nodectl import processes, tools
@@ -134,7 +133,7 @@ class Qemu:
             return None
         return processes.mark(pid) if str(pid_file(vm)) in processes.arguments(pid) else None
 
-    def _spawn(self, argv: Sequence[str], vm: VmDir) -> int:
+    def _spawn(self, argv: list[str], vm: VmDir) -> int:
         """Start a process that leads its own session and is nobody's business when this program ends."""
         redirected = [
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
@@ -158,12 +157,21 @@ class Qemu:
             mark = processes.mark(child)
             if mark is None:
                 raise self._did_not_start(vm)
-            if vm.qmp.exists() and pid_file(vm).exists():
-                with Qmp(vm.qmp, max(1.0, deadline - time.monotonic())):
-                    return mark
+            if vm.qmp.exists() and pid_file(vm).exists() and self._listens(vm, max(1.0, deadline - time.monotonic())):
+                return mark
             if time.monotonic() > deadline:
                 raise TransientError(f"VM did not start: QEMU said nothing for {self._config.start_seconds:g} s")
             time.sleep(POLL)
+
+    def _listens(self, vm: VmDir, seconds: float) -> bool:
+        """Say whether QEMU answers; its socket stands in the directory a moment before anybody listens on it."""
+        try:
+            with Qmp(vm.qmp, seconds):
+                return True
+        except TransientError as error:
+            if isinstance(error.__cause__, ConnectionRefusedError):
+                return False
+            raise
 
     def _kill(self, child: int) -> None:
         mark = processes.mark(child)
