@@ -23,14 +23,18 @@ def say(message: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def answer(vms: dict[str, Any], message: dict[str, Any]) -> None:
+def answer(state: Path, message: dict[str, Any]) -> None:
+    vms = pickle.loads(state.read_bytes()) if state.exists() else {}
     order = Order(OrderName(message["order"]), message["tag"], message["body"])
     try:
-        say({"id": message["id"], "ok": True, "body": carry_out(vms, order)})
+        body = carry_out(vms, order)
     except FlyingLowError as error:
         wire = {"kind": error.kind, "message": error.message, "figures": error.figures}
         say({"id": message["id"], "ok": False, "error": wire})
-    if order.name is OrderName.START and order.tag in vms:
+        return
+    state.write_bytes(pickle.dumps(vms))  # before the answer: we may be killed right after it
+    say({"id": message["id"], "ok": True, "body": body})
+    if order.name is OrderName.START:
         say({"news": "vm", "body": encode(vms[order.tag].info)})
 
 
@@ -76,9 +80,7 @@ def main() -> None:
             continue
         if silence.exists():
             continue
-        vms = pickle.loads(state.read_bytes()) if state.exists() else {}
-        answer(vms, message)
-        state.write_bytes(pickle.dumps(vms))
+        answer(state, message)
 
 
 if __name__ == "__main__":
