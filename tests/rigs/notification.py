@@ -85,7 +85,7 @@ class World:
         settled: Settled | None = None,
         batch: int = 500,
     ) -> "World":
-        self.ledger = Ledger(store=self.store, now=self.now, settled=settled or self._settled)
+        self.ledger = Ledger(store=self.store, clock=self.clock, now=self.now, settled=settled or self._settled)
         self.courier = Courier(
             store=self.store, ledger=self.ledger, sender=self.sender, compose=compose, clock=self.clock,
             now=self.now, random=lambda: 0.5, slots=slots, settings=settings,
