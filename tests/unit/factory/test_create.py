@@ -1,0 +1,203 @@
+"""Create: all or nothing, idempotent by its token, and every refusal with its reason."""
+
+from dataclasses import replace
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from flyinglow.access.identity import LOCAL, Identity
+from flyinglow.factory.model import Created
+from flyinglow.nodectl.errors import (
+    ConflictError,
+    DeniedError,
+    ExhaustedError,
+    FlyingLowError,
+    InvalidError,
+    NeverError,
+    UnknownError,
+)
+from flyinglow.workspace.model import Allocation, Context, Disk, EndAction, File, Kind, Nic, Topic
+from rigs.site import MakeSite, Site, key_of, kinds, part, request, whole
+
+
+def test_one_part_is_a_workspace_or_a_group_and_several_are_an_ensemble(site: Site) -> None:
+    assert kinds(site.create(part("vm"))) == [("vm", Kind.WORKSPACE)]
+    assert kinds(site.create(part("worker", 2), name="farm")) == [
+        ("farm", Kind.GROUP), ("worker-1", Kind.WORKSPACE), ("worker-2", Kind.WORKSPACE),
+    ]  # fmt: skip
+    created = site.create(part("ce"), part("worker", 2), name="cluster")
+    assert kinds(created) == [
+        ("cluster", Kind.ENSEMBLE), ("ce", Kind.WORKSPACE), ("worker", Kind.GROUP),
+        ("worker-1", Kind.WORKSPACE), ("worker-2", Kind.WORKSPACE),
+    ]  # fmt: skip
+
+
+def test_addresses_are_leased_and_told_at_once(site: Site) -> None:
+    created = site.create(part(networks=("public", "private")))
+    row = site.row("vm")
+    assert [nic.name for nic in row.nics] == ["eth0", "eth1"]
+    assert all(nic.ip and nic.mac and nic.hostname for nic in row.nics)
+    (told,) = site.told(whole(created), Topic.NETWORKING)
+    assert [nic["ip"] for nic in told.body["nics"]] == [nic.ip for nic in row.nics]
+
+
+BAD: dict[str, tuple[dict[str, Any], type[FlyingLowError], str]] = {
+    "no parts": ({"parts": ()}, InvalidError, "at least one part"),
+    "a count of 0": ({"parts": (part("a", 0),)}, InvalidError, "1 or more"),
+    "a negative count": ({"parts": (part("a", -5),)}, InvalidError, "1 or more"),
+    "a huge count": ({"parts": (part("a", 10**12),)}, NeverError, "at most"),
+    "no duration": ({"duration": 0}, InvalidError, "longer than 0 s"),
+    "a negative duration": ({"duration": -1}, InvalidError, "longer than 0 s"),
+    "a huge duration": ({"duration": 10**15}, DeniedError, "at most"),
+    "a negative wait": ({"start_within": -1}, InvalidError, "bounded"),
+    "no memory": ({"parts": (part(memory_mb=0),)}, InvalidError, "1 or more"),
+    "memory no node has": ({"parts": (part(memory_mb=1001),)}, NeverError, "1001"),
+    "an unknown network": ({"parts": (part(networks=("storage",)),)}, InvalidError, "no network 'storage'"),
+    "an address of one's own": ({"parts": (part(nics=(Nic(network="public", ip="1.2.3.4"),)),)}, InvalidError, "chooses"),
+    "two parts of one name": ({"parts": (part("a"), part("a"))}, InvalidError, "named 2 times"),
+    "two members of one name": ({"parts": (part("a", 2), part("a-1"))}, InvalidError, "'a-1' is named 2 times"),
+    "a bad name": ({"parts": (part("a b"),)}, InvalidError, "lower-case"),
+    "a name with a line break": ({"parts": (part("a\n"),)}, InvalidError, "lower-case"),
+    "a role with a line break": ({"parts": (part(context=Context(provides=("a\nb",))),)}, InvalidError, "role"),
+    "a key of two lines": ({"parts": (part(context=Context(keys=("ssh-rsa A\nrole x",))),)}, InvalidError, "key"),
+    "no disk": ({"parts": (part(disks=()),)}, InvalidError, "1 to 8 disks"),
+    "an unknown image": ({"parts": (part(image="windows"),)}, InvalidError, "not in this site's catalogue"),
+    "an image by URI": ({"parts": (part(image="http://x/y"),)}, InvalidError, "images by URI are not offered"),
+    "a partition": ({"parts": (part(disks=(Disk(name="d", partition="sda1"),)),)}, InvalidError, "partitions are not"),
+    "a disk of two kinds": ({"parts": (part(disks=(Disk(name="d", image="plain", blank_mb=1),)),)}, InvalidError, "one of"),
+    "a blank disk first": ({"parts": (part(disks=(Disk(name="d", blank_mb=1),)),)}, InvalidError, "booted"),
+    "a file": ({"parts": (part(context=Context(files=(File(path="/x", content=b""),))),)}, InvalidError, "files in"),
+    "user data that is no text": ({"parts": (part(context=Context(user_data=b"\xff")),)}, InvalidError, "UTF-8"),
+    "saving at the end": ({"end_action": EndAction.SAVE}, InvalidError, "saving disks"),
+    "an empty token": ({"token": ""}, InvalidError, "token"),
+    "an ensemble that is not there": ({"join": "0" * 32}, UnknownError, "no such ensemble"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_request_is_refused_and_leaves_nothing(site: Site, name: str) -> None:
+    changes, error, text = BAD[name]
+    before = site.free()
+    with pytest.raises(error, match=text):
+        site.factory.create(LOCAL, replace(request(), **changes))
+    assert site.free() == before
+    assert site.rows() == []
+    assert site.events == []
+
+
+def test_more_than_is_free_is_not_now_with_figures(site: Site) -> None:
+    site.create(part(memory_mb=900))
+    before = site.free()
+    with pytest.raises(ExhaustedError) as refused:
+        site.create(part("a", 2, memory_mb=900))
+    assert refused.value.figures["would_fit"] == 1
+    assert refused.value.figures["memory_mb.asked"] == 1800
+    assert site.free() == before
+
+
+def test_no_address_left_takes_nothing(make_site: MakeSite) -> None:
+    site = make_site(addresses=3)
+    site.create(part("a", 2))
+    before = site.free()
+    with pytest.raises(ExhaustedError):
+        site.create(part("b", networks=("public",)), part("c", 2))
+    assert site.free() == before
+
+
+def test_a_token_makes_one_lease(site: Site) -> None:
+    first = site.create(part("a", 2), token="once")
+    again = site.create(part("a", 2), token="once")
+    assert again == first
+    assert len(site.rows()) == 2
+    with pytest.raises(InvalidError, match="used before"):
+        site.create(part("a", 3), token="once")
+    other = site.create(part("a", 2), token="once", caller=Identity("somebody"))
+    assert other.lease_id != first.lease_id
+
+
+def test_two_creates_with_one_token_in_parallel_make_one_lease(site: Site) -> None:
+    answers: list[Created | Exception] = []
+
+    def create() -> None:
+        try:
+            answers.append(site.factory.create(LOCAL, request(part("a", 3), token="both")))
+        except Exception as error:  # noqa: BLE001
+            answers.append(error)
+
+    threads = [Thread(target=create) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert len({repr(answer) for answer in answers}) == 1
+    assert len(answers) == 4
+    assert len(site.rows()) == 3
+
+
+def test_an_open_ensemble_is_added_to_and_launched_as_one_by_done(site: Site) -> None:
+    before = site.free()
+    opened = site.create(part("ce"), open=True, name="cluster", duration=100)
+    ensemble = whole(opened)
+    assert opened.ends_at is None
+    joined = site.create(part("worker", 2), join=ensemble.id)
+    assert kinds(joined)[:2] == [("cluster", Kind.ENSEMBLE), ("worker", Kind.GROUP)]
+    assert whole(joined) == ensemble
+    site.settle(50)
+    assert set(site.states().values()) == {"Unpropagated/Queued"}
+    with pytest.raises(InvalidError, match="member of that name"):
+        site.create(part("ce"), join=ensemble.id)
+    with pytest.raises(UnknownError):
+        site.create(part("x"), join=ensemble.id, caller=Identity("eve"))
+    site.ensemble.done(LOCAL, ensemble.id)
+    site.settle()
+    assert set(site.states().values()) == {"Running"}
+    assert {(row.ends_at - row.accepted_at).total_seconds() for row in site.rows() if row.name == "ce"} == {150}  # type: ignore[operator]
+    for again in (lambda: site.create(part("x"), join=ensemble.id), lambda: site.ensemble.done(LOCAL, ensemble.id)):
+        with pytest.raises(ConflictError, match="done"):
+            again()
+    site.ensemble.destroy(LOCAL, ensemble.id)
+    site.settle()
+    assert site.free() == before
+    with pytest.raises(UnknownError):
+        site.group.get(LOCAL, key_of(joined, "worker").id)
+
+
+def test_a_disk_takes_what_its_images_and_blank_disks_take(site: Site) -> None:
+    site.create(part(disks=(Disk(name="a", image="plain"), Disk(name="b", blank_mb=50))))
+    assert site.row("vm").allocation == Allocation(memory_mb=100, cpus=1, disk_mb=150)
+
+
+def test_offers_tell_what_is_free_now(site: Site) -> None:
+    site.create(part(memory_mb=300))
+    offers = site.factory.offers(LOCAL)
+    assert (offers.free.memory_mb, offers.free.largest_memory_mb) == (1700, 1000)
+    assert [(net.name, net.total, net.free) for net in offers.networks] == [("private", 20, 19), ("public", 20, 20)]
+    assert [image.name for image in offers.images] == ["guest", "plain"]
+    assert (offers.schedule, offers.default_duration) == ("immediate", 3600)
+
+
+def test_a_list_has_mine_page_by_page(site: Site) -> None:
+    mine = [site.create(part("a"), part("w", 2)), site.create()]
+    site.create(caller=Identity("somebody"))
+    site.settle()
+    expected = sorted(key.id for created in mine for _, key in created.resources)
+    seen: list[str] = []
+    after = None
+    while True:
+        page = site.factory.list(LOCAL, after=after, limit=2)
+        assert len(page.entries) <= 2
+        seen += [entry.key.id for entry in page.entries]
+        after = page.after
+        if after is None:
+            break
+    assert seen == expected
+    groups = site.factory.list(LOCAL, kind=Kind.GROUP).entries
+    assert [(entry.name, entry.state) for entry in groups] == [("w", "Running")]
+    site.workspace.destroy(LOCAL, whole(mine[1]).id)
+    site.settle()
+    assert whole(mine[1]).id not in {entry.key.id for entry in site.factory.list(LOCAL).entries}
+    assert site.factory.list(LOCAL, state="Ended").entries == ()
+    for limit in (0, 1001):
+        with pytest.raises(InvalidError):
+            site.factory.list(LOCAL, limit=limit)

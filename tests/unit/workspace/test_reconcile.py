@@ -1,0 +1,200 @@
+"""One reconcile pass for start-up and timer; news; strays; and that silence declares nobody dead."""
+
+import pytest
+
+from flyinglow.access.identity import LOCAL
+from flyinglow.backend.api import Order
+from flyinglow.nodectl.messages import OrderName, VmSpec, encode
+from flyinglow.workspace.model import Topic
+from flyinglow.workspace.outcomes import ShutdownMode
+from flyinglow.workspace.states import NEXT, Status
+from flyinglow.workspace.steps import RECOVERY, Recovery
+from rigs.site import MakeSite, Site, key_of, part, whole
+
+
+def test_every_status_with_a_task_has_one_line_of_recovery() -> None:
+    assert set(RECOVERY) == {status for status in NEXT if status.task is not None}
+    assert all(line.why for line in RECOVERY.values())
+
+
+@pytest.mark.parametrize("delayed", ["create", "start"])
+def test_a_launch_goes_on_after_a_crash(make_site: MakeSite, delayed: str) -> None:
+    site = make_site(options={"delays": {delayed: 5.0}})
+    site.create(part("a"), part("b"))
+    site.settle(1)
+    assert all("/" in state for state in site.states().values())
+    site.reboot()
+    site.settle(10)
+    assert site.states() == {"a": "Running", "b": "Running"}
+
+
+def test_a_launch_that_was_only_committed_is_begun_at_start_up(site: Site) -> None:
+    site.provisioner.stop()
+    site.create()
+    site.reboot()
+    assert site.states() == {"vm": "Running"}
+
+
+@pytest.mark.parametrize(("mode", "order", "state"), [
+    (ShutdownMode.PAUSE, "pause", "Paused"),
+    (ShutdownMode.NORMAL, "shutdown", "Propagated"),
+    (ShutdownMode.REBOOT, "reboot", "Running"),
+    (ShutdownMode.TRASH, "destroy", "Ended"),
+])  # fmt: skip
+def test_a_request_goes_on_after_a_crash(make_site: MakeSite, mode: ShutdownMode, order: str, state: str) -> None:
+    site = make_site(options={"delays": {order: 5.0}})
+    key = whole(site.create()).id
+    site.settle()
+    site.workspace.shutdown(LOCAL, key, mode)
+    site.settle(1)
+    sent = len(site.simulation.log)
+    site.reboot()
+    site.settle(10)
+    assert site.states() == {"vm": state}
+    again = {o.name for _, o in site.simulation.log[sent:]}
+    assert (OrderName.REBOOT in again) is False
+    if mode is ShutdownMode.REBOOT:
+        assert OrderName.INFO in again
+        assert [line.how for status, line in RECOVERY.items() if status.task == "Rebooting"] == [Recovery.OBSERVE]
+
+
+def test_a_running_vm_that_is_gone_is_corrupted(site: Site) -> None:
+    before = site.free()
+    site.create(part("a"), part("b"))
+    site.settle()
+    site.simulation.lose(site.row("a").tag)
+    report = site.run(site.provisioner.reconcile())
+    assert report.changed == 1
+    assert site.states() == {"a": "Corrupted", "b": "Running"}
+    assert "is gone from node" in site.row("a").reason
+    site.simulation.lose(site.row("b").tag)
+    site.run(site.provisioner.reconcile())
+    assert site.free() == before
+
+
+def test_a_silent_node_declares_nobody_dead(site: Site) -> None:
+    site.create()
+    site.settle()
+    node = site.row("vm").node or ""
+    site.simulation.lose(site.row("vm").tag)
+    site.simulation.silence(node)
+    reports: list[object] = []
+    from twisted.internet.defer import Deferred
+
+    Deferred.fromCoroutine(site.provisioner.reconcile()).addCallback(reports.append)
+    site.settle(30)
+    assert node in reports[0].silent  # type: ignore[attr-defined]
+    assert site.states() == {"vm": "Running"}
+
+
+def test_a_guest_that_turns_itself_off_is_seen(site: Site) -> None:
+    created = site.create()
+    site.settle()
+    site.simulation.exit(site.row("vm").tag, "the guest powered off")
+    site.settle()
+    assert site.states() == {"vm": "Propagated"}
+    assert site.told(whole(created))[-1].body["reason"] == "the guest powered off"
+    site.workspace.start(LOCAL, whole(created).id)
+    site.settle()
+    assert site.states() == {"vm": "Running"}
+
+
+def test_a_vm_that_breaks_is_corrupted_with_its_reason(site: Site) -> None:
+    before = site.free()
+    site.create()
+    site.settle()
+    site.simulation.break_vm(site.row("vm").tag, "qemu died of signal 9")
+    site.settle()
+    assert site.states() == {"vm": "Corrupted"}
+    assert site.row("vm").reason == "qemu died of signal 9"
+    assert site.free() == before
+
+
+def test_ready_is_stamped_once_and_told(site: Site) -> None:
+    created = site.create(part(image="guest"))
+    site.settle()
+    site.simulation.ready(site.row("vm").tag)
+    site.settle()
+    site.simulation.ready(site.row("vm").tag)
+    site.settle()
+    assert "ready" in site.row("vm").stamps
+    told = [event.body for event in site.told(whole(created)) if event.body.get("ready")]
+    assert [(body["state"], body["reason"]) for body in told] == [("Running", "ready")]
+
+
+def test_a_pause_by_other_hands_is_followed(site: Site) -> None:
+    created = site.create()
+    site.settle()
+    row = site.row("vm")
+    order = Order(OrderName.PAUSE, row.tag)
+    site.run(_send(site, row.node or "", order))
+    site.run(site.provisioner.reconcile())
+    assert site.states() == {"vm": "Paused"}
+    assert [e.body["task"] for e in site.told(whole(created))][-2:] == ["Pausing", None]
+
+
+def test_a_vm_without_a_row_is_destroyed_after_its_grace(site: Site) -> None:
+    spec = VmSpec(tag="stray001", name="stray", memory_mb=10, cpus=1)
+    site.run(_send(site, "node0", Order(OrderName.CREATE, "stray001", encode(spec))))
+    site.create()
+    site.settle()
+    assert site.run(site.provisioner.reconcile()).reaped == 0
+    site.settle(site.timing.stray_grace + 1)
+    assert site.run(site.provisioner.reconcile()).reaped == 1
+    assert list(site.simulation.vms()) == [site.row("vm").tag]
+
+
+def test_a_clean_up_that_fails_is_tried_again_and_holds_everything(site: Site) -> None:
+    from flyinglow.nodectl.errors import BrokenError
+
+    before = site.free()
+    created = site.create()
+    site.settle()
+    site.simulation.fail_next("destroy", BrokenError("the tap is busy"), times=3)
+    site.workspace.destroy(LOCAL, whole(created).id)
+    site.settle()
+    for attempts in (1, 2, 3):
+        assert site.row("vm").attempts == attempts
+        assert site.free() != before
+        site.settle(site.timing.backoff(attempts))
+    assert site.states() == {"vm": "Ended"}
+    assert site.free() == before
+    assert len(site.told(whole(created), Topic.TERMINATION)) == 1
+
+
+def test_a_bad_row_does_not_stop_the_pass(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    from flyinglow.workspace import reconcile
+
+    site.create(part("a"), part("b"))
+    site.settle()
+    for name in ("a", "b"):
+        site.simulation.lose(site.row(name).tag)
+    bad = site.row("a").id
+    honest = reconcile.write_down
+
+    def write_down(tx, found, now):  # type: ignore[no-untyped-def]
+        if found.workspace_id == bad:
+            raise ZeroDivisionError
+        honest(tx, found, now)
+
+    monkeypatch.setattr(reconcile, "write_down", write_down)
+    site.run(site.provisioner.reconcile())
+    assert site.states() == {"a": "Running", "b": "Corrupted"}
+
+
+def test_one_open_ensemble_is_not_launched_by_a_restart(site: Site) -> None:
+    created = site.create(part("a"), open=True)
+    site.reboot()
+    assert site.states() == {"a": "Unpropagated/Queued"}
+    site.ensemble.done(LOCAL, whole(created).id)
+    site.settle()
+    assert site.states() == {"a": "Running"}
+    assert key_of(created, "a").id == site.row("a").id
+
+
+async def _send(site: Site, node: str, order: Order) -> None:
+    await site.backend.channel(node).send(order, 5)
+
+
+def test_status_words_are_pairs() -> None:
+    assert all(isinstance(status, Status) for status in RECOVERY)
