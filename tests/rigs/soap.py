@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from lxml import etree
 
 from flyinglow.nodectl.errors import DeniedError, InvalidError, UnknownError
 from flyinglow.wsrf import lifetime, properties
+from flyinglow.wsrf.addresses import Addresses
 from flyinglow.wsrf.contract import Contract
 from flyinglow.wsrf.endpoint import Answer, Endpoint
 from flyinglow.wsrf.operation import ServiceBase, call_of, operation
+from flyinglow.wsrf.transport import client_site, worker_pool
 from flyinglow.wsrf.xml import NS, E, qname
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from lxml.etree import _Element
+
+    from flyinglow.backend.testing import ReactorThread
+    from flyinglow.wsrf.channel import HttpLimits
 
 NOW = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
 RPW = "http://docs.oasis-open.org/wsrf/rpw-2/"
@@ -104,11 +111,49 @@ def start_port(act: Callable[[Any], Any]) -> type[ServiceBase]:
 
 
 def endpoint(
-    shelf: Shelf, *more: type[ServiceBase], on_message: Callable[[str, _Element], None] | None = None, **options: Any
+    shelf: Shelf,
+    *more: type[ServiceBase],
+    on_message: Callable[[str, _Element], None] | None = None,
+    now: Callable[[], datetime] = lambda: NOW,
+    **options: Any,
 ) -> Endpoint:
     """Return the workspace endpoint over a shelf."""
     ports = [properties.port(shelf, qname("fl", "WorkspaceProperties")), lifetime.port(shelf), *more]
-    return Endpoint("workspace", ports, "workspace", now=lambda: NOW, on_message=on_message, **options)
+    return Endpoint("workspace", ports, "workspace", now=now, on_message=on_message, **options)
+
+
+class RealService:
+    """The workspace endpoint over a shelf on a free port of loopback, until ``stop``."""
+
+    def __init__(
+        self,
+        loop: ReactorThread,
+        shelf: Shelf,
+        limits: HttpLimits,
+        now: Callable[[], datetime],
+        *more: type[ServiceBase],
+    ) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = int(probe.getsockname()[1])
+        self.addresses = Addresses(f"http://127.0.0.1:{self.port}")
+        self.shelf = shelf
+        self._loop = loop
+        self._pool = worker_pool()
+        self._pool.start()
+        site = client_site(
+            [endpoint(shelf, *more, now=now)],
+            reactor=loop.reactor,
+            pool=self._pool,
+            addresses=self.addresses,
+            limits=limits,
+        )
+        self._port = loop.call(partial(loop.reactor.listenTCP, self.port, site, interface="127.0.0.1"))
+
+    def stop(self) -> None:
+        """Close the port and end the threads."""
+        self._loop.call(self._port.stopListening)
+        self._pool.stop()
 
 
 @dataclass(frozen=True)
