@@ -1,56 +1,41 @@
-"""The four services with plain values in place of a store, behind their real endpoints.
+"""Plain values and stand-ins for the services, for what is between them and the wire.
 
 One lease is set out: the ensemble ``atlas`` of a compute element, a storage element and two workers, as in the
-paper's section 2.3. What the endpoints answer to the sample requests in ``docs/samples`` is what stands there.
+paper's section 2.3. What ``rigs.contract_site`` answers with them to the requests in ``docs/samples`` is what stands
+there as well.
 """
 
 from __future__ import annotations
 
-import inspect
-import uuid
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, cast
-
-from lxml import etree
-from lxml.etree import _Element
+from typing import Any
 
 from flyinglow.access.identity import LOCAL, Identity
 from flyinglow.backend.api import Limits
-from flyinglow.ensemble import properties_xml as ensemble_xml
-from flyinglow.ensemble import soap as ensemble_soap
-from flyinglow.ensemble.service import EnsembleService
-from flyinglow.factory import properties_xml as factory_xml
-from flyinglow.factory import soap as factory_soap
 from flyinglow.factory.listing import Listed, Page
 from flyinglow.factory.model import Created, CreateRequest
 from flyinglow.factory.offers import FreeNow, NetworkOffer, Offers
-from flyinglow.factory.service import FactoryService
-from flyinglow.group import properties_xml as group_xml
-from flyinglow.group import soap as group_soap
 from flyinglow.group.members import MemberResult, Whole
-from flyinglow.group.service import CollectionService, GroupService
 from flyinglow.nodectl.errors import ConflictError, ExhaustedError, UnknownError
-from flyinglow.workspace import properties_xml as workspace_xml
-from flyinglow.workspace import soap as workspace_soap
+from flyinglow.notification.service import Granted
+from flyinglow.notification.subscribing import SubscribeRequest
 from flyinglow.workspace.catalogue import Image
 from flyinglow.workspace.model import Allocation, Collection, Kind, Nic, ResourceKey, Stamp, Workspace
 from flyinglow.workspace.outcomes import ShutdownMode
-from flyinglow.workspace.service import ConsoleText, WorkspaceService
+from flyinglow.workspace.service import ConsoleText
 from flyinglow.workspace.states import State
 from flyinglow.workspace.terms import Terms
-from flyinglow.wsrf import lifetime, properties
 from flyinglow.wsrf.addresses import Addresses
-from flyinglow.wsrf.endpoint import Answer, Endpoint, Pending
-from flyinglow.wsrf.operation import Inbound
 
 SAMPLES = Path(__file__).parents[2] / "docs" / "samples"
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 ENDS = NOW + timedelta(hours=2)
 ADDRESSES = Addresses("http://site.example:8080")
 ENSEMBLE = ResourceKey(Kind.ENSEMBLE, "5b0e3d1c9a7f4e2d8c6b1a0f3e5d7c9b")
+SUBSCRIPTION = "9d1e5b7a3c8f4e60b2a4c6d8e0f1a3b5"
 GROUP = ResourceKey(Kind.GROUP, "7c1f4e2d0b8a4f3e9d7c2b1a4f6e8d0c")
 SOAP = {"1.1": "http://schemas.xmlsoap.org/soap/envelope/", "1.2": "http://www.w3.org/2003/05/soap-envelope"}
 
@@ -244,84 +229,19 @@ def whole_of(key: ResourceKey, members: tuple[Workspace, ...], **facts: Any) -> 
     return Whole(row=replace(row, **facts), members=members, all_members=members)
 
 
-class Site:
-    """The endpoints over fresh stand-ins; ``seen`` collects every message as (kind, element)."""
+class Subscriptions:
+    """In place of SubscriptionService: there is one subscription, of an hour unless asked otherwise."""
 
     def __init__(self) -> None:
-        self.factory = Factory()
-        self.workspaces = Workspaces()
-        self.groups = Wholes(whole_of(GROUP, MEMBERS[2:]))
-        self.ensembles = Wholes(whole_of(ENSEMBLE, MEMBERS))
-        self.seen: list[tuple[str, _Element]] = []
-        self.endpoints = {endpoint.name: endpoint for endpoint in self._endpoints()}
+        self.asked: list[Any] = []
 
-    def ask(self, service: str, envelope: bytes, resource: str | None = None) -> Answer:
-        """Send an envelope to a service; what is awaited must be there at once."""
-        soap = "1.2" if SOAP["1.2"].encode() in envelope else "1.1"
-        inbound = Inbound(body=envelope, soap=soap, caller=LOCAL, peer="test", resource=resource)
-        answer = self.endpoints[service].handle(inbound)
-        if not isinstance(answer, Pending):
-            return answer
-        assert inspect.iscoroutine(answer.awaitable)
-        try:
-            answer.awaitable.send(None)
-        except StopIteration as done:
-            return answer.finish(cast("_Element", done.value))
-        raise AssertionError("the operation waits for something that is not there")
+    def subscribe(self, caller: Identity, producer: ResourceKey, request: SubscribeRequest) -> Granted:
+        self.asked.append((producer, request))
+        return Granted(id=SUBSCRIPTION, now=NOW, ends_at=NOW + timedelta(hours=1))
 
-    def body(self, service: str, element: str | _Element, resource: str | None = None) -> _Element:
-        """Send a body in a SOAP 1.1 envelope and return what is in the answer's body (a fault's detail element)."""
-        text = element if isinstance(element, str) else etree.tostring(element, encoding="unicode")
-        envelope = f'<s:Envelope xmlns:s="{SOAP["1.1"]}"><s:Body>{text}</s:Body></s:Envelope>'
-        answer = etree.fromstring(self.ask(service, envelope.encode(), resource).body)
-        found = answer.find(f"{{{SOAP['1.1']}}}Body")
-        assert found is not None
-        detail = found.find(f"{{{SOAP['1.1']}}}Fault/detail")
-        return found[0] if detail is None else detail[0]
+    def renew(self, caller: Identity, resource: str, end: Any) -> Granted:
+        self.asked.append((resource, end))
+        return Granted(id=resource, now=NOW, ends_at=NOW + timedelta(hours=2))
 
-    def _endpoints(self) -> list[Endpoint]:
-        workspaces = cast("WorkspaceService", self.workspaces)
-        groups = cast("CollectionService", self.groups)
-        ensembles = cast("CollectionService", self.ensembles)
-        factory = cast("FactoryService", self.factory)
-        now: Callable[[], datetime] = lambda: NOW  # noqa: E731
-        workspace_directory = workspace_xml.WorkspaceDirectory(workspaces, now)
-        group_directory = group_xml.GroupDirectory(groups, ADDRESSES, now)
-        ensemble_directory = ensemble_xml.EnsembleDirectory(ensembles, ADDRESSES, now)
-        factory_directory = factory_xml.FactoryDirectory(factory, now)
-        return [
-            self._endpoint(
-                "factory",
-                factory_soap.port(factory, ADDRESSES),
-                properties.port(factory_directory, factory_xml.DOCUMENT),
-            ),
-            self._endpoint(
-                "workspace",
-                workspace_soap.port(workspaces),
-                properties.port(workspace_directory, workspace_xml.DOCUMENT),
-                lifetime.port(workspace_directory),
-            ),
-            self._endpoint(
-                "group",
-                group_soap.port(cast("GroupService", groups), ADDRESSES),
-                properties.port(group_directory, group_xml.DOCUMENT),
-                lifetime.port(group_directory),
-            ),
-            self._endpoint(
-                "ensemble",
-                ensemble_soap.port(cast("EnsembleService", ensembles), ADDRESSES),
-                properties.port(ensemble_directory, ensemble_xml.DOCUMENT),
-                lifetime.port(ensemble_directory),
-            ),
-        ]
-
-    def _endpoint(self, name: str, *ports: Any) -> Endpoint:
-        return Endpoint(
-            name,
-            ports,
-            name,
-            now=lambda: NOW,
-            resources=name != "factory",
-            new_id=lambda: uuid.UUID("3f2b8c1e-6d4a-4b7f-9e0c-1a2b3c4d5e6f"),
-            on_message=lambda kind, element: self.seen.append((kind, element)),
-        )
+    def unsubscribe(self, caller: Identity, resource: str) -> None:
+        self.asked.append(resource)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from flyinglow.wsrf.contract import Contract
-from rigs.contract import Site
+from rigs.contract_site import Site
 
 ORIGINAL_NAMES = ("b-2.xsd", "bf-2.xsd", "r-2.xsd", "t-1.xsd", "ws-addr.xsd", "xml.xsd")
 
