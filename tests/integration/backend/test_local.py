@@ -1,0 +1,152 @@
+"""The local channel of the default back-end, with agent processes that behave and that do not."""
+
+import dataclasses
+import os
+import select
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flyinglow.backend import default
+from flyinglow.backend.api import NodeState, Order, Settings
+from flyinglow.backend.testing import ReactorThread
+from flyinglow.nodectl.errors import BrokenError, FlyingLowError, InvalidError, TransientError
+from flyinglow.nodectl.messages import OrderName, VmSpec, encode
+from rigs import scripted_agent
+
+
+class Site:
+    """One local node with a scripted agent."""
+
+    def __init__(self, folder: Path, loop: ReactorThread) -> None:
+        self.folder = folder
+        self.loop = loop
+        self.nodes: dict[str, NodeState] = {}
+        self.use("")
+        settings = Settings(reactor=loop.reactor, nodes=self.nodes, options={}, news=lambda node, info: None)
+        self.backend = loop.call(default.create, settings)
+
+    def use(self, misbehave: str) -> None:
+        """Let the node have an agent that misbehaves in this way."""
+        path = self.folder / f"agent-{misbehave}"
+        misbehaving = f"--misbehave {misbehave}" if misbehave else ""
+        path.write_text(
+            f'#!/bin/sh\nexec {sys.executable} {scripted_agent.__file__} {self.folder}/state {misbehaving} "$@"\n'
+        )
+        path.chmod(0o755)
+        self.reach({"channel": "local", "agent": str(path)})
+
+    def reach(self, reach: dict[str, Any]) -> None:
+        self.nodes["n1"] = NodeState(name="n1", memory_mb=1, cpus=1, disk_mb=1, reach=reach)
+
+    def send(
+        self, name: OrderName = OrderName.LIST, tag: str = "", body: dict[str, Any] | None = None, timeout: float = 20.0
+    ) -> Any:
+        channel = self.loop.call(self.backend.channel, "n1")
+        return self.loop.run(lambda: channel.send(Order(name, tag, body or {}), timeout), timeout + 10)
+
+    def refused(self, timeout: float = 20.0) -> FlyingLowError:
+        with pytest.raises(FlyingLowError) as caught:
+            self.send(timeout=timeout)
+        return caught.value
+
+    def pid(self) -> int:
+        return int((self.folder / "state.pid").read_text())
+
+
+@pytest.fixture
+def site(tmp_path: Path, reactor_thread: ReactorThread) -> Iterator[Site]:
+    site = Site(tmp_path, reactor_thread)
+    yield site
+    reactor_thread.run(site.backend.close)
+
+
+@pytest.mark.parametrize(
+    ("misbehave", "kind", "words"),
+    [
+        ("die", TransientError, "ended with code 3: no hypervisor here"),
+        ("version", BrokenError, "version 9"),
+        ("chatter", BrokenError, "Welcome to node x!"),
+        ("long", BrokenError, "bytes"),
+        ("die-when-asked", TransientError, "ended with code 9: out of memory"),
+        ("garbage-when-asked", BrokenError, "cannot be read"),
+    ],
+)
+def test_an_agent_that_misbehaves(site: Site, misbehave: str, kind: type, words: str) -> None:
+    site.use(misbehave)
+    error = site.refused()
+    assert isinstance(error, kind)
+    assert words in error.message
+    assert "n1" in error.message
+    site.use("")
+    assert site.send() == {"vms": []}  # a new reach is a new start
+
+
+def test_an_agent_that_does_not_answer(site: Site) -> None:
+    site.use("deaf")
+    error = site.refused(timeout=2.0)
+    assert isinstance(error, TransientError)
+    assert "did not answer to list within 2 s" in error.message
+
+
+def test_an_agent_that_is_not_there(site: Site) -> None:
+    site.reach({"agent": "/no/such/agent"})
+    error = site.refused()
+    assert isinstance(error, TransientError)
+    assert "/no/such/agent" in error.message
+
+
+def test_a_reach_that_makes_no_sense_is_invalid_for_orders_and_silent_in_a_reconcile_pass(site: Site) -> None:
+    site.reach({"chanel": "local"})
+    assert isinstance(site.refused(), InvalidError)
+    seen = site.loop.run(lambda: site.backend.reconcile([]))
+    assert "chanel" in seen.silent["n1"]
+
+
+def test_an_agent_that_is_killed_is_started_again_and_knows_its_vms(site: Site) -> None:
+    spec = encode(VmSpec(tag="vm1", name="one", memory_mb=1, cpus=1))
+    site.send(OrderName.CREATE, "vm1", spec)
+    os.kill(site.pid(), signal.SIGKILL)
+    for _ in range(2):  # the first order may still have met the dying one
+        try:
+            listed = site.send()
+        except TransientError:
+            continue
+        break
+    assert [vm["tag"] for vm in listed["vms"]] == ["vm1"]
+
+
+def test_a_changed_reach_ends_the_old_agent(site: Site) -> None:
+    site.send()
+    ends = os.pidfd_open(site.pid())
+    site.nodes["n1"] = dataclasses.replace(site.nodes["n1"], memory_mb=2)
+    site.send()
+    assert not select.select([ends], [], [], 0)[0]  # what else is new about the node does not matter
+    site.use("die")
+    site.refused()
+    assert select.select([ends], [], [], 20)[0]
+    os.close(ends)
+
+
+def test_close_waits_for_the_agents(site: Site) -> None:
+    site.send()
+    ends = os.pidfd_open(site.pid())
+    site.loop.run(site.backend.close)
+    assert select.select([ends], [], [], 0)[0]
+    os.close(ends)
+
+
+def test_the_agent_gets_nothing_of_the_service_s_environment(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_PASSWORD", "secret")
+    program = tmp_path / "env-agent"
+    program.write_text("#!/bin/sh\nenv >&2\nexit 1\n")
+    program.chmod(0o755)
+    site.reach({"agent": str(program)})
+    assert "PATH=" in site.refused().message
+    assert "DATABASE_PASSWORD" not in site.refused().message
