@@ -43,12 +43,13 @@ class _Metered(ProtocolWrapper):
         super().writeSequence(data)  # type: ignore[no-untyped-call]
 
     def dataReceived(self, data: bytes) -> None:
-        """Hand on what came, or cut the connection when it is more than the limit."""
+        """Hand on what came up to the limit (the status may be in it); cut the connection when there is more."""
+        left = self._most - self._came
         self._came += len(data)
+        if left > 0:
+            super().dataReceived(data[:left])  # type: ignore[no-untyped-call]
         if self._came > self._most:
             cast("Any", self.transport).abortConnection()
-        else:
-            super().dataReceived(data)  # type: ignore[no-untyped-call]
 
 
 class _Meter(WrappingFactory):

@@ -1,10 +1,11 @@
-"""Notification put together over a real store that answers at once, with a clock moved by hand and a sender that obeys."""
+"""Notification over a real store that answers at once, with a clock moved by hand and a sender that obeys."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -61,11 +62,15 @@ class FakeSender:
         return [body.decode() for to, _, body in self.posts if to == address]
 
 
+def _add(event: Event, tx: Any) -> None:
+    tx.outbox.add([event])
+
+
 class World:
     """The parts of delivery put together over one store file; a second world over the same file is a restart."""
 
     def __init__(self, file: Path, clock: Clock) -> None:
-        self.clock = clock
+        self.clock: Any = clock
         self.store = Store(f"sqlite:///{file}", now=self.now, durable=False)
         self.store.migrate()
         self.sender = FakeSender()
@@ -118,7 +123,7 @@ class World:
         """Commit this many events, each in a transaction of its own."""
         for _ in range(count):
             event = self.event(key, topic)
-            self.store.call(lambda tx, event=event: tx.outbox.add([event]))
+            self.store.call(partial(_add, event))
 
     def subscribe(self, name: str = "s1", *, key: ResourceKey = KEY, topics: Sequence[str] = (), **more: object) -> str:
         """Insert a subscription and return its consumer's address."""

@@ -116,7 +116,7 @@ def test_the_headers_address_the_consumer_and_bring_its_parameters_back() -> Non
     assert find(header, "wsa:To").text == SUBSCRIPTION.consumer
     assert find(header, "wsa:Action").text == NOTIFY
     assert find(header, "wsa:MessageID").text == "urn:uuid:1"
-    key, plain = header[-2:]
+    key, plain = list(header)[-2:]
     assert (key.tag, key.text, key.get("{urn:client}kind")) == ("{urn:client}Key", "k&1", "<")
     assert (plain.tag, plain.get("type"), plain.nsmap["q"]) == ("{urn:other}Plain", "q:name", "urn:q")
     assert all(each.get(f"{{{NS['wsa']}}}IsReferenceParameter") == "true" for each in (key, plain))

@@ -1,6 +1,6 @@
 """Subscribe, Renew and Unsubscribe through the real endpoints: every answer and fault fits the schemas."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from lxml import etree
 from lxml.etree import _Element
-from rigs.store import collection, workspace
 
 from flyinglow.access.identity import LOCAL, OPERATOR, Identity
 from flyinglow.notification.consumers import ConsumerPolicy, Consumers
@@ -21,6 +20,7 @@ from flyinglow.wsrf.addresses import Addresses
 from flyinglow.wsrf.contract import Contract
 from flyinglow.wsrf.endpoint import Endpoint
 from flyinglow.wsrf.xml import NS, qname
+from rigs.store import collection, workspace
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 SIMPLE = "http://docs.oasis-open.org/wsn/t-1/TopicExpression/Simple"
@@ -263,8 +263,8 @@ def test_a_forbidden_consumer_is_refused_with_the_reason(site: Site, address: st
 @pytest.mark.parametrize(
     "parameter",
     [
-        '<wsa:Action>urn:x</wsa:Action>',
-        '<s11:Header/>',
+        "<wsa:Action>urn:x</wsa:Action>",
+        "<s11:Header/>",
         '<c:K xmlns:c="urn:c" s11:mustUnderstand="1"/>',
         '<S xmlns="http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd"/>',
         '<c:K xmlns:c="urn:c">' + "x" * 9000 + "</c:K>",
@@ -302,9 +302,10 @@ def test_owners_and_consumers_have_a_most(site: Site) -> None:
 @pytest.mark.parametrize("stem", ["SubscriptionManager", "PausableSubscriptionManager"])
 def test_unsubscribe_under_either_stem_and_never_again(site: Site, stem: str) -> None:
     site.subscribe()
-    end: Callable[[], _Element] = lambda: site.call(
-        "<wsnt:Unsubscribe/>", at="subscription", action=f"{STEM}{stem}/UnsubscribeRequest"
-    )  # fmt: skip  # noqa: E731
+
+    def end() -> _Element:
+        return site.call("<wsnt:Unsubscribe/>", at="subscription", action=f"{STEM}{stem}/UnsubscribeRequest")
+
     assert end().tag == qname("wsnt", "UnsubscribeResponse")
     assert site.fault(end()).tag == qname("r", "ResourceUnknownFault")
 

@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from rigs.notification import World
 from twisted.internet.task import Clock
+
+from rigs.notification import World
 
 
 @pytest.fixture

@@ -1,12 +1,12 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from rigs.notification import KEY, World
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from flyinglow.notification.ports import NotificationTx
 from flyinglow.workspace.model import Event, Kind, ResourceKey
+from rigs.notification import KEY, World
 
 GROUP = ResourceKey(Kind.GROUP, "c" * 32)
 
@@ -90,7 +90,8 @@ def test_commits_out_of_id_order_are_not_passed_over(world: World) -> None:
     early = world.event()
     world.store.call(
         lambda tx: tx._connection.exec_driver_sql(
-            "INSERT INTO events (id, kind, resource_id, sequence, topic, owner, at, body) VALUES (5, ?, ?, ?, ?, ?, 0, ?)",
+            "INSERT INTO events (id, kind, resource_id, sequence, topic, owner, at, body)"
+            " VALUES (5, ?, ?, ?, ?, ?, 0, ?)",
             (KEY.kind.value, KEY.id, early.sequence, "state", "ann", '{"name":"vm","state":"Running"}'),
         )
     )
