@@ -96,9 +96,10 @@ def _agent(arguments: Arguments) -> int:
     settings = _config(arguments)
     read, write = os.pipe()
     os.set_blocking(write, False)
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: None)  # what it writes to the pipe ends the wait
     signal.set_wakeup_fd(write)
+    os.chdir("/")  # VMs inherit it, and must not hold a file system that somebody wants to take away
     Agent(settings, compose.node_of(settings), sys.stdin.fileno(), sys.stdout.fileno(), read).serve()
     return 0
 

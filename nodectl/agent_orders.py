@@ -39,7 +39,8 @@ class Orders:
         self._pool.shutdown(wait=True)
 
     def _work(self, key: str, job: Job) -> None:
-        job()
+        if not self._closed:
+            job()
         if not key:
             return
         with self._lock:

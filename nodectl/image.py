@@ -61,7 +61,7 @@ class Images:
 
     def locate(self, source: str) -> Path:
         """Return the file that ``source`` names. Raises InvalidError when the site does not offer it."""
-        path = _path_of(source)
+        path = path_of(source)
         try:
             real = path.resolve(strict=True)
             kind = real.stat().st_mode
@@ -135,7 +135,7 @@ def disk_files(vm: VmDir, spec: VmSpec) -> list[DiskFile]:
     files = []
     for number, disk in enumerate(spec.disks):
         own = disk.source is None or not disk.read_only
-        path = disk_path(vm, number, disk) if own else _path_of(disk.source or "").resolve()
+        path = disk_path(vm, number, disk) if own else path_of(disk.source or "").resolve()
         if not path.is_file():
             raise BrokenError(f"disk {disk.name!r} of VM {vm.tag} is gone: {path}")
         form = disk.format if not own else ("raw" if disk.source is None else "qcow2")
@@ -143,7 +143,8 @@ def disk_files(vm: VmDir, spec: VmSpec) -> list[DiskFile]:
     return files
 
 
-def _path_of(source: str) -> Path:
+def path_of(source: str) -> Path:
+    """Return the absolute path that a path or a file: URI names. Raises InvalidError for anything else."""
     parts = urlsplit(source)
     if parts.scheme not in ("", "file") or parts.netloc not in ("", "localhost"):
         raise InvalidError(f"this node takes images from its own files only, not from a {parts.scheme or 'host'}: URI")

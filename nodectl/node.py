@@ -16,17 +16,16 @@ from typing import Any
 from flyinglow.nodectl import tools
 from flyinglow.nodectl.console import Console
 from flyinglow.nodectl.errors import BrokenError, ConflictError, FlyingLowError, InvalidError, UnknownError
-from flyinglow.nodectl.hypervisor.api import Hypervisor, Sight
+from flyinglow.nodectl.hypervisor.api import Hypervisor
 from flyinglow.nodectl.image import Disks
 from flyinglow.nodectl.messages import OrderName, VmInfo, VmSpec, VmStatus, encode
 from flyinglow.nodectl.network import Networks
 from flyinglow.nodectl.spec import check_tag, read
+from flyinglow.nodectl.view import UP, View
 from flyinglow.nodectl.vmdir import Record, StateDir, VmDir
 
 GRACE = 30.0  # seconds a guest gets for its shutdown when an order names none
 MAX_CONSOLE = 1 << 20  # bytes of console in one answer
-HALF_MADE = "its creation was cut short: create it again or destroy it"
-UP = (VmStatus.RUNNING, VmStatus.PAUSED)
 
 
 @dataclass(frozen=True)
@@ -39,6 +38,10 @@ class Node:
     networks: Networks
     clock: Callable[[], float] = time.monotonic
     console_max: int = 8 << 20
+
+    @property
+    def _view(self) -> View:
+        return View(self.hypervisor)
 
     def carry_out(self, name: OrderName, tag: str | None, body: dict[str, Any]) -> dict[str, Any]:
         """Do what an order says and return the answer's body. Raises a FlyingLowError of the kind to be answered."""
@@ -72,53 +75,53 @@ class Node:
         with self.state.locked(tag):
             vm = self.state.vm(tag)
             if vm.exists() and not self._is_new(vm, spec):
-                return self._look(vm)
+                return self._view.look(vm)
             with self._undoing(vm), _os_errors(f"VM {tag} could not be created"):
                 self._make(vm, spec)
-            return self._look(vm)
+            return self._view.look(vm)
 
     def start(self, tag: str, *, paused: bool = False) -> VmInfo:
         """Run a VM; one that pauses goes on."""
         with self._vm(tag) as vm:
-            status = self._made(vm).status
+            status = self._view.made(vm).status
             if status is VmStatus.PAUSED and not paused:
                 self.hypervisor.resume(vm)
             elif status is VmStatus.RUNNING and paused:
                 raise ConflictError(f"VM {tag} runs already: pause it")
             elif status not in UP:
                 self._start(vm, paused=paused)
-            return self._look(vm)
+            return self._view.look(vm)
 
     def pause(self, tag: str) -> VmInfo:
         """Stop a running VM's processors."""
         with self._vm(tag) as vm:
-            if self._up(vm, "pause").status is VmStatus.RUNNING:
+            if self._view.up(vm, "pause").status is VmStatus.RUNNING:
                 self.hypervisor.pause(vm)
-            return self._look(vm)
+            return self._view.look(vm)
 
     def resume(self, tag: str) -> VmInfo:
         """Let a paused VM go on."""
         with self._vm(tag) as vm:
-            if self._up(vm, "resume").status is VmStatus.PAUSED:
+            if self._view.up(vm, "resume").status is VmStatus.PAUSED:
                 self.hypervisor.resume(vm)
-            return self._look(vm)
+            return self._view.look(vm)
 
     def reboot(self, tag: str) -> VmInfo:
         """Reset a running VM; it is ready when its guest says so again."""
         with self._vm(tag) as vm:
-            if self._up(vm, "reboot").status is not VmStatus.RUNNING:
+            if self._view.up(vm, "reboot").status is not VmStatus.RUNNING:
                 raise ConflictError(f"VM {tag} is paused: resume it before a reboot")
-            vm.update(ready=False, ready_from=self._console(vm).size())
+            vm.update(ready=False, ready_from=Console(vm).size())
             self.hypervisor.reboot(vm)
-            return self._look(vm)
+            return self._view.look(vm)
 
     def shutdown(self, tag: str, seconds: float = GRACE) -> VmInfo:
         """Ask the guest to end, end it when it does not within ``seconds``; its disks stay."""
         with self._vm(tag) as vm:
-            if self._made(vm).status in (*UP, VmStatus.BROKEN):
+            if self._view.made(vm).status in (*UP, VmStatus.BROKEN):
                 self.hypervisor.shutdown(vm, seconds)
                 vm.update(ready=False)
-            return self._look(vm)
+            return self._view.look(vm)
 
     def destroy(self, tag: str) -> None:
         """Remove all that is a VM's, in whatever state it is; done when there is none."""
@@ -135,11 +138,11 @@ class Node:
         vm = self.state.vm(check_tag(tag))
         if not vm.exists():
             raise _unknown(tag)
-        return self._look(vm)
+        return self._view.look(vm)
 
     def list(self) -> list[VmInfo]:
         """Look at all VMs, the half-made ones too."""
-        return [info for info in map(self._look_if_there, self.state.vms()) if info is not None]
+        return [info for info in map(self._view.look_if_there, self.state.vms()) if info is not None]
 
     def read_console(self, tag: str, body: dict[str, Any]) -> dict[str, Any]:
         """Return a stretch of the console: bytes in base64, where it begins, and how long the console is."""
@@ -147,14 +150,14 @@ class Node:
         if not vm.exists():
             raise _unknown(tag)
         offset, most = _whole(body, "offset", 0), _whole(body, "max", MAX_CONSOLE)
-        start, data, size = self._console(vm).read(offset, min(most, MAX_CONSOLE))
+        start, data, size = Console(vm).read(offset, min(most, MAX_CONSOLE))
         return {"data": base64.b64encode(data).decode("ascii"), "offset": start, "size": size}
 
     def heard(self, tag: str) -> bool:
         """Tell from the console alone whether a guest has said that it is ready."""
         vm = self.state.vm(tag)
         record = vm.record() if vm.exists() else None
-        return record is not None and (record.ready or self._said(vm, record))
+        return record is not None and (record.ready or self._view.said(vm, record))
 
     def tend(self, tag: str) -> None:
         """Note that a guest is ready, and cut its console when it is too long; leave a VM that is being worked on."""
@@ -162,9 +165,9 @@ class Node:
             vm = self.state.vm(tag)
             record = vm.record() if vm.exists() else None
             if record is not None:
-                if not record.ready and self._look(vm).ready:
+                if not record.ready and self._view.look(vm).ready:
                     record = vm.update(record, ready=True)
-                self._console(vm).cut(self.console_max)
+                Console(vm).cut(self.console_max)
 
     def _is_new(self, vm: VmDir, spec: VmSpec) -> bool:
         """Tell whether a VM is still to be made. Raises ConflictError when the directory is another VM's."""
@@ -194,7 +197,9 @@ class Node:
     def _start(self, vm: VmDir, *, paused: bool) -> None:
         spec = vm.spec()
         self.networks.attach(spec)  # taps do not survive a start of the node
-        record = vm.update(ready=False, ready_from=self._console(vm).size())
+        record = vm.record() or Record()
+        if record.started:
+            record = vm.update(record, ready=False, ready_from=Console(vm).size())
         seconds = dict(record.seconds)
         with self._timed(seconds, "started"), _os_errors(f"VM {vm.tag} could not be started"):
             self.hypervisor.start(vm, spec, paused=paused)
@@ -224,53 +229,6 @@ class Node:
         begin = self.clock()
         yield
         seconds[stamp] = round(self.clock() - begin, 4)
-
-    def _made(self, vm: VmDir) -> Sight:
-        """Look at a VM that must have been made completely. Raises ConflictError when it was not."""
-        if vm.record() is None:
-            raise ConflictError(f"VM {vm.tag}: {HALF_MADE}")
-        return self.hypervisor.status(vm)
-
-    def _up(self, vm: VmDir, order: str) -> Sight:
-        sight = self._made(vm)
-        if sight.status not in UP:
-            raise ConflictError(f"VM {vm.tag} cannot {order}: it is {sight.status.value}")
-        return sight
-
-    def _look_if_there(self, vm: VmDir) -> VmInfo | None:
-        info = self._look(vm)
-        return info if vm.exists() else None  # it may have been destroyed while it was looked at
-
-    def _look(self, vm: VmDir) -> VmInfo:
-        try:
-            record = vm.record()
-            if record is None:
-                return VmInfo(vm.tag, VmStatus.BROKEN, reason=HALF_MADE)
-            sight = self.hypervisor.status(vm)
-            return VmInfo(
-                tag=vm.tag,
-                status=sight.status,
-                ready=self._ready(vm, record, sight),
-                reason=sight.reason,
-                seconds=record.seconds,
-                pid=sight.pid,
-            )
-        except BrokenError as error:
-            return VmInfo(vm.tag, VmStatus.BROKEN, reason=error.message)
-
-    def _ready(self, vm: VmDir, record: Record, sight: Sight) -> bool:
-        if sight.status not in UP:
-            return False
-        if record.ready or sight.ready is not None:
-            return record.ready if sight.ready is None else sight.ready
-        return self._said(vm, record)
-
-    def _said(self, vm: VmDir, record: Record) -> bool:
-        mark = vm.spec().ready_mark
-        return mark is not None and self._console(vm).contains(mark, record.ready_from)
-
-    def _console(self, vm: VmDir) -> Console:
-        return Console(vm)
 
 
 def _unknown(tag: str) -> UnknownError:

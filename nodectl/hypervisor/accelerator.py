@@ -17,6 +17,7 @@ from pathlib import Path
 from flyinglow.nodectl import processes
 from flyinglow.nodectl.config import Config
 from flyinglow.nodectl.errors import FlyingLowError
+from flyinglow.nodectl.image import path_of
 from flyinglow.nodectl.vmdir import read_json, write_json
 
 EMULATION = "tcg"
@@ -75,8 +76,8 @@ class Accelerator:
     def _argv(self, kernel: str, initrd: str | None, console: Path) -> list[str]:
         words = [self._config.qemu, "-accel", "kvm", "-cpu", self._config.cpu, "-M", self._config.machine]
         words += ["-m", str(PROBE_MEMORY_MB), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
-        words += ["-serial", f"file:{console}", "-kernel", kernel, "-append", "console=ttyS0 panic=-1"]
-        return words + (["-initrd", initrd] if initrd else [])
+        words += ["-serial", f"file:{console}", "-kernel", str(path_of(kernel)), "-append", "console=ttyS0 panic=-1"]
+        return words + (["-initrd", str(path_of(initrd))] if initrd else [])
 
     def _boots(self, child: subprocess.Popen[bytes], console: Path) -> bool:
         deadline = time.monotonic() + self._config.probe_seconds

@@ -13,7 +13,7 @@ from pathlib import Path
 from flyinglow.nodectl.config import Config
 from flyinglow.nodectl.dhcp import network_of
 from flyinglow.nodectl.errors import InvalidError
-from flyinglow.nodectl.image import DiskFile
+from flyinglow.nodectl.image import DiskFile, path_of
 from flyinglow.nodectl.messages import NicSpec, VmSpec
 from flyinglow.nodectl.network import hostname_of, tap_name
 from flyinglow.nodectl.vmdir import VmDir
@@ -70,8 +70,8 @@ def _accelerator(config: Config, name: str) -> str:
 def _kernel(spec: VmSpec) -> list[str]:
     if spec.kernel is None:
         return []
-    words = ["-kernel", _plain(spec.kernel)]
-    words += ["-initrd", _plain(spec.initrd)] if spec.initrd else []
+    words = ["-kernel", str(path_of(spec.kernel))]
+    words += ["-initrd", str(path_of(spec.initrd))] if spec.initrd else []
     return words + (["-append", spec.append] if spec.append else [])
 
 
@@ -97,10 +97,6 @@ def _files(vm: VmDir) -> list[str]:
         if (vm.path / file).is_file():
             words += ["-fw_cfg", f"name={name},file={_quoted(vm.path / file)}"]
     return words
-
-
-def _plain(path: str) -> str:
-    return path.removeprefix("file://")
 
 
 def _quoted(path: Path) -> str:

@@ -47,6 +47,7 @@ class Qemu:
         """Run a VM. Raises BrokenError with QEMU's own words, ExhaustedError, TransientError."""
         accelerator = self._accelerator.choose(spec.kernel, spec.initrd)
         argv = command_line(self._config, accelerator, vm, spec, disk_files(vm, spec))
+        self.destroy(vm)  # a process that was started and never came into the record would hold the disks
         for path in (pid_file(vm), vm.qmp):
             path.unlink(missing_ok=True)
         child = self._spawn(argv, vm)
@@ -168,10 +169,8 @@ class Qemu:
         try:
             with Qmp(vm.qmp, seconds):
                 return True
-        except TransientError as error:
-            if isinstance(error.__cause__, ConnectionRefusedError):
-                return False
-            raise
+        except TransientError:
+            return False  # nobody there yet, or nobody there any more: the next look at the process tells which
 
     def _kill(self, child: int) -> None:
         mark = processes.mark(child)

@@ -1,0 +1,72 @@
+"""What can be said of a VM: its record, the hypervisor's sight of it and its console, put together.
+
+Looking changes nothing and needs no lock, so it always answers, also while somebody works on the VM.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flyinglow.nodectl.console import Console
+from flyinglow.nodectl.errors import BrokenError, ConflictError
+from flyinglow.nodectl.hypervisor.api import Hypervisor, Sight
+from flyinglow.nodectl.messages import VmInfo, VmStatus
+from flyinglow.nodectl.vmdir import Record, VmDir
+
+HALF_MADE = "its creation was cut short: create it again or destroy it"
+UP = (VmStatus.RUNNING, VmStatus.PAUSED)
+
+
+@dataclass(frozen=True)
+class View:
+    """Looks at VMs through one hypervisor driver."""
+
+    hypervisor: Hypervisor
+
+    def look(self, vm: VmDir) -> VmInfo:
+        """Return what there is to say; a VM that cannot be understood is broken, with the reason."""
+        try:
+            record = vm.record()
+            if record is None:
+                return VmInfo(vm.tag, VmStatus.BROKEN, reason=HALF_MADE)
+            sight = self.hypervisor.status(vm)
+            return VmInfo(
+                tag=vm.tag,
+                status=sight.status,
+                ready=self._ready(vm, record, sight),
+                reason=sight.reason,
+                seconds=record.seconds,
+                pid=sight.pid,
+            )
+        except BrokenError as error:
+            return VmInfo(vm.tag, VmStatus.BROKEN, reason=error.message)
+
+    def look_if_there(self, vm: VmDir) -> VmInfo | None:
+        """Look at a VM that somebody may be destroying; None when it is gone."""
+        info = self.look(vm)
+        return info if vm.exists() else None
+
+    def made(self, vm: VmDir) -> Sight:
+        """Look at a VM that must have been made completely. Raises ConflictError when it was not."""
+        if vm.record() is None:
+            raise ConflictError(f"VM {vm.tag}: {HALF_MADE}")
+        return self.hypervisor.status(vm)
+
+    def up(self, vm: VmDir, order: str) -> Sight:
+        """Look at a VM that must be running or paused. Raises ConflictError when it is not."""
+        sight = self.made(vm)
+        if sight.status not in UP:
+            raise ConflictError(f"VM {vm.tag} cannot {order}: it is {sight.status.value}")
+        return sight
+
+    def said(self, vm: VmDir, record: Record) -> bool:
+        """Tell whether the guest has said on its console that it is ready, since it was started or reset."""
+        mark = vm.spec().ready_mark
+        return mark is not None and Console(vm).contains(mark, record.ready_from)
+
+    def _ready(self, vm: VmDir, record: Record, sight: Sight) -> bool:
+        if sight.status not in UP:
+            return False
+        if record.ready or sight.ready is not None:
+            return record.ready if sight.ready is None else sight.ready
+        return self.said(vm, record)

@@ -1,0 +1,115 @@
+"""Where images may come from, and that they are what was ordered."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flyinglow.nodectl import config
+from flyinglow.nodectl.errors import ExhaustedError, InvalidError
+from flyinglow.nodectl.image import Images, disk_files
+from flyinglow.nodectl.messages import DiskSpec, VmSpec
+from flyinglow.nodectl.vmdir import VmDir
+
+needs_qemu_img = pytest.mark.skipif(shutil.which("qemu-img") is None, reason="qemu-img is not installed")
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    path = tmp_path / "images" / "base.raw"
+    path.parent.mkdir()
+    path.write_bytes(b"x" * 4096)
+    return path
+
+
+@pytest.fixture
+def vm(tmp_path: Path) -> VmDir:
+    vm = VmDir(tmp_path / "state/vms/a1", tmp_path)
+    vm.path.mkdir(parents=True)
+    return vm
+
+
+def _images(tmp_path: Path, **settings: Any) -> Images:
+    return Images(config.build({"state": str(tmp_path / "state"), **settings}))
+
+
+def _spec(*disks: DiskSpec) -> VmSpec:
+    return VmSpec("a1", "ce", 96, 1, disks=disks)
+
+
+def test_only_regular_files_below_the_sites_directories(tmp_path: Path, image: Path) -> None:
+    images = _images(tmp_path, images=[str(image.parent)])
+    assert images.locate(str(image)) == image
+    assert images.locate(f"file://{image}") == image
+    outside = tmp_path / "secret"
+    outside.write_text("x")
+    (image.parent / "link").symlink_to(outside)
+    os.mkfifo(image.parent / "fifo")
+    for source in (
+        str(outside),
+        str(image.parent / "link"),
+        f"{image.parent}/../secret",
+        str(image.parent / "fifo"),
+        str(image.parent),
+        str(image.parent / "none"),
+        "base.raw",
+        "http://example.org/a",
+        "file://elsewhere/a",
+        "/dev/null",
+        f"{image.parent.parent}-images/x",
+    ):
+        with pytest.raises(InvalidError):
+            images.locate(source)
+
+
+@needs_qemu_img
+def test_every_vm_gets_an_overlay_and_the_image_stays_as_it_is(tmp_path: Path, image: Path, vm: VmDir) -> None:
+    digest = hashlib.sha256(image.read_bytes()).hexdigest()
+    spec = _spec(
+        DiskSpec("root", source=str(image), sha256=digest.upper()),
+        DiskSpec("ro", source=str(image), read_only=True),
+        DiskSpec("scratch", blank_mb=64),
+    )
+    images = _images(tmp_path)
+    images.prepare(vm, spec)
+    images.prepare(vm, spec)
+    root, read_only, scratch = disk_files(vm, spec)
+    assert (root.path.parent, root.format, root.read_only) == (vm.path, "qcow2", False)
+    assert (read_only.path, read_only.format, read_only.read_only) == (image, "raw", True)
+    assert (scratch.path.stat().st_size, scratch.format) == (64 << 20, "raw")
+    assert scratch.path.stat().st_blocks == 0
+    assert hashlib.sha256(image.read_bytes()).hexdigest() == digest
+
+
+@needs_qemu_img
+def test_an_image_is_read_once_for_every_state_of_its_file(tmp_path: Path, image: Path, vm: VmDir) -> None:
+    digest = hashlib.sha256(image.read_bytes()).hexdigest()
+    spec = _spec(DiskSpec("root", source=str(image), sha256=digest))
+    status = image.stat()
+    _images(tmp_path).prepare(vm, spec)
+    image.write_bytes(b"y" * 4096)
+    os.utime(image, ns=(status.st_atime_ns, status.st_mtime_ns))
+    _images(tmp_path).prepare(vm, spec)  # size and time as before: not read again, by another program neither
+    os.utime(image, ns=(0, status.st_mtime_ns + 1))
+    with pytest.raises(InvalidError, match="checksum"):
+        _images(tmp_path).prepare(vm, spec)
+
+
+@needs_qemu_img
+def test_an_image_that_names_another_file_is_refused(tmp_path: Path, image: Path, vm: VmDir) -> None:
+    evil = image.parent / "evil.qcow2"
+    words = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", str(image), str(evil)]
+    subprocess.run(words, check=True)
+    with pytest.raises(InvalidError, match="refers to another file"):
+        _images(tmp_path).prepare(vm, _spec(DiskSpec("root", source=str(evil), format="qcow2")))
+
+
+def test_space_is_kept_back(tmp_path: Path, vm: VmDir) -> None:
+    with pytest.raises(ExhaustedError, match="too little disk") as caught:
+        _images(tmp_path, minimum_free_disk_mb=1 << 40).prepare(vm, _spec())
+    assert str(tmp_path / "state") in caught.value.message
+    assert caught.value.figures["disk_mb.kept"] == 1 << 40
