@@ -31,7 +31,7 @@ def parse(data: bytes) -> _Element:
         root = etree.fromstring(data, parser)
     except etree.XMLSyntaxError as error:
         raise BrokenError(f"what came is not XML: {error}") from None
-    if root.getroottree().docinfo.doctype:
+    if root.getroottree().docinfo.internalDTD is not None:
         raise BrokenError("what came has a document type, which no SOAP message may have")
     return root
 

@@ -145,15 +145,17 @@ class Resource:
         *states: str,
         timeout: float | None = None,
         on_change: Callable[[Properties], None] | None = None,
+        pause: Callable[[float], object] = time.sleep,
     ) -> Properties:
         """Wait until it is at rest in one of ``states`` (Running when none is given) and return its properties.
 
-        ``on_change`` is told of every state or task seen on the way. Raises LeaseFailed when it has come to an end
+        ``on_change`` is told of every state or task seen on the way. ``pause`` waits between two looks for the seconds
+        it is given; it may return earlier, when it knows of news. Raises LeaseFailed when it has come to an end
         that was not awaited, and TimeoutError after ``timeout`` seconds; the resource is left as it is.
         """
         wanted, seen = set(states or ("Running",)), None
         deadline = None if timeout is None else time.monotonic() + timeout
-        pause, longest = _POLL
+        interval, longest = _POLL
         while True:
             found = self.properties()
             if (found.state, found.task) != seen and on_change is not None:
@@ -161,10 +163,10 @@ class Resource:
             seen = (found.state, found.task)
             if arrived(found, wanted):
                 return found
-            if deadline is not None and time.monotonic() + pause > deadline:
+            if deadline is not None and time.monotonic() + interval > deadline:
                 raise TimeoutError(f"{found.name} is still {said(found)} after {timeout:g} s")
-            time.sleep(pause)
-            pause = min(pause * _GROWTH, longest)
+            pause(interval)
+            interval = min(interval * _GROWTH, longest)
 
     def sibling(self, reference: _Element) -> Resource:
         """Return the resource of another endpoint reference of the same service's."""

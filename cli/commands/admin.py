@@ -1,0 +1,185 @@
+"""``flyinglow admin``: what an administrator asks the running service, through its admin socket."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from flyinglow.cli.admin_socket import ask
+from flyinglow.cli.commands.daemon import state_dir
+from flyinglow.cli.durations import Size
+from flyinglow.cli.session import Session
+from flyinglow.nodectl.errors import InvalidError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+_FACTS = ("memory_mb", "cpus", "disk_mb")
+
+
+def _options(command: Callable[..., Any]) -> Callable[..., Any]:
+    decorators = (
+        click.option("--config", type=click.Path(path_type=Path), help="The service's configuration file."),
+        click.option("--state-dir", "state", type=click.Path(path_type=Path), help="Its state directory instead."),
+        click.option("--json", "as_json", is_flag=True, help="Answer in JSON."),
+        click.pass_obj,
+    )
+    for decorator in reversed(decorators):
+        command = decorator(command)
+    return command
+
+
+class Desk:
+    """One administrator's questions to one service."""
+
+    def __init__(self, session: Session, options: dict[str, Any]) -> None:
+        self.session = session
+        session.json = options.pop("as_json") or session.json
+        self._state_dir = state_dir(options.pop("config"), options.pop("state"))
+
+    def ask(self, verb: str, **args: Any) -> Any:
+        """Ask; raises what the service answers with."""
+        return ask(self._state_dir, verb, args)
+
+    def told(self, body: Any, text: str) -> None:
+        """Say that it was done."""
+        self.session.say(text)
+        if self.session.json:
+            self.session.answer(body)
+
+    def table(self, rows: Sequence[dict[str, Any]], columns: Sequence[str], empty: str) -> None:
+        """Show rows."""
+        if self.session.json:
+            self.session.answer(rows)
+        elif rows:
+            self.session.table(columns, ([_cell(row.get(name)) for name in columns] for row in rows))
+        else:
+            self.session.say(empty)
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {each}".strip() for key, each in value.items())
+    return ("yes" if value else "") if isinstance(value, bool) else value
+
+
+@click.group()
+def admin() -> None:
+    """Administer the running service: its nodes, and everybody's workspaces."""
+
+
+@admin.command("list")
+@_options
+def list_(session: Session, **options: Any) -> None:
+    """List all owners' workspaces that are not over, those being reclaimed too."""
+    desk = Desk(session, options)
+    columns = ("tag", "name", "owner", "state", "task", "node", "attempts", "ends_at", "reason")
+    desk.table(desk.ask("workspace.list"), columns, "There are no workspaces.")
+
+
+@admin.command()
+@_options
+def status(session: Session, **options: Any) -> None:
+    """Show the service's version, and how many workspaces are in which state."""
+    desk = Desk(session, options)
+    found = desk.ask("status")
+    counts = ", ".join(f"{state} {count}" for state, count in found["workspaces"].items()) or "none"
+    desk.told(found, f"version {found['version']}; {found['nodes']} nodes; workspaces: {counts}")
+
+
+@admin.group()
+def node() -> None:
+    """Add, change, drain and remove nodes."""
+
+
+def _pairs(texts: Sequence[str], what: str) -> dict[str, Any] | None:
+    made: dict[str, Any] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise InvalidError(f"{what} {text!r} must be KEY=VALUE")
+        made[key] = {"true": True, "false": False}.get(value, value)
+    return made or None
+
+
+def _described(command: Callable[..., Any]) -> Callable[..., Any]:
+    decorators = (
+        click.argument("name"),
+        click.option("--memory", "memory_mb", type=Size(), help="Memory for VMs, in MB or as 64G."),
+        click.option("--cpus", type=int, help="CPUs for VMs."),
+        click.option("--disk", "disk_mb", type=Size(), help="Disk for VMs, in MB or as 500G."),
+        click.option(
+            "--network", "networks", multiple=True, metavar="NAME=BRIDGE", help="A network and its bridge there."
+        ),
+        click.option(
+            "--reach", multiple=True, metavar="KEY=VALUE", help="How it is reached, as ssh=node7 or sudo=true."
+        ),
+    )
+    for decorator in reversed(decorators):
+        command = decorator(command)
+    return command
+
+
+def _node(options: dict[str, Any]) -> dict[str, Any]:
+    networks, reach = _pairs(options.pop("networks"), "--network"), _pairs(options.pop("reach"), "--reach")
+    return {**{key: options.pop(key) for key in _FACTS}, "networks": networks, "reach": reach}
+
+
+@node.command()
+@_described
+@_options
+def add(session: Session, *, name: str, **options: Any) -> None:
+    """Add the node NAME."""
+    given = _node(options)
+    if missing := [key for key in _FACTS if given[key] is None]:
+        raise InvalidError(f"a new node needs --{' --'.join(key.removesuffix('_mb') for key in missing)}")
+    desk = Desk(session, options)
+    desk.told(desk.ask("node.add", name=name, **{k: v for k, v in given.items() if v is not None}), f"{name} is added")
+
+
+@node.command()
+@_described
+@_options
+def update(session: Session, *, name: str, **options: Any) -> None:
+    """Change some facts of the node NAME; what is not named stays."""
+    given = {key: value for key, value in _node(options).items() if value is not None}
+    desk = Desk(session, options)
+    desk.told(desk.ask("node.update", name=name, **given), f"{name} is changed")
+
+
+@node.command()
+@click.argument("name")
+@_options
+def remove(session: Session, *, name: str, **options: Any) -> None:
+    """Remove the node NAME; it must hold nothing."""
+    desk = Desk(session, options)
+    desk.told(desk.ask("node.remove", name=name), f"{name} is removed")
+
+
+@node.command()
+@click.argument("name")
+@_options
+def drain(session: Session, *, name: str, **options: Any) -> None:
+    """Give the node NAME nothing new; what it has stays."""
+    desk = Desk(session, options)
+    desk.told(desk.ask("node.drain", name=name), f"{name} takes nothing new")
+
+
+@node.command()
+@click.argument("name")
+@_options
+def activate(session: Session, *, name: str, **options: Any) -> None:
+    """Let the drained node NAME take new workspaces again."""
+    desk = Desk(session, options)
+    desk.told(desk.ask("node.activate", name=name), f"{name} takes new workspaces")
+
+
+@node.command("list")
+@_options
+def list_nodes(session: Session, **options: Any) -> None:
+    """List the nodes and what is free on them."""
+    desk = Desk(session, options)
+    columns = ("name", "policy", "memory_mb", "cpus", "disk_mb", "free", "networks")
+    desk.table(desk.ask("node.list"), columns, "There are no nodes; `flyinglow admin node add` adds one.")

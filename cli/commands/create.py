@@ -1,0 +1,133 @@
+"""``flyinglow create``: asks for a lease, prints its id at once and then its progress until it is there."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from flyinglow.cli import progress, request_file, showing
+from flyinglow.cli.addressing import find
+from flyinglow.cli.durations import Duration, Size
+from flyinglow.cli.exits import Exit
+from flyinglow.cli.session import Session, options
+from flyinglow.client import Disk, Nic, Part
+from flyinglow.nodectl.errors import InvalidError, TransientError
+
+if TYPE_CHECKING:
+    from flyinglow.client import Lease
+
+_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
+
+
+@click.command()
+@click.option("--file", type=_FILE, help="Read the request (several parts, say) from a TOML or JSON file.")
+@click.option("--name", help="Name of the lease, a lower-case DNS label.  [default: vm]")
+@click.option("--image", help="Image of the catalogue to start from.")
+@click.option("--memory", type=Size(), help="Memory of each, in MB or as 2G.")
+@click.option("--cpus", type=int, default=1, show_default=True, help="CPUs of each.")
+@click.option("--disk", type=Size(), default=0, help="Disk space to hold for each, in MB or as 2G.")
+@click.option("--count", type=int, default=1, show_default=True, help="How many.")
+@click.option("--network", "networks", multiple=True, help="Network for a NIC; may be repeated.")
+@click.option("--provides", multiple=True, help="Role that these provide to others; may be repeated.")
+@click.option("--requires", multiple=True, help="Role that these need of others; may be repeated.")
+@click.option("--key", "keys", type=_FILE, multiple=True, help="File with SSH public keys to let in.")
+@click.option("--user-data", type=_FILE, help="File handed to the guest as it is.")
+@click.option("--duration", type=Duration(), help="How long, as 90m or 2d; the site has a default.")
+@click.option("--start-within", type=Duration(), help="Give up when it cannot start in this time.")
+@click.option("--initial-state", type=click.Choice(["Running", "Paused", "Propagated"]), help="State to begin in.")
+@click.option("--open", "open_", is_flag=True, help="Make an open ensemble: it starts with `flyinglow done`.")
+@click.option("--join", metavar="NAME", help="Add to this open ensemble.")
+@click.option("--token", help="Your own token: a repeated request with it gets the first one's answer.")
+@click.option("--timeout", type=Duration(), help="Wait no longer than this; the lease goes on.")
+@click.option("--detach", is_flag=True, help="Do not wait until it runs.")
+@options
+def create(session: Session, *, detach: bool, timeout: int | None, **given: Any) -> int:
+    """Lease virtual machines: all of them or none.
+
+    Prints the id at once, then the progress until they run. Ctrl-C detaches; it never ends a lease.
+    """
+    asked = _asked(session, given)
+    token = given["token"] or uuid.uuid4().hex
+    lease = _create(session, {**asked, "token": token})
+    if not session.json:
+        ends = f", until {showing.left(lease.ends_at)}" if lease.ends_at else ""
+        session.say(f"{asked['name']}: {lease.whole.kind} {lease.whole.id}{ends}")
+    if detach or given["open_"] or given["join"]:
+        return _answered(session, lease)
+    wanted = (asked.get("initial_state") or "Running",)
+    try:
+        found = progress.wait(session, lease.whole, wanted, timeout)
+    except KeyboardInterrupt:
+        return _detached(session, lease)
+    if session.json:
+        session.answer({**_lease(lease), "state": found.state, "members": showing.as_json(found.members)})
+    return Exit.OK
+
+
+def _create(session: Session, asked: dict[str, Any]) -> Lease:
+    again = f"whether it was granted is not known; the same command with --token {asked['token']} finds it"
+    try:
+        return session.site.create(**asked)
+    except TransientError as error:
+        error.args = (f"{error.message}; {again}",)
+        error.message = error.args[0]
+        raise
+    except KeyboardInterrupt:
+        click.echo(f"\nDetached; {again}.", err=True)
+        raise SystemExit(Exit.DETACHED) from None
+
+
+def _asked(session: Session, given: dict[str, Any]) -> dict[str, Any]:
+    from_file = request_file.read(given["file"]) if given["file"] else {}
+    asked = {"name": "vm", "parts": [], **from_file}
+    for key in ("name", "duration", "start_within", "initial_state"):
+        if given[key] is not None:
+            asked[key] = given[key]
+    if given["image"] or given["memory"]:
+        asked["parts"] = [*asked["parts"], _part(asked["name"], given)]
+    if not asked["parts"]:
+        raise InvalidError("say what to lease: --image and --memory, or --file with parts")
+    if given["join"]:
+        asked["join"] = find(session.site, given["join"])
+    return {**asked, "open": given["open_"]}
+
+
+def _part(name: str, given: dict[str, Any]) -> Part:
+    if not given["memory"]:
+        raise InvalidError("say how much memory each is to have: --memory 512")
+    return Part(
+        name=name,
+        count=given["count"],
+        memory_mb=given["memory"],
+        cpus=given["cpus"],
+        disk_mb=given["disk"],
+        disks=(Disk(image=given["image"]),) if given["image"] else (),
+        nics=tuple(Nic(network=network) for network in given["networks"]),
+        provides=given["provides"],
+        requires=given["requires"],
+        keys=tuple(line for path in given["keys"] for line in path.read_text().splitlines() if line.strip()),
+        user_data=given["user_data"].read_bytes() if given["user_data"] else b"",
+    )
+
+
+def _lease(lease: Lease) -> dict[str, Any]:
+    resources = {name: showing.as_json(resource) for name, resource in lease.resources.items()}
+    return {**showing.as_json(lease.whole), "ends_at": showing.as_json(lease.ends_at), "resources": resources}
+
+
+def _answered(session: Session, lease: Lease) -> int:
+    if session.json:
+        session.answer(_lease(lease))
+    return Exit.OK
+
+
+def _detached(session: Session, lease: Lease) -> int:
+    word = lease.whole.id
+    click.echo("\nDetached; the lease goes on.", err=True)
+    click.echo(f"  come back:  flyinglow wait {word}\n  end it:     flyinglow destroy {word}", err=True)
+    if session.json:
+        session.answer(_lease(lease))
+    return Exit.DETACHED

@@ -1,0 +1,137 @@
+"""``flyinglow offers``, ``list`` and ``show``: what there is, what one leases, and all of one resource."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from flyinglow.cli import showing
+from flyinglow.cli.addressing import find
+from flyinglow.cli.durations import words
+from flyinglow.cli.session import Session, options
+from flyinglow.client.names import KINDS
+
+if TYPE_CHECKING:
+    from flyinglow.client import Entry, Offers, Properties
+
+_STAMPS = ("accepted", "queued", "scheduled", "launched", "adapted", "image", "network", "started", "ready", "notified")
+_ID = 8
+
+
+@click.command()
+@options
+def offers(session: Session) -> None:
+    """Show what the site offers and what of it is free now."""
+    found = session.site.offers()
+    if session.json:
+        session.answer(showing.as_json(found))
+        return
+    _limits(session, found)
+    session.table(
+        ("network", "addresses", "free"), ((each.name, each.addresses, each.free_addresses) for each in found.networks)
+    )
+    session.table(
+        ("image", "format", "size MB", "architecture", "description"),
+        ((each.name, each.format, each.size_mb, each.architecture, each.description) for each in found.images),
+    )
+
+
+def _limits(session: Session, found: Offers) -> None:
+    free = found.free
+    rows = [
+        ("memory MB", found.maximum_memory_mb, free.memory_mb, free.largest_memory_mb),
+        ("CPUs", found.maximum_cpus, free.cpus, free.largest_cpus),
+        ("disk MB", found.maximum_disk_mb, free.disk_mb, free.largest_disk_mb),
+    ]
+    session.table(("", "most for one", "free now", "free on one node"), rows)
+    when = "granted or refused at once" if found.immediate else "queued when there is no room"
+    session.say(f"Requests of up to {found.maximum_members} members are {when}.")
+    session.say(f"Leases run {words(found.default_duration)} by default, {words(found.maximum_duration)} at most.")
+
+
+@click.command("list")
+@click.option("--kind", type=click.Choice(KINDS), help="Only these.")
+@click.option("--state", help="Only those in this state, as Running.")
+@options
+def list_(session: Session, *, kind: str | None, state: str | None) -> None:
+    """List what you lease: ensembles, groups and workspaces."""
+    entries = list(session.site.list(kind=kind, state=state))
+    if session.json:
+        rows = [{**showing.as_json(entry), **showing.as_json(entry.resource)} for entry in entries]
+        session.answer([{key: value for key, value in row.items() if key != "resource"} for row in rows])
+        return
+    if not entries:
+        session.say("You lease nothing here.")
+        return
+    session.table(
+        ("name", "kind", "id", "state", "ends"),
+        ((each.name, each.kind, each.resource.id[:_ID], _state(each), showing.left(each.ends_at)) for each in entries),
+    )
+
+
+def _state(entry: Entry) -> str:
+    return f"{entry.state} ({entry.task})" if entry.task else entry.state
+
+
+@click.command()
+@click.argument("name")
+@click.option("--timing", is_flag=True, help="Show when each step was reached.")
+@options
+def show(session: Session, *, name: str, timing: bool) -> None:
+    """Show all of one ensemble, group or workspace. NAME is a name, an id or its beginning, a URL, or WHOLE/MEMBER."""
+    resource = find(session.site, name)
+    found = resource.properties()
+    receipts = _receipts(found) if timing else []
+    if session.json:
+        extra = {"receipt": {each.name: showing.as_json(each.timing) for each in receipts}} if timing else {}
+        session.answer({**showing.as_json(resource), **showing.as_json(found), **extra})
+        return
+    _facts(session, resource.url, found)
+    if found.members:
+        session.table(
+            ("name", "kind", "state", "node", "addresses"),
+            (
+                (each.name, each.resource.kind, showing.state(each), each.node, showing.addresses(each.nics))
+                for each in found.members
+            ),
+        )
+    if timing:
+        _timing(session, receipts)
+
+
+def _facts(session: Session, url: str, found: Properties) -> None:
+    held = found.allocation
+    facts = [
+        ("name", found.name),
+        ("kind", found.kind),
+        ("state", showing.state(found)),
+        ("ends", showing.left(found.ends_at, found.current_time)),
+        ("accepted", showing.clock(found.accepted_at)),
+        ("holds", f"{held.memory_mb} MB memory, {held.cpus} CPUs, {held.disk_mb} MB disk" if held else ""),
+        ("node", found.node),
+        ("owner", found.owner),
+        ("open", "yes, until `flyinglow done`" if found.open else ""),
+        ("address", url),
+    ]
+    for key, value in facts:
+        if value:
+            session.say(f"{key:<9} {value}")
+    for nic in found.nics:
+        hostname = f" {nic.hostname}" if nic.hostname else ""
+        session.say(f"{'nic':<9} {nic.network} {nic.ip}/{nic.prefix}{hostname} {nic.mac or ''}".rstrip())
+
+
+def _receipts(found: Properties) -> list[Properties]:
+    return [each.resource.properties() for each in found.members] if found.members else [found]
+
+
+def _timing(session: Session, receipts: list[Properties]) -> None:
+    stamps = [stamp for stamp in _STAMPS if any(stamp in each.timing for each in receipts)]
+    rows = []
+    for each in receipts:
+        start = each.timing.get("accepted", each.accepted_at)
+        reached = (each.timing.get(stamp) for stamp in stamps)
+        cells = ("" if at is None or start is None else f"{(at - start).total_seconds():.2f}" for at in reached)
+        rows.append((each.name, *cells))
+    session.table(("name", *stamps), rows, title="Seconds after the request was accepted")

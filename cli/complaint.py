@@ -1,0 +1,46 @@
+"""Tells the user of an error: what failed, whose side it is on, whether a retry helps, what to type next."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from flyinglow.cli.exits import Exit, advice
+from flyinglow.cli.plain import plain
+from flyinglow.nodectl.errors import FlyingLowError
+
+
+def complain(error: BaseException, *, as_json: bool) -> Exit:
+    """Write the complaint to standard error and return the exit code."""
+    told = advice(error)
+    if as_json:
+        click.echo(json.dumps({"error": {**plainly(error), "exit_code": int(told.code)}}), err=True)
+        return told.code
+    lines = [f"flyinglow: {plain(error)}"]
+    if told.side:
+        retry = "a retry may help" if getattr(error, "retryable", False) else "a retry will not help"
+        lines.append(f"  side: {told.side}; {retry}")
+    if isinstance(error, FlyingLowError):
+        if error.figures:
+            lines.append("  figures: " + ", ".join(f"{plain(key)} {value}" for key, value in error.figures.items()))
+        if error.incident:
+            lines.append(f"  incident: {plain(error.incident)}")
+    if told.next:
+        lines.append(f"  next: {told.next}")
+    click.echo("\n".join(lines), err=True)
+    return told.code
+
+
+def plainly(error: BaseException) -> dict[str, Any]:
+    """Return an error as plain JSON."""
+    if not isinstance(error, FlyingLowError):
+        return {"kind": "timed out" if isinstance(error, TimeoutError) else "broken", "message": str(error)}
+    return {
+        "kind": error.kind,
+        "message": error.message,
+        "retryable": error.retryable,
+        "incident": error.incident,
+        "figures": error.figures,
+    }
