@@ -16,6 +16,7 @@ from flyinglow.workspace.model import Allocation, Context, Disk, EndAction, File
 from flyinglow.wsrf.xml import NS, TRUE, parse_duration, parse_time
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from lxml.etree import _Element
@@ -27,117 +28,124 @@ _FLF: Final = f"{{{NS['flf']}}}"
 
 def read_create(body: _Element, addresses: Addresses) -> CreateRequest:
     """Read a validated ``flf:Create``. Raises InvalidError, or UnknownError for a foreign ensemble."""
-    lease = _child(body, "Lease")
-    save_to = _text(lease, "SaveTo")
+    asked = _Children(body)
+    lease = _Children(asked.one("Lease"))
     return CreateRequest(
-        name=_needed(body, "Name"),
-        parts=tuple(_part(part) for part in body.iterfind(f"{_FLF}Part")),
-        duration=_seconds(lease, "Duration"),
-        start_within=_seconds(lease, "StartWithin"),
-        start_by=_time(lease, "StartBy"),
-        initial_state=InitialState(_text(lease, "InitialState") or InitialState.RUNNING),
-        end_action=EndAction((_text(lease, "EndAction") or EndAction.TRASH).lower()),
-        save_uri=save_to,
-        token=_text(body, "Token"),
-        join=_joined(body, addresses),
-        open=_flag(body, "Open"),
+        name=asked.needed("Name"),
+        parts=tuple(_part(_Children(part)) for part in asked.all("Part")),
+        duration=lease.seconds("Duration"),
+        start_within=lease.seconds("StartWithin"),
+        start_by=lease.time("StartBy"),
+        initial_state=InitialState(lease.text("InitialState") or InitialState.RUNNING),
+        end_action=EndAction((lease.text("EndAction") or EndAction.TRASH).lower()),
+        save_uri=lease.text("SaveTo"),
+        token=asked.text("Token"),
+        join=_joined(asked.one("Ensemble"), addresses),
+        open=asked.flag("Open"),
     )
 
 
-def _part(element: _Element) -> Part:
-    context = _child(element, "Context")
+class _Children:
+    """The children of one element by local name, gathered in one pass; of no element there are none."""
+
+    def __init__(self, element: _Element | None) -> None:
+        self._found: dict[str, list[_Element]] = {}
+        for child in () if element is None else element:
+            self._found.setdefault(str(child.tag).removeprefix(_FLF), []).append(child)
+
+    def all(self, name: str) -> Sequence[_Element]:
+        """Return the children of this name in their order."""
+        return self._found.get(name, ())
+
+    def one(self, name: str) -> _Element | None:
+        """Return the only child of this name, or None."""
+        found = self._found.get(name)
+        return found[0] if found else None
+
+    def text(self, name: str) -> str | None:
+        """Return the child's text without the white space around it; None when there is no child."""
+        found = self._found.get(name)
+        return (found[0].text or "").strip() if found else None
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """Return the texts of all children of this name."""
+        return tuple((child.text or "").strip() for child in self.all(name))
+
+    def needed(self, name: str) -> str:
+        """Return the text of a child that the schema demands."""
+        return self.text(name) or ""
+
+    def flag(self, name: str) -> bool:
+        """Say whether the child is there and true."""
+        return self.text(name) in TRUE
+
+    def seconds(self, name: str) -> int | None:
+        """Return a duration in seconds; raises InvalidError."""
+        text = self.text(name)
+        return None if text is None else int(parse_duration(text).seconds)
+
+    def time(self, name: str) -> datetime | None:
+        """Return a time; raises InvalidError."""
+        text = self.text(name)
+        return None if text is None else parse_time(text)
+
+    def data(self, name: str) -> bytes:
+        """Decode base64; the schema's checker lets some malformed text through. Raises InvalidError."""
+        try:
+            return base64.b64decode("".join(self.needed(name).split()), validate=True)
+        except binascii.Error:
+            raise InvalidError(f"{name} is not base64") from None
+
+
+def _part(part: _Children) -> Part:
     return Part(
-        name=_needed(element, "Name"),
-        count=int(_text(element, "Count") or 1),
+        name=part.needed("Name"),
+        count=int(part.text("Count") or 1),
         allocation=Allocation(
-            memory_mb=int(_needed(element, "MemoryMB")),
-            cpus=int(_needed(element, "CPUs")),
-            disk_mb=int(_text(element, "DiskMB") or 0),
+            memory_mb=int(part.needed("MemoryMB")),
+            cpus=int(part.needed("CPUs")),
+            disk_mb=int(part.text("DiskMB") or 0),
         ),
-        disks=tuple(_disk(disk) for disk in element.iterfind(f"{_FLF}Disk")),
-        nics=tuple(
-            Nic(network=_needed(nic, "Network"), name=_text(nic, "Name") or "")
-            for nic in element.iterfind(f"{_FLF}NIC")
-        ),
-        context=Context() if context is None else _context(context),
+        disks=tuple(_disk(_Children(disk)) for disk in part.all("Disk")),
+        nics=tuple(_nic(_Children(nic)) for nic in part.all("NIC")),
+        context=_context(_Children(part.one("Context"))),
     )
 
 
-def _disk(element: _Element) -> Disk:
-    blank = _text(element, "BlankMB")
+def _disk(disk: _Children) -> Disk:
+    blank = disk.text("BlankMB")
     return Disk(
-        name=_text(element, "Name") or "",
-        image=_text(element, "Image"),
-        partition=_text(element, "Partition"),
+        name=disk.text("Name") or "",
+        image=disk.text("Image"),
+        partition=disk.text("Partition"),
         blank_mb=None if blank is None else int(blank),
-        mount=_text(element, "MountPoint"),
-        read_only=_flag(element, "ReadOnly"),
+        mount=disk.text("MountPoint"),
+        read_only=disk.flag("ReadOnly"),
     )
 
 
-def _context(element: _Element) -> Context:
+def _nic(nic: _Children) -> Nic:
+    return Nic(network=nic.needed("Network"), name=nic.text("Name") or "")
+
+
+def _context(context: _Children) -> Context:
     return Context(
-        provides=_texts(element, "Provides"),
-        requires=_texts(element, "Requires"),
-        keys=_texts(element, "Key"),
-        user_data=_bytes(element, "UserData"),
-        files=tuple(
-            File(
-                path=_needed(file, "Path"),
-                content=_bytes(file, "Content"),
-                mode=int(_text(file, "Mode") or "644", 8),
-            )
-            for file in element.iterfind(f"{_FLF}File")
-        ),
+        provides=context.texts("Provides"),
+        requires=context.texts("Requires"),
+        keys=context.texts("Key"),
+        user_data=context.data("UserData"),
+        files=tuple(_file(_Children(file)) for file in context.all("File")),
     )
 
 
-def _joined(body: _Element, addresses: Addresses) -> str | None:
-    reference = _child(body, "Ensemble")
+def _file(file: _Children) -> File:
+    return File(path=file.needed("Path"), content=file.data("Content"), mode=int(file.text("Mode") or "644", 8))
+
+
+def _joined(reference: _Element | None, addresses: Addresses) -> str | None:
     if reference is None:
         return None
     kind, resource = addresses.read(reference)
     if kind != Kind.ENSEMBLE:
         raise InvalidError(f"what is to be joined is a {kind}, not an ensemble")
     return resource
-
-
-def _child(element: _Element | None, name: str) -> _Element | None:
-    return None if element is None else element.find(f"{_FLF}{name}")
-
-
-def _text(element: _Element | None, name: str) -> str | None:
-    """Return the child's text without the white space around it; None when there is no child."""
-    found = _child(element, name)
-    return None if found is None else (found.text or "").strip()
-
-
-def _texts(element: _Element, name: str) -> tuple[str, ...]:
-    return tuple((found.text or "").strip() for found in element.iterfind(f"{_FLF}{name}"))
-
-
-def _needed(element: _Element, name: str) -> str:
-    return _text(element, name) or ""
-
-
-def _flag(element: _Element, name: str) -> bool:
-    return _text(element, name) in TRUE
-
-
-def _bytes(element: _Element, name: str) -> bytes:
-    """Decode base64; the schema's checker lets some malformed text through."""
-    text = "".join(_needed(element, name).split())
-    try:
-        return base64.b64decode(text, validate=True)
-    except binascii.Error:
-        raise InvalidError(f"{name} is not base64") from None
-
-
-def _seconds(lease: _Element | None, name: str) -> int | None:
-    text = _text(lease, name)
-    return None if text is None else int(parse_duration(text).seconds)
-
-
-def _time(lease: _Element | None, name: str) -> datetime | None:
-    text = _text(lease, name)
-    return None if text is None else parse_time(text)
