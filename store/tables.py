@@ -23,7 +23,6 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
-    literal_column,
     text,
 )
 
@@ -54,12 +53,12 @@ class Instant(TypeDecorator[datetime]):
         return None if value is None else EPOCH + timedelta(microseconds=value)
 
 
-HAS_TASK = literal_column("task IS NOT NULL", Boolean)
-LIVING = literal_column("state NOT IN ({})".format(", ".join(f"'{state}'" for state in sorted(FINAL))), Boolean)
-FINISHED = literal_column("finished_at IS NOT NULL", Boolean)
-UNSENT = literal_column("sent = 0", Boolean)
-FREE = literal_column("workspace_id IS NULL AND listed = 1", Boolean)
-LEASED = literal_column("workspace_id IS NOT NULL", Boolean)
+HAS_TASK = text("task IS NOT NULL")
+LIVING = text("state NOT IN ({})".format(", ".join(f"'{state}'" for state in sorted(FINAL))))
+FINISHED = text("finished_at IS NOT NULL")
+UNSENT = text("sent = 0")
+FREE = text("workspace_id IS NULL AND listed = 1")
+LEASED = text("workspace_id IS NOT NULL")
 
 METADATA = MetaData(
     naming_convention={

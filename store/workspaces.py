@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from sqlalchemy.engine import Connection
-    from sqlalchemy.sql.elements import ColumnElement
+    from sqlalchemy.sql.elements import ColumnElement, TextClause
+
+    _Condition = ColumnElement[bool] | TextClause
 
 _C = WORKSPACES.c
 _ALLOCATED = ("memory_mb", "cpus", "disk_mb")
@@ -44,7 +46,7 @@ _LOAD: dict[str, Callable[[Any], Any]] = {
     "stamps": codec.load_stamps,
     "seconds": codec.load,
 }
-_FLAGS: dict[str, tuple[ColumnElement[bool], ColumnElement[bool]]] = {  # field -> (when true, when false)
+_FLAGS: dict[str, tuple[_Condition, _Condition]] = {  # field -> (when true, when false)
     "with_task": (HAS_TASK, _C.task.is_(None)),
     "living": (LIVING, _C.state.in_(sorted(FINAL))),
     "visible": (_C.destroyed_at.is_(None), _C.destroyed_at.is_not(None)),
@@ -83,7 +85,7 @@ class Workspaces:
         found.sort(key=attrgetter("id"))
         return found[: selection.limit]
 
-    def _select(self, selection: Selection, *conditions: ColumnElement[bool]) -> list[Workspace]:
+    def _select(self, selection: Selection, *conditions: _Condition) -> list[Workspace]:
         query = select(WORKSPACES).where(*conditions, *_conditions(selection)).order_by(_C.id)
         if selection.limit is not None:
             query = query.limit(selection.limit)
@@ -109,9 +111,11 @@ class Workspaces:
         return {state: count for state, count in self._connection.execute(_CENSUS)}  # noqa: C416
 
 
-def _conditions(selection: Selection) -> list[ColumnElement[bool]]:
+def _conditions(selection: Selection) -> list[_Condition]:
     """Say a selection in SQL; each condition is worded as the partial index that serves it."""
-    wanted = [_C[name] == value for name in _EQUALS if (value := getattr(selection, name)) is not None]
+    wanted: list[_Condition] = [
+        _C[name] == value for name in _EQUALS if (value := getattr(selection, name)) is not None
+    ]
     wanted += [pair[not flag] for name, pair in _FLAGS.items() if (flag := getattr(selection, name)) is not None]
     if selection.tags is not None:
         wanted.append(_C.tag.in_(selection.tags))
