@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import select
+import shutil
 import signal
 import sys
 from collections.abc import Iterator
@@ -150,3 +151,12 @@ def test_the_agent_gets_nothing_of_the_service_s_environment(
     site.reach({"agent": str(program)})
     assert "PATH=" in site.refused().message
     assert "DATABASE_PASSWORD" not in site.refused().message
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("sudo"), reason="needs root, who may sudo without a word")
+def test_an_agent_under_sudo(site: Site) -> None:
+    site.reach({**site.nodes["n1"].reach, "sudo": True})
+    assert site.send() == {"vms": []}
+    parent = Path(f"/proc/{site.pid()}/status").read_text().split("PPid:")[1].split()[0]
+    assert Path(f"/proc/{parent}/comm").read_text().strip() == "sudo"

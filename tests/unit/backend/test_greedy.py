@@ -288,3 +288,15 @@ def test_limits_are_the_largest_node_s() -> None:
     limits = greedy.limits(view(seen(node("a", memory=10, cpus=5)), seen(node("b", memory=20, cpus=1))))
     assert (limits.max_memory_mb, limits.max_cpus, limits.max_disk_mb, limits.max_members) == (20, 5, 1000, 6)
     assert greedy.limits(view(), 7).max_members == 7
+
+
+def test_pack_takes_a_large_used_node_before_a_small_empty_one() -> None:
+    one = demand(50)
+    decision = greedy.decide(ask(one), view(seen(node("a", memory=100)), seen(node("b", memory=1000), 500)))
+    assert decision == Placed({one.member: "b"})
+
+
+def test_what_is_just_enough_is_not_called_short() -> None:
+    site = view(seen(node("a"), 100), public=PoolView(5, 2))
+    figures = refused(greedy.decide(ask(*(demand(100, networks=("public",)) for _ in range(2))), site), NotNow)
+    assert not [name for name in figures if name.startswith("addresses.")]

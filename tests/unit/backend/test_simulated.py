@@ -292,3 +292,13 @@ def test_a_claim_granted_before_a_restart_keeps_its_nodes() -> None:
 def test_a_claim_that_was_not_placed_is_invalid_without_a_queue() -> None:
     site = Site()
     assert isinstance(Outcome(site.backend.acquire(Claim(key="1", request=request()))).errors[0], InvalidError)
+
+
+def test_a_small_claim_does_not_overtake_a_large_one() -> None:
+    site = Site(queue=True)
+    first = Outcome(site.backend.acquire(Claim(key="1", request=request(1000, "a"))))
+    large = Outcome(site.backend.acquire(Claim(key="2", request=request())))
+    small = Outcome(site.backend.acquire(Claim(key="3", request=request(1, "x"))))
+    assert first.values
+    assert large.pending
+    assert small.pending
