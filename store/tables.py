@@ -222,7 +222,7 @@ ADDRESSES = Table(
     Column("workspace_id", String(64)),
     UniqueConstraint("network", "ip"),
     Index("ix_addresses_free", "network", "position", **_where(FREE)),
-    Index("ix_addresses_leased", "network", "listed", **_where(LEASED)),
+    Index("ix_addresses_leased", "network", "listed", "workspace_id", **_where(LEASED)),
     Index("ix_addresses_workspace", "workspace_id", **_where(LEASED)),
 )
 

@@ -65,7 +65,7 @@ def _create_addresses() -> None:
     op.create_index(
         "ix_addresses_leased",
         "addresses",
-        ["network", "listed"],
+        ["network", "listed", "workspace_id"],
         unique=False,
         sqlite_where=sa.text("workspace_id IS NOT NULL"),
         postgresql_where=sa.text("workspace_id IS NOT NULL"),
