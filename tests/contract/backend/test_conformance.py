@@ -5,8 +5,6 @@ import json
 import sys
 from pathlib import Path
 
-import pytest
-
 from flyinglow.backend import default, simulated
 from flyinglow.backend.api import NodeState, Settings
 from flyinglow.backend.testing import BackendConformance, Bench
@@ -75,7 +73,6 @@ class TestDefault(OverAgents):
     """With the agent of this project, on its simulated hypervisor."""
 
     def agent(self, folder: Path, name: str) -> dict[str, object]:
-        pytest.importorskip("flyinglow.nodectl.__main__")
         config = folder / f"{name}.json"
         config.write_text(json.dumps({"driver": "simulated", "node": name, "state": str(folder / name)}))
         command = f'exec {sys.executable} -m flyinglow.nodectl "$@"'
