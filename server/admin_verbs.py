@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from flyinglow.backend import reach
 from flyinglow.backend.api import NodePolicy, NodeState
 from flyinglow.nodectl.errors import ConflictError, InvalidError, UnknownError
 from flyinglow.workspace.model import Selection
@@ -113,6 +114,7 @@ class AdminVerbs:
         if unknown := set(node.networks) - set(self._networks):
             message = f"the configuration has no [network.{min(unknown)}]"
             raise InvalidError(message)
+        reach.parse(node.reach, node.name)
         return node
 
 

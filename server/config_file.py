@@ -16,6 +16,7 @@ from cattrs.errors import (
     IterableValidationNote,
 )
 
+from flyinglow.backend import reach
 from flyinglow.nodectl.errors import InvalidError
 from flyinglow.server.config import Config
 from flyinglow.server.config_lines import line_of
@@ -80,6 +81,17 @@ def _step(error: BaseException) -> tuple[str, ...]:
 
 
 def _contradictions(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
+    yield from _networks(config)
+    yield from _nodes(config)
+    for name, image in config.image.items():
+        if image.file is None and image.path is None:
+            yield ("image", name, "path"), "either path or file is needed"
+    yield from _listening(config)
+    if config.lease.default_duration > config.lease.maximum_duration:
+        yield ("lease", "default_duration"), "is longer than maximum_duration"
+
+
+def _networks(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
     for name, network in config.network.items():
         try:
             net = ipaddress.ip_network(network.cidr)
@@ -89,16 +101,17 @@ def _contradictions(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
             continue
         if first not in net or last not in net or last < first:  # type: ignore[operator]
             yield ("network", name, "range"), f"{network.range} is not a range inside {network.cidr}"
+
+
+def _nodes(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
     for name, node in config.node.items():
-        for network_name in node.networks:
-            if network_name not in config.network:
-                yield ("node", name, "networks"), f"there is no [network.{network_name}]"
-    for name, image in config.image.items():
-        if image.file is None and image.path is None:
-            yield ("image", name, "path"), "either path or file is needed"
-    yield from _listening(config)
-    if config.lease.default_duration > config.lease.maximum_duration:
-        yield ("lease", "default_duration"), "is longer than maximum_duration"
+        try:
+            reach.parse({"channel": node.channel, **node.reach}, name)
+        except InvalidError as error:
+            yield ("node", name, "reach"), error.message
+        for network in node.networks:
+            if network not in config.network:
+                yield ("node", name, "networks"), f"there is no [network.{network}]"
 
 
 def _listening(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:

@@ -192,9 +192,9 @@ def daemon_factory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callabl
     """Give a function that makes (and starts) services; all are ended with the test."""
     made: list[Daemon] = []
 
-    def make(*, start: bool = True, **options: Any) -> Daemon:
+    def make(*, start: bool = True, root: Path | None = None, **options: Any) -> Daemon:
         # a short path: the node's control program keeps unix sockets below it
-        daemon = Daemon(tmp_path_factory.mktemp("fl"), options=options)
+        daemon = Daemon(root or tmp_path_factory.mktemp("fl"), options=options)
         made.append(daemon)
         if start:
             daemon.start()

@@ -56,6 +56,7 @@ def test_every_fault_is_named_with_its_line() -> None:
         ("[image.a]\nformat = 'raw'", "either path or file is needed"),
         ("[lease]\ndefault_duration = 10\nmaximum_duration = 5", "x:2: lease.default_duration"),
         ("[node.a]\nmemory_mb=1\ncpus=1\ndisk_mb=1\nnetworks={b=''}", "x:5: node.a.networks: there is no [network.b]"),
+        ("[node.a]\nmemory_mb=1\ncpus=1\ndisk_mb=1\nchannel='pigeon'", "x:1: node.a.reach"),
         ("[server]\nstate_dir = 'relative'", "x:2: server.state_dir: 'relative' is not an absolute path"),
         ("[server", "x: not TOML"),
         ("[serves]\na = 1", "x:1: serves: unknown key"),
