@@ -58,7 +58,12 @@ class CollectionRows(Protocol):
         """Return the row, destroyed ones too, or None."""
 
     def select(
-        self, kind: Kind, *, owner: str | None = None, ensemble_id: str | None = None, after: str | None = None,
+        self,
+        kind: Kind,
+        *,
+        owner: str | None = None,
+        ensemble_id: str | None = None,
+        after: str | None = None,
         limit: int | None = None,
     ) -> list[Collection]:
         """Return rows of one kind in id order (destroyed ones too)."""
@@ -168,14 +173,20 @@ class Tx(Protocol):
 class Store(Protocol):
     """The only road to storage."""
 
-    def call(self, fn: Callable[[Any], T]) -> T:
-        """Run one writing transaction on this thread; blocks. Retries on StaleError, then raises it."""
+    def call(self, fn: Callable[[Any], T], *, step: str | None = None) -> T:
+        """Run one writing transaction on this thread; blocks. Retries on StaleError, then raises it.
+
+        ``step`` names it among the committed steps; the function's qualified name does otherwise.
+        """
 
     def view(self, fn: Callable[[Any], T]) -> T:
         """Run one read-only transaction on this thread; blocks."""
 
-    def run(self, fn: Callable[[Any], T]) -> Awaitable[T]:
+    def run(self, fn: Callable[[Any], T], *, step: str | None = None) -> Awaitable[T]:
         """Run one writing transaction on the store's thread pool, from the reactor."""
+
+    def read(self, fn: Callable[[Any], T]) -> Awaitable[T]:
+        """Run one read-only transaction on the store's thread pool, from the reactor."""
 
 
 class Now(Protocol):
