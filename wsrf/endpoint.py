@@ -16,6 +16,7 @@ from lxml import etree
 
 from flyinglow.access.identity import LOCAL, Identity
 from flyinglow.wsrf import faults
+from flyinglow.wsrf.addressing import Addressing
 from flyinglow.wsrf.contract import Contract
 from flyinglow.wsrf.envelope import MessageLimits
 from flyinglow.wsrf.fault_log import log_fault
@@ -155,6 +156,13 @@ class Endpoint:
         return self._answer(server, ctx, error)
 
     def _answer(self, server: ServerBase, ctx: Any, error: Exception | None) -> Answer:
+        try:
+            return self._settle(server, ctx, error)
+        finally:
+            ctx.close()
+            _let_go(ctx)
+
+    def _settle(self, server: ServerBase, ctx: Any, error: Exception | None) -> Answer:
         exchange: Exchange = ctx.udc
         try:
             if error is None:
@@ -186,9 +194,16 @@ class Endpoint:
         if exchange.addressing.silent:
             return Answer(202, "", b"")
         server.get_out_string(ctx)
-        answer = Answer(status, CONTENT_TYPES[exchange.inbound.soap], b"".join(ctx.out_string))
-        ctx.close()
-        return answer
+        return Answer(status, CONTENT_TYPES[exchange.inbound.soap], b"".join(ctx.out_string))
+
+
+def _let_go(ctx: Any) -> None:
+    """Drop the trees and the error: Spyne's contexts are cycles, and the collector does not see how large a tree is."""
+    exchange: Exchange = ctx.udc
+    exchange.envelope = exchange.call = exchange.fault = None
+    exchange.addressing = Addressing()
+    ctx.in_document = ctx.in_body_doc = ctx.in_object = ctx.in_error = None
+    ctx.out_document = ctx.out_object = ctx.out_error = ctx.out_string = None
 
 
 def _status(soap: str, code: str) -> int:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("flyinglow.wsrf")
 
-_LONGEST: Final = {"message": 160, "resource": 64, "error": 200}
+_LONGEST: Final = {"message": 160, "error": 160}
 _FRAMES: Final = 6
 _LEVELS: Final = {"bug": logging.ERROR, "broken": logging.ERROR, "transient": logging.WARNING}
 
@@ -27,7 +27,7 @@ def shown(text: str, limit: int) -> str:
 
 def log_fault(endpoint: str, exchange: Exchange, fault: Rendered, incident: str) -> None:
     """Write the line. Only what is shown bounded and escaped comes from the caller."""
-    resource = exchange.call.resource if exchange.call else ""
+    resource = exchange.call.resource if exchange.call else ""  # an id by its form, so short and plain
     fields = {
         "incident": incident,
         "endpoint": endpoint,
@@ -36,7 +36,7 @@ def log_fault(endpoint: str, exchange: Exchange, fault: Rendered, incident: str)
         "code": fault.subsubcode or fault.subcode or fault.code,
         "caller": shown(exchange.inbound.caller.name, 64),
         "peer": exchange.inbound.peer,
-        "resource": shown(resource, _LONGEST["resource"]),
+        "resource": resource,
         "reason": shown(fault.message, _LONGEST["message"]),
     }
     if fault.unexpected is not None:

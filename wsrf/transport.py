@@ -14,7 +14,6 @@ from urllib.parse import unquote
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as WaitedTooLong
 from twisted.internet.threads import deferToThreadPool
-from twisted.python.threadpool import ThreadPool
 from twisted.web import resource, server
 
 from flyinglow.access.identity import LOCAL, Identity
@@ -22,6 +21,7 @@ from flyinglow.nodectl.errors import DeniedError, TransientError
 from flyinglow.wsrf.channel import HttpLimits, Listener
 from flyinglow.wsrf.endpoint import Answer, Endpoint, Pending
 from flyinglow.wsrf.operation import Inbound
+from flyinglow.wsrf.workers import WorkerPool, worker_pool
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from flyinglow.wsrf.addresses import Addresses
 
-__all__ = ["HttpLimits", "client_site", "local", "worker_pool"]
+__all__ = ["HttpLimits", "WorkerPool", "client_site", "local", "worker_pool"]
 
 log = logging.getLogger("flyinglow.wsrf")
 
@@ -45,16 +45,11 @@ def local(_request: Request) -> Identity:
     return LOCAL
 
 
-def worker_pool(size: int = 4) -> ThreadPool:
-    """Return the pool that calls run on, not started yet. More threads than twice the cores only cost."""
-    return ThreadPool(size, size, name="soap")
-
-
 def client_site(
     endpoints: Sequence[Endpoint],
     *,
     reactor: Any,
-    pool: ThreadPool,
+    pool: WorkerPool,
     addresses: Addresses,
     limits: HttpLimits | None = None,
     authenticate: Callable[[Request], Identity] = local,
@@ -76,7 +71,7 @@ class Front(resource.Resource):
         self,
         endpoints: Sequence[Endpoint],
         reactor: Any,
-        pool: ThreadPool,
+        pool: WorkerPool,
         addresses: Addresses,
         limits: HttpLimits,
         authenticate: Callable[[Request], Identity],
@@ -148,6 +143,7 @@ class Front(resource.Resource):
             resource=resource_id,
         )
         self._pending += 1
+        self._pool.spend(len(inbound.body))
         Deferred.fromCoroutine(self._answer(request, endpoint, inbound))
         return server.NOT_DONE_YET
 

@@ -126,8 +126,10 @@ def test_two_bodies_and_two_headers_are_refused(workspace: Endpoint, soap: str, 
     ns = ENVELOPES[soap]
     destroy = f'<s:Body><rl:Destroy xmlns:rl="{NS["rl"]}"/></s:Body>'
     data = f'<s:Envelope xmlns:s="{ns}">{destroy}{destroy}</s:Envelope>'.encode()
-    refused(workspace, data, soap)
-    refused(workspace, data.replace(b"<s:Body>", b"<s:Header/><s:Header/><s:Body>", 1), soap)
+    assert "one Body" in fault_of(workspace.call(data, soap=soap, resource="w1"), soap).text
+    body = f'<s:Body><rl:Destroy xmlns:rl="{NS["rl"]}"/></s:Body>'
+    data = f'<s:Envelope xmlns:s="{ns}"><s:Header/><s:Header/>{body}</s:Envelope>'.encode()
+    assert "one Body" in fault_of(workspace.call(data, soap=soap, resource="w1"), soap).text
     assert shelf.destroyed == []
 
 

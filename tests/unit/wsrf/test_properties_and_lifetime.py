@@ -123,6 +123,10 @@ def test_what_policy_does_not_grant_is_rejected(workspace: Endpoint) -> None:
     assert fault.text == "a day is the most"
 
 
+def test_never_is_refused_in_words(workspace: Endpoint) -> None:
+    assert "for ever" in fault_of(workspace.call(until('<rl:RequestedTerminationTime xsi:nil="true"/>'))).text
+
+
 @pytest.mark.parametrize("text", ["soon", "", "P", "PT", "2026-13-01T00:00:00Z"])
 def test_what_the_schema_does_not_read_never_arrives(workspace: Endpoint, text: str) -> None:
     assert "schema" in fault_of(workspace.call(at(text))).text

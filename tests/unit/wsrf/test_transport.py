@@ -1,5 +1,6 @@
 """HTTP without a network: what is refused before SOAP, what reaches an endpoint, and when time is up."""
 
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 from lxml import etree
 from twisted.internet.defer import Deferred
 from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.logger import globalLogPublisher
 
 from flyinglow.access.identity import LOCAL, Identity
 from flyinglow.nodectl.errors import DeniedError
@@ -32,6 +34,9 @@ class Pool:
 
     def __init__(self) -> None:
         self.kept: list[Callable[[], None]] | None = None
+
+    def spend(self, size: int) -> None:
+        self.spent = size
 
     def callInThreadWithCallback(self, done: Callable[[bool, Any], None], function: Any, *args: Any, **kw: Any) -> None:
         def run() -> None:
@@ -282,8 +287,14 @@ def test_a_caller_who_left_is_not_written_to(shelf: Shelf) -> None:
         + body
     )
     channel.connectionLost()
+    complaints: list[object] = []
+    observe: Any = complaints.append
+    globalLogPublisher.addObserver(observe)
     for run in rig.pool.kept:
         run()
+    gc.collect()
+    globalLogPublisher.removeObserver(observe)
+    assert complaints == []
     assert transport.value() == b""
 
 
