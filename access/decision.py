@@ -21,7 +21,7 @@ class Deny:
 
 
 def decide(identity: Identity, verb: str, owner: str | None = None) -> Allow | Deny:
-    """Say whether ``identity`` may do ``verb`` to something that ``owner`` owns (None: to nothing yet, as in Create)."""
+    """Say whether ``identity`` may do ``verb`` to what ``owner`` owns (None: to nothing yet, as in Create)."""
     if identity.admin or owner is None or owner == identity.name:
         return Allow()
     return Deny(f"{identity.name} may not {verb} what belongs to another")

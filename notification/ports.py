@@ -59,7 +59,9 @@ class NotificationTx(Tx, Protocol):
     """One transaction over the workspace core and notification."""
 
     @property
-    def subscriptions(self) -> SubscriptionRows: ...
+    def subscriptions(self) -> SubscriptionRows:
+        """Return the subscriptions."""
 
     @property
-    def deliveries(self) -> DeliveryRows: ...
+    def deliveries(self) -> DeliveryRows:
+        """Return the events on their way."""

@@ -75,7 +75,7 @@ class Allocation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Disk:
-    """One disk: exactly one of ``image`` (catalogue name or URI), ``partition`` (cached on the site) and ``blank_mb``."""
+    """One disk: one of ``image`` (catalogue name or URI), ``partition`` (cached on the site) and ``blank_mb``."""
 
     name: str
     image: str | None = None

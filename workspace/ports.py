@@ -152,22 +152,28 @@ class Tx(Protocol):
     """One transaction over all that the workspace core needs."""
 
     @property
-    def workspaces(self) -> WorkspaceRows: ...
+    def workspaces(self) -> WorkspaceRows:
+        """Return the workspaces."""
 
     @property
-    def collections(self) -> CollectionRows: ...
+    def collections(self) -> CollectionRows:
+        """Return the groups and ensembles."""
 
     @property
-    def leases(self) -> LeaseRows: ...
+    def leases(self) -> LeaseRows:
+        """Return what each Create handed out."""
 
     @property
-    def outbox(self) -> Outbox: ...
+    def outbox(self) -> Outbox:
+        """Return the events."""
 
     @property
-    def nodes(self) -> NodeRows: ...
+    def nodes(self) -> NodeRows:
+        """Return the nodes and what is held on them."""
 
     @property
-    def addresses(self) -> AddressRows: ...
+    def addresses(self) -> AddressRows:
+        """Return the address pools."""
 
 
 class Store(Protocol):

@@ -84,7 +84,7 @@ def test_kill_minus_9_leaves_vms_running_and_the_next_start_is_right_within_seco
 
 
 def test_a_destroy_that_a_kill_cut_short_is_finished_by_the_next_start(daemon_factory: Callable[..., Daemon]) -> None:
-    daemon = daemon_factory(nodectl={"simulated": {"delays": {"destroy": 30.0}}})
+    daemon = daemon_factory(nodectl={"simulated": {"delays": {"destroy": 4.0}}})
     with Consumer() as consumer:
         lease = connect(daemon.url).create([PART], name="wn")
         lease.whole.wait("Running", timeout=20)
@@ -92,7 +92,7 @@ def test_a_destroy_that_a_kill_cut_short_is_finished_by_the_next_start(daemon_fa
         lease.whole.destroy()
     daemon.kill()
     settings = daemon.root / "n1" / "nodectl.json"
-    settings.write_text(settings.read_text().replace("30.0", "0.0"))
+    settings.write_text(settings.read_text().replace("4.0", "0.0"))
     daemon.start()
     deadline = time.monotonic() + 20
     while daemon.admin("workspace.list") and time.monotonic() < deadline:
