@@ -1,18 +1,23 @@
 """Answer a guest's broadcast with the address the service chose for its MAC (section 3.3 of the paper).
 
 One dnsmasq serves one bridge, knows nothing but our MACs, and stays silent to all others, so that it can stand on a
-wire with the site's own DHCP server. A host and its options are files that dnsmasq sees at once; only a removed file
-has to be brought to its notice.
+wire with the site's own DHCP server. A host is a file that dnsmasq sees at once; only a removed one has to be brought
+to its notice. What a network's guests are told alike stands in its configuration, and a new network starts it anew.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import hashlib
 import ipaddress
+import itertools
+import json
 import os
 import shutil
 import signal
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from flyinglow.nodectl import processes, tools
@@ -29,22 +34,42 @@ def network_of(nic: NicSpec) -> ipaddress.IPv4Network:
     return ipaddress.IPv4Interface(f"{nic.ip}/{nic.prefix}").network
 
 
-def host_line(name: str, nic: NicSpec, hostname: str) -> str:
-    """Return dnsmasq's line for one NIC; ``name`` is the label its options go by."""
-    return f"{nic.mac.lower()},set:{name},{nic.ip},{hostname}\n"
+@dataclass(frozen=True, order=True)
+class Served:
+    """What all NICs of one network are told alike."""
+
+    network: str
+    gateway: str | None
+    dns: tuple[str, ...]
+
+    @property
+    def label(self) -> str:
+        """The tag that dnsmasq knows these options by."""
+        return "n" + hashlib.sha256(repr(self).encode()).hexdigest()[:8]
 
 
-def option_lines(name: str, nic: NicSpec) -> str:
-    """Return the options of one NIC: a router or name servers only where the network has them."""
-    lines = []
-    if nic.gateway is not None:
-        lines.append(f"tag:{name},option:router,{nic.gateway}")
-    if nic.dns:
-        lines.append(f"tag:{name},option:dns-server,{','.join(nic.dns)}")
-    return "".join(f"{line}\n" for line in lines)
+def served(nic: NicSpec) -> Served:
+    """Return what a NIC is told besides its own address and name."""
+    return Served(str(network_of(nic)), nic.gateway, tuple(nic.dns))
 
 
-def configuration(bridge: str, folder: Path, networks: set[ipaddress.IPv4Network]) -> str:
+def host_line(nic: NicSpec, hostname: str) -> str:
+    """Return dnsmasq's line for one NIC."""
+    return f"{nic.mac.lower()},set:{served(nic).label},{nic.ip},{hostname}\n"
+
+
+def network_lines(known: Served) -> list[str]:
+    """Return dnsmasq's lines for one network: a router or name servers only where it has them."""
+    network = ipaddress.IPv4Network(known.network)
+    lines = [f"dhcp-range={network.network_address},static,{network.netmask},{LEASE_TIME}"]
+    if known.gateway is not None:
+        lines.append(f"dhcp-option=tag:{known.label},option:router,{known.gateway}")
+    if known.dns:
+        lines.append(f"dhcp-option=tag:{known.label},option:dns-server,{','.join(known.dns)}")
+    return lines
+
+
+def configuration(bridge: str, folder: Path, networks: set[Served]) -> str:
     """Return dnsmasq's configuration for one bridge."""
     lines = [
         "port=0",
@@ -57,17 +82,15 @@ def configuration(bridge: str, folder: Path, networks: set[ipaddress.IPv4Network
         "quiet-dhcp",
         "dhcp-authoritative",
         "dhcp-ignore=tag:!known",
-        "dhcp-leasefile=/dev/null",
-        "leasefile-ro",
+        "dhcp-leasefile=/dev/null",  # not leasefile-ro, with which version 2.90 crashes when told of a removed host
         "dhcp-option=option:router",  # without a value: dnsmasq would name itself
         "dhcp-option=option:dns-server",
         f"dhcp-hostsdir={folder / 'hosts'}",
-        f"dhcp-optsdir={folder / 'options'}",
         f"pid-file={folder / 'pid'}",
         f"log-facility={folder / 'log'}",
     ]
-    lines += [f"dhcp-range={net.network_address},static,{net.netmask},{LEASE_TIME}" for net in sorted(networks)]
-    return "".join(f"{line}\n" for line in lines)
+    lines += itertools.chain.from_iterable(network_lines(known) for known in sorted(networks, key=repr))
+    return "".join(f"{line}\n" for line in dict.fromkeys(lines))
 
 
 class Dhcp:
@@ -81,11 +104,10 @@ class Dhcp:
 
     def add(self, name: str, nic: NicSpec, hostname: str) -> None:
         """Let a NIC be answered. May be repeated. Raises BrokenError when dnsmasq cannot be had."""
-        for path in (self._folder, *(self._folder / part for part in ("hosts", "options", "networks"))):
+        for path in (self._folder, *(self._folder / part for part in ("hosts", "networks"))):
             path.mkdir(mode=0o755, parents=True, exist_ok=True)
-        self._write("networks", name, str(network_of(nic)))
-        self._write("options", name, option_lines(name, nic))  # before the host: whoever is answered gets them
-        self._write("hosts", name, host_line(name, nic, hostname))
+        self._write("networks", name, json.dumps(dataclasses.asdict(served(nic))))
+        self._write("hosts", name, host_line(nic, hostname))
         wanted = configuration(self._bridge, self._folder, self._networks())
         known = self._file.read_text(encoding="ascii") if self._file.exists() else ""
         if wanted != known or self.process() is None:
@@ -94,7 +116,7 @@ class Dhcp:
 
     def remove(self, name: str) -> None:
         """Forget a NIC, and end dnsmasq with the last one. May be repeated."""
-        for part in ("hosts", "options", "networks"):
+        for part in ("hosts", "networks"):
             with contextlib.suppress(FileNotFoundError):
                 (self._folder / part / name).unlink()
         running = self.process()
@@ -153,6 +175,7 @@ class Dhcp:
             return sorted(os.listdir(self._folder / "hosts"))  # noqa: PTH208 - names are all that is wanted
         return []
 
-    def _networks(self) -> set[ipaddress.IPv4Network]:
+    def _networks(self) -> set[Served]:
         texts = (path.read_text(encoding="ascii") for path in (self._folder / "networks").iterdir())
-        return {ipaddress.IPv4Network(text) for text in texts if text}
+        found = (json.loads(text) for text in texts if text)
+        return {Served(item["network"], item["gateway"], tuple(item["dns"])) for item in found}

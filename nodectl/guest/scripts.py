@@ -79,7 +79,7 @@ if [ -r "$given/flyinglow/user-data/raw" ]; then
 fi
 
 press() {  # end in order when the power button's key goes down
-    while event=$(dd if="$1" bs=24 count=1 2>/dev/null | hexdump -v -e '1/1 "%02x"') && [ -n "$event" ]; do
+    while event=$(dd bs=24 count=1 2>/dev/null | hexdump -v -e '1/1 "%02x"') && [ -n "$event" ]; do
         case $event in
         ????????????????????????????????0100740001000000) echo GUEST-POWERBUTTON; sync; poweroff -f ;;
         esac
@@ -87,7 +87,10 @@ press() {  # end in order when the power button's key goes down
 }
 mdev -s
 for device in /dev/input/event*; do
-    [ -c "$device" ] && press "$device" &
+    [ -c "$device" ] || continue
+    exec 5< "$device"  # opened here and now: what is pressed from now on is not lost
+    press <&5 &
+    exec 5<&-
 done
 
 peer() {  # NAME IP: on a link of our own?  then it must answer within a minute

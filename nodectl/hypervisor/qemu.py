@@ -26,6 +26,7 @@ from flyinglow.nodectl.vmdir import ProcessMark, Record, VmDir
 
 POLL = 0.01
 QUIT_SECONDS = 3.0
+PRESS_SECONDS = 5.0  # a guest that is still booting does not feel its power button: press again
 PAUSED = frozenset({"paused", "prelaunch", "suspended"})
 FAILED = {
     "internal-error": "QEMU stopped it after an internal error",
@@ -66,12 +67,14 @@ class Qemu:
         if mark is None:
             pid_file(vm).unlink(missing_ok=True)  # that it ended in a bad way is settled now
             return
-        with Qmp(vm.qmp) as qmp:
-            asked = qmp.ask("query-status")["status"] == "running"
-            if asked:
-                qmp.ask("system_powerdown")
-        if not (asked and self._gone(mark, seconds)):
-            self._end(vm, mark)
+        deadline = time.monotonic() + seconds
+        left = seconds
+        while left > 0 and self._press(vm):
+            if self._gone(mark, min(left, PRESS_SECONDS)):
+                self.reap()
+                return
+            left = deadline - time.monotonic()
+        self._end(vm, mark)
 
     def destroy(self, vm: VmDir) -> None:
         """End a VM at once. Raises BrokenError when its process does not die."""
@@ -110,6 +113,17 @@ class Qemu:
         """Collect the processes of ours that have ended."""
         with self._lock:
             self._children = {pid for pid in self._children if not _collected(pid)}
+
+    def _press(self, vm: VmDir) -> bool:
+        """Press the power button of a running VM; tell whether there is anything to be hoped for."""
+        try:
+            with Qmp(vm.qmp) as qmp:
+                running = qmp.ask("query-status")["status"] == "running"
+                if running:
+                    qmp.ask("system_powerdown")
+        except TransientError:
+            return True  # QEMU may be on its way out
+        return bool(running)
 
     def _ask_status(self, vm: VmDir, mark: ProcessMark) -> Sight:
         try:

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from flyinglow.nodectl.errors import ConflictError, FlyingLowError, InvalidError, UnknownError
+from flyinglow.nodectl.errors import ConflictError, ExhaustedError, FlyingLowError, InvalidError, UnknownError
 from flyinglow.nodectl.messages import OrderName, VmStatus
 from flyinglow.nodectl.vmdir import write_json
 from rigs.node import Subject
@@ -165,7 +165,9 @@ def test_a_guest_becomes_ready_and_once_more_after_a_reboot(subject: Subject) ->
     if subject.driver == "qemu":
         assert not subject.node.reboot(TAG).ready
     subject.until(lambda vm: vm.ready, TAG)
-    assert not subject.node.shutdown(TAG, 10).ready
+    assert not subject.node.shutdown(TAG, 20).ready
+    if subject.driver == "qemu":
+        assert b"GUEST-POWERBUTTON" in subject.node.state.vm(TAG).console.read_bytes()
 
 
 def test_the_console_can_be_read_from_any_byte(subject: Subject) -> None:
@@ -188,3 +190,21 @@ def test_kill_all_leaves_nothing_and_may_be_repeated(subject: Subject) -> None:
     assert subject.kill_all() == {"destroyed": ["a1", "b2", "c3", "half"], "failed": []}
     assert subject.kill_all() == {"destroyed": [], "failed": []}
     assert subject.node.list() == []
+
+
+def test_a_vm_that_cannot_start_says_why_and_stays_as_it_was(subject: Subject) -> None:
+    failing = {"cpu": "no-such-cpu", "simulated": {"failures": [{"order": "start", "message": "VM did not start: no"}]}}
+    subject.create(TAG)
+    with pytest.raises(FlyingLowError, match=r"VM did not start: .*no"):
+        subject.again(**failing).start(TAG)
+    assert subject.node.info(TAG).status is VmStatus.CREATED
+    assert subject.node.start(TAG, paused=True).status is VmStatus.PAUSED
+
+
+def test_a_creation_that_fails_leaves_nothing(subject: Subject) -> None:
+    failing = {"minimum_free_disk_mb": 1 << 40, "simulated": {"failures": [{"order": "create", "kind": "exhausted"}]}}
+    with pytest.raises(ExhaustedError):
+        subject.again(**failing).create(TAG, subject.spec(TAG))
+    assert subject.node.list() == []
+    assert not subject.node.state.vm(TAG).exists()
+    assert subject.create(TAG).status is VmStatus.CREATED

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from rigs.node_agent import AgentProcess
 
 pytestmark = [pytest.mark.root, pytest.mark.alone]
 
+CLIENT = Path(__file__).parents[2] / "rigs/dhcp_client.py"
 CONTEXT = """name ce
 member ce head 10.77.0.11,10.78.0.11
 member wn - 10.78.0.12
@@ -134,6 +136,35 @@ def test_a_bridge_that_cannot_serve_is_refused_and_nothing_stays(
         assert agent.order("list") == {"vms": []}
     assert space.processes() == []
     assert [name for name in space.interfaces() if name.startswith("fl")] == []
+
+
+def test_a_mac_is_answered_from_its_vms_creation_to_its_destruction_and_no_other_ever(
+    guest_image: Guest, new_space: Callable[[str], Space], tmp_path: Path, run_folder: Path
+) -> None:
+    space = _node(new_space, "node", 1)
+    space.run("ip", "link", "add", "probe", "type", "veth", "peer", "name", "port")
+    space.run("ip", "link", "set", "port", "master", "priv", "up")
+    space.run("ip", "link", "set", "probe", "up")
+
+    def offered(mac: str, seconds: float = 1.2) -> dict[str, str]:
+        words = space.run(sys.executable, str(CLIENT), "probe", mac, str(seconds))
+        found: dict[str, str] = json.loads(words)
+        return found
+
+    with AgentProcess(_config(tmp_path, run_folder, "node"), space.argv()) as agent:
+        gateway = {**OTHER, "hostname": "wn", "gateway": "10.78.0.62", "dns": ["10.78.0.61"]}
+        agent.order("create", "a1", **guest_image.spec("a1", nics=[gateway]))
+        agent.order("create", "b2", **guest_image.spec("b2", nics=[{**PRIVATE, "hostname": "x"}]))
+        first = {"ip": OTHER["ip"], "mask": "255.255.255.192", "server": "10.78.0.1", "hostname": "wn"}
+        assert offered(str(OTHER["mac"]), 10) == {**first, "router": "10.78.0.62", "dns": "10.78.0.61"}
+        second = offered(str(PRIVATE["mac"]), 10)
+        assert (second["ip"], second["hostname"]) == ("10.78.0.11", "x")
+        assert not {"router", "dns"} & set(second)
+        assert offered("02:00:00:00:00:99") == {}
+        agent.order("destroy", "a1")
+        assert offered(str(OTHER["mac"])) == {}
+        assert offered(str(PRIVATE["mac"]), 10)["ip"] == "10.78.0.11"
+        agent.order("destroy", "b2")
 
 
 def test_kill_all_ends_guests_taps_and_dhcp(

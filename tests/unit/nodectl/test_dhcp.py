@@ -1,9 +1,8 @@
 """What dnsmasq and ip are told, word by word."""
 
-import ipaddress
 from pathlib import Path
 
-from flyinglow.nodectl.dhcp import configuration, host_line, option_lines
+from flyinglow.nodectl.dhcp import Served, configuration, host_line, network_lines, served
 from flyinglow.nodectl.messages import NicSpec, VmSpec
 from flyinglow.nodectl.network import hostname_of, tap_commands
 
@@ -20,20 +19,26 @@ BARE = NicSpec(network="n", mac="02:00:00:00:00:ab", ip="10.0.0.6", prefix=24, h
 
 
 def test_a_host_is_told_by_its_mac() -> None:
-    assert host_line("fla1.0", NIC, "ce") == "02:00:00:00:00:aa,set:fla1.0,10.0.0.5,ce\n"
+    label = served(NIC).label
+    assert host_line(NIC, "ce") == f"02:00:00:00:00:aa,set:{label},10.0.0.5,ce\n"
+    assert label != served(BARE).label
 
 
 def test_router_and_name_servers_only_where_there_are_some() -> None:
-    assert option_lines("t", NIC) == "tag:t,option:router,10.0.0.1\ntag:t,option:dns-server,10.0.0.2\n"
-    assert option_lines("t", BARE) == ""
+    known = served(NIC)
+    assert network_lines(known)[1:] == [
+        f"dhcp-option=tag:{known.label},option:router,10.0.0.1",
+        f"dhcp-option=tag:{known.label},option:dns-server,10.0.0.2",
+    ]
+    assert network_lines(served(BARE)) == ["dhcp-range=10.0.0.0,static,255.255.255.0,12h"]
 
 
 def test_it_answers_known_macs_on_one_bridge_and_is_no_name_server() -> None:
-    networks = {ipaddress.IPv4Network("10.1.0.0/26"), ipaddress.IPv4Network("10.0.0.0/24")}
+    networks = {Served("10.1.0.0/26", None, ()), served(NIC), served(BARE)}
     lines = configuration("br0", Path("/run/x"), networks).splitlines()
     for line in ("port=0", "interface=br0", "dhcp-ignore=tag:!known", "dhcp-authoritative", "no-ping"):
         assert line in lines
-    assert [line for line in lines if line.startswith("dhcp-range")] == [
+    assert sorted(line for line in lines if line.startswith("dhcp-range")) == [
         "dhcp-range=10.0.0.0,static,255.255.255.0,12h",
         "dhcp-range=10.1.0.0,static,255.255.255.192,12h",
     ]
