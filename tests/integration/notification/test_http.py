@@ -242,6 +242,15 @@ def test_a_connection_that_was_cut_is_not_used_again(with_rig: Any) -> None:
     with_rig(story)
 
 
+def test_the_limit_is_for_each_answer_not_for_the_connection(with_rig: Any) -> None:
+    async def story(rig: Rig) -> None:
+        port, sender = rig.listen(Consumer(lambda request: b"x" * 5_000)), rig.sender()
+        assert [await outcome(sender, port) for _ in range(10)] == [202] * 10
+        assert rig.connections == 1
+
+    with_rig(story)
+
+
 def test_a_name_is_judged_again_at_every_connection(with_rig: Any) -> None:
     """DNS rebinding: the name is harmless when it is subscribed, and means the metadata service later."""
 

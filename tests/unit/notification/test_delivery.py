@@ -1,8 +1,9 @@
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from itertools import pairwise
 from random import Random
+from types import SimpleNamespace
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -10,6 +11,7 @@ from twisted.internet.defer import Deferred, TimeoutError  # noqa: A004
 from twisted.internet.task import Clock
 
 from flyinglow.notification.delivery import DeliverySettings
+from flyinglow.notification.ledger import Entry, Work
 from flyinglow.notification.slots import Slots
 from flyinglow.workspace.model import Kind, ResourceKey, Topic
 from rigs.notification import KEY, START, FakeSender, World
@@ -163,6 +165,55 @@ def test_an_ended_subscription_hears_no_more(world: World, clock: Clock) -> None
     clock.advance(10)
     world.happen()
     assert world.sender.told(consumer) == ["a1"]
+    assert world.waiting() == []
+
+
+def test_a_subscription_that_ends_while_its_consumer_fails_is_not_tried_again(world: World, clock: Clock) -> None:
+    world.sender.answer = lambda address, count: 500
+    world.subscribe(ends_at=START + timedelta(seconds=10))
+    world.build().start()
+    world.happen()
+    clock.pump([1] * 100)
+    assert len(world.sender.posts) == 4  # after 0, 1, 3 and 7 s
+
+
+def test_news_that_come_while_a_line_finds_nothing_are_not_forgotten(world: World) -> None:
+    """The store answers "nothing" from before the news were committed, and the wake-up comes before that answer."""
+    consumer = world.subscribe()
+    world.build().start()
+    run, held = world.store.run, []
+
+    def slow(fn: Callable[..., object], **more: object) -> Deferred[object]:
+        result = run(fn)
+        waiting: Deferred[object] = Deferred()
+        waiting.addCallback(lambda _: result)
+        held.append(waiting)
+        return waiting
+
+    world.ledger._store = SimpleNamespace(run=slow)  # type: ignore[assignment]
+    world.courier.wake(["s1"])
+    world.happen()
+    while held:
+        held.pop(0).callback(None)
+    assert world.sender.told(consumer) == ["a1"]
+
+
+def test_a_group_of_entries_that_fails_is_taken_one_by_one(world: World) -> None:
+    consumers = [world.subscribe(name) for name in ("s1", "s2", "s3")]
+    world.build()
+    carry_out = world.ledger.commit
+
+    def commit(tx: object, entries: Sequence[Entry]) -> list[Work | None]:
+        if any(entry.subscription_id == "s2" for entry in entries):
+            raise OSError("the row is broken")
+        return carry_out(tx, entries)  # type: ignore[arg-type]
+
+    world.ledger.commit = commit  # type: ignore[assignment,method-assign]
+    world.happen()
+    world.ledger._busy = True  # all three ask before the first is answered
+    world.start()
+    Deferred.fromCoroutine(world.ledger._run())
+    assert [world.sender.told(consumer) for consumer in consumers] == [["a1"], [], ["a1"]]
 
 
 def test_one_dead_consumer_delays_nobody(world: World, clock: Clock) -> None:
@@ -240,6 +291,9 @@ def test_a_stop_breaks_off_and_leaves_the_rest_for_later(world: World) -> None:
     world.happen(2)
     world.stop()
     assert world.waiting() == [1, 2]
+    row = world.row()
+    assert row is not None
+    assert row.failures == 0  # the consumer did nothing wrong
     assert world.courier._lines == {}
     assert world.clock.getDelayedCalls() == []
 
