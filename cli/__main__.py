@@ -99,7 +99,7 @@ def run(arguments: Sequence[str] | None = None, session: Session | None = None) 
         sys.stderr.close()  # whoever read the output has seen enough
         return int(Exit.OK)
     except (FlyingLowError, OSError) as error:
-        return int(complain(error, as_json=session.json))
+        return int(complain(error, as_json=session.json, leasing=session.leasing))
     return int(done or Exit.OK)
 
 

@@ -12,14 +12,14 @@ from flyinglow.cli.plain import plain
 from flyinglow.nodectl.errors import FlyingLowError
 
 
-def complain(error: BaseException, *, as_json: bool) -> Exit:
-    """Write the complaint to standard error and return the exit code."""
+def complain(error: BaseException, *, as_json: bool, leasing: bool = True) -> Exit:
+    """Write the complaint to standard error and return the exit code; advice only for who leases."""
     told = advice(error)
     if as_json:
         click.echo(json.dumps({"error": {**plainly(error), "exit_code": int(told.code)}}), err=True)
         return told.code
     lines = [f"flyinglow: {plain(error)}"]
-    if told.side:
+    if told.side and leasing:
         retry = "a retry may help" if getattr(error, "retryable", False) else "a retry will not help"
         lines.append(f"  side: {told.side}; {retry}")
     if isinstance(error, FlyingLowError):
@@ -27,7 +27,7 @@ def complain(error: BaseException, *, as_json: bool) -> Exit:
             lines.append("  figures: " + ", ".join(f"{plain(key)} {value}" for key, value in error.figures.items()))
         if error.incident:
             lines.append(f"  incident: {plain(error.incident)}")
-    if told.next:
+    if told.next and leasing:
         lines.append(f"  next: {told.next}")
     click.echo("\n".join(lines), err=True)
     return told.code

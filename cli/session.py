@@ -50,6 +50,7 @@ class Session:
     connect: Callable[[str, float], Leasing] = _connect
     service: str | None = None
     json: bool = False
+    leasing: bool = False  # a command that speaks to a service, so that advice about leases is of use
     _site: Leasing | None = field(default=None, repr=False)
 
     @property
@@ -76,7 +77,7 @@ class Session:
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(*headings, title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+        table = Table(*headings, title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False)
         for row in rows:
             table.add_row(*(Text("-" if cell in {None, ""} else plain(cell)) for cell in row))
         screen = Console(soft_wrap=False, highlight=False)
@@ -95,6 +96,7 @@ def options(command: Callable[..., Any]) -> Callable[..., Any]:
         session = click.get_current_context().ensure_object(Session)
         session.service = service or session.service
         session.json = as_json or session.json
+        session.leasing = True
         return command(session, **rest)
 
     return wrapped

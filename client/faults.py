@@ -23,6 +23,8 @@ _BY_ELEMENT: Final = {
     clark("r:ResourceUnknownFault"): UnknownError,
     clark("r:ResourceUnavailableFault"): TransientError,
     clark("rl:ResourceNotDestroyedFault"): TransientError,
+    clark("rl:TerminationTimeChangeRejectedFault"): DeniedError,
+    clark("wsnt:SubscribeCreationFailedFault"): DeniedError,
 }
 _BY_STATUS: Final = {403: DeniedError, 404: UnknownError, 408: TransientError, 413: InvalidError, 503: TransientError}
 

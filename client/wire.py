@@ -47,10 +47,12 @@ class Wire:
 
         client = _client(service, self.timeout, _is_loopback(to.address))
         binding = f"{{urn:flyinglow:{service}:1:wsdl}}{_BINDINGS.get(service, service.capitalize())}Soap11"
-        proxy = client.create_service(binding, to.address)
+        call = getattr(client.create_service(binding, to.address), operation, None)
+        if call is None:
+            raise InvalidError(f"a {service} has no operation {operation}")
         try:
             with client.settings(raw_response=True):
-                response = proxy[operation](*arguments, _soapheaders=to.headers(), **parts)
+                response = call(*arguments, _soapheaders=to.headers(), **parts)
         except OSError as error:
             raise LostError(f"the service at {to.address} cannot be reached: {_why(error)}") from error
         except (zeep.exceptions.ValidationError, TypeError, ValueError) as error:

@@ -61,7 +61,7 @@ class Desk:
 
 def _cell(value: Any) -> Any:
     if isinstance(value, dict):
-        return ", ".join(f"{key} {each}".strip() for key, each in value.items())
+        return ", ".join(f"{key} {each}" if each else key for key, each in value.items())
     return ("yes" if value else "") if isinstance(value, bool) else value
 
 

@@ -25,6 +25,7 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.command()
 @click.option("--file", type=_FILE, help="Read the request (several parts, say) from a TOML or JSON file.")
 @click.option("--name", help="Name of the lease, a lower-case DNS label.  [default: vm]")
+@click.option("--part", help="Name of the machines, where it is to differ from the lease's.")
 @click.option("--image", help="Image of the catalogue to start from.")
 @click.option("--memory", type=Size(), help="Memory of each, in MB or as 2G.")
 @click.option("--cpus", type=int, default=1, show_default=True, help="CPUs of each.")
@@ -54,7 +55,7 @@ def create(session: Session, *, detach: bool, timeout: int | None, **given: Any)
     lease = _create(session, {**asked, "token": token})
     if not session.json:
         ends = f", until {showing.left(lease.ends_at)}" if lease.ends_at else ""
-        session.say(f"{asked['name']}: {lease.whole.kind} {lease.whole.id}{ends}")
+        session.say(f"{lease.whole.name}: {lease.whole.kind} {lease.whole.id}{ends}")
     if detach or given["open_"] or given["join"]:
         return _answered(session, lease)
     wanted = (asked.get("initial_state") or "Running",)
@@ -77,7 +78,7 @@ def _create(session: Session, asked: dict[str, Any]) -> Lease:
         raise
     except KeyboardInterrupt:
         click.echo(f"\nDetached; {again}.", err=True)
-        raise SystemExit(Exit.DETACHED) from None
+        raise click.exceptions.Exit(Exit.DETACHED) from None
 
 
 def _asked(session: Session, given: dict[str, Any]) -> dict[str, Any]:
@@ -87,7 +88,7 @@ def _asked(session: Session, given: dict[str, Any]) -> dict[str, Any]:
         if given[key] is not None:
             asked[key] = given[key]
     if given["image"] or given["memory"]:
-        asked["parts"] = [*asked["parts"], _part(asked["name"], given)]
+        asked["parts"] = [*asked["parts"], _part(given["part"] or asked["name"], given)]
     if not asked["parts"]:
         raise InvalidError("say what to lease: --image and --memory, or --file with parts")
     if given["join"]:
