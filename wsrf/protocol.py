@@ -43,9 +43,11 @@ class Grid:
         self.known_actions: frozenset[str] = frozenset()
 
     def learn_routes(self) -> None:
-        """Build the routing table from what Spyne's application publishes."""
-        methods = self.app.interface.method_id_map.values()
+        """Build the routing table from what Spyne's application publishes. ValueError: two want one message."""
+        methods = list(self.app.interface.method_id_map.values())
         self.descriptors = {method.udd["route"].element: method for method in methods}
+        if len(self.descriptors) < len(methods):
+            raise ValueError("two operations of one endpoint have the same request element")
         self.known_actions = frozenset(
             action
             for method in methods

@@ -109,3 +109,13 @@ def test_qnames_in_text_survive_the_way_out(shelf: Shelf) -> None:
     point = endpoint(shelf, start_port(act))
     topic = body_of(point.call(START))[0]
     assert topic.text == "fl:state"
+
+
+def test_two_operations_for_one_message_are_a_mistake(shelf: Shelf) -> None:
+    class Other(ServiceBase):  # type: ignore[misc] # Spyne is untyped
+        @operation(qname("flw", "Start"), action="urn:other/Start")
+        def start_again(ctx: Any, body: Any) -> Any:
+            return response()
+
+    with pytest.raises(ValueError, match="same request element"):
+        endpoint(shelf, start_port(lambda call: response()), Other)
