@@ -99,7 +99,7 @@ class Courier:
         self._stopped = False
 
     async def start(self) -> None:
-        """Take up what an earlier run left."""
+        """Take up what an earlier run left; may be repeated."""
         self.wake(await self._store.run(lambda tx: tx.deliveries.waiting()))
 
     def wake(self, subscriptions: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ block and are called on worker threads.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from urllib.parse import urlsplit
@@ -42,6 +42,15 @@ class Granted:
     ends_at: datetime | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A request for a subscription that was judged; what it is about is still to be said."""
+
+    request: SubscribeRequest
+    made_at: datetime
+    ends_at: datetime | None
+
+
 class SubscriptionService:
     """Makes, renews and ends subscriptions. ``new_id`` returns 128 random bits in hex."""
 
@@ -66,6 +75,15 @@ class SubscriptionService:
         Raises UnknownError for a resource that is not the caller's, and the faults of WS-BaseNotification 4.2.
         """
         self._store.view(lambda tx: _require(tx, caller, producer))  # before the consumer's name is looked up
+        draft = self.draft(caller, request)
+        made = self._store.call(lambda tx: self.attach(tx, caller, [producer], draft))
+        return Granted(id=made[producer], now=draft.made_at, ends_at=draft.ends_at)
+
+    def draft(self, caller: Identity, request: SubscribeRequest) -> Draft:
+        """Judge a request apart from what it is about: the end asked for, and the consumer (its name is looked up).
+
+        Outside of any transaction, for it may take a while. Raises the faults of WS-BaseNotification 4.2.
+        """
         now = self._now()
         try:
             ends_at = grant(request.end, now, self._settings.lifetimes)
@@ -75,7 +93,34 @@ class SubscriptionService:
             self._consumers.check(request.consumer)
         except RefusedError as error:
             raise faults.creation_failed(error.message) from error
-        row = Subscription(
+        return Draft(request=request, made_at=now, ends_at=ends_at)
+
+    def attach(
+        self, tx: NotificationTx, caller: Identity, producers: Sequence[ResourceKey], draft: Draft
+    ) -> dict[ResourceKey, str]:
+        """Subscribe a consumer that was judged to each of these resources, and return the subscriptions' ids.
+
+        Raises UnknownError, or SubscribeCreationFailedFault when there would be too many.
+        """
+        self._leave_room(tx, caller, len(producers), draft.request.consumer)
+        rows = [self._row(caller, producer, draft) for producer in producers]
+        for row in rows:
+            _require(tx, caller, row.producer)
+            tx.subscriptions.add(row)
+        return {row.producer: row.id for row in rows}
+
+    def _leave_room(self, tx: NotificationTx, caller: Identity, more: int, consumer: str) -> None:
+        limits = self._settings
+        if tx.subscriptions.count(owner=caller.name) + more > limits.per_owner:
+            raise faults.creation_failed(f"{caller.name} would have over {limits.per_owner} subscriptions, the most allowed")
+        host = urlsplit(consumer).hostname or ""
+        if tx.subscriptions.count(consumer_host=host) + more > limits.per_consumer:
+            message = f"over {limits.per_consumer} subscriptions would send to {host}, the most allowed"
+            raise faults.creation_failed(message)
+
+    def _row(self, caller: Identity, producer: ResourceKey, draft: Draft) -> Subscription:
+        request = draft.request
+        return Subscription(
             id=self._new_id(),
             owner=caller.name,
             producer=producer,
@@ -84,22 +129,9 @@ class SubscriptionService:
             filter_xml=request.filter_xml,
             topics=request.topics,
             raw=request.raw,
-            created_at=now,
-            ends_at=ends_at,
+            created_at=draft.made_at,
+            ends_at=draft.ends_at,
         )
-        self._store.call(lambda tx: self._insert(tx, caller, row))
-        return Granted(id=row.id, now=now, ends_at=ends_at)
-
-    def _insert(self, tx: NotificationTx, caller: Identity, row: Subscription) -> None:
-        _require(tx, caller, row.producer)
-        limits = self._settings
-        if tx.subscriptions.count(owner=row.owner) >= limits.per_owner:
-            raise faults.creation_failed(f"{row.owner} already has {limits.per_owner} subscriptions, the most allowed")
-        host = urlsplit(row.consumer).hostname or ""
-        if tx.subscriptions.count(consumer_host=host) >= limits.per_consumer:
-            message = f"{limits.per_consumer} subscriptions already send to {host}, the most allowed"
-            raise faults.creation_failed(message)
-        tx.subscriptions.add(row)
 
     def renew(self, caller: Identity, subscription_id: str, end: Asked) -> Granted:
         """Give a subscription a new end. Raises UnknownError, or the fault that tells which ends are granted."""

@@ -190,7 +190,7 @@ def test_news_that_come_while_a_line_finds_nothing_are_not_forgotten(world: Worl
         held.append(waiting)
         return waiting
 
-    world.ledger._store = SimpleNamespace(run=slow)  # type: ignore[assignment]
+    world.ledger._store = SimpleNamespace(run=slow)
     world.courier.wake(["s1"])
     world.happen()
     while held:
@@ -208,7 +208,7 @@ def test_a_group_of_entries_that_fails_is_taken_one_by_one(world: World) -> None
             raise OSError("the row is broken")
         return carry_out(tx, entries)  # type: ignore[arg-type]
 
-    world.ledger.commit = commit  # type: ignore[assignment,method-assign]
+    world.ledger.commit = commit  # type: ignore[method-assign]
     world.happen()
     world.ledger._busy = True  # all three ask before the first is answered
     world.start()
