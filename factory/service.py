@@ -20,6 +20,9 @@ from flyinglow.factory.model import Created, CreateRequest
 from flyinglow.factory.offers import Offers, offers
 from flyinglow.factory.plan import Desk, Plan, plan
 from flyinglow.nodectl.errors import ConflictError, DeniedError, ExhaustedError, InvalidError, NeverError
+from flyinglow.notification.ports import NotificationTx
+from flyinglow.notification.service import Draft, SubscriptionService
+from flyinglow.notification.subscribing import SubscribeRequest
 from flyinglow.workspace.catalogue import Catalogue
 from flyinglow.workspace.lifecycle import event, state_event
 from flyinglow.workspace.model import (
@@ -54,6 +57,7 @@ class FactoryService:
         catalogue: Catalogue,
         new_id: Callable[[], str],
         new_tag: Callable[[], str],
+        subscriptions: SubscriptionService,
         schedule: str = "immediate",
     ) -> None:
         self._store = store
@@ -63,19 +67,32 @@ class FactoryService:
         self._catalogue = catalogue
         self._new_id = new_id
         self._new_tag = new_tag
+        self._subscriptions = subscriptions
         self._schedule = schedule
 
-    def create(self, caller: Identity, request: CreateRequest) -> Created:
-        """Lease all that ``request`` asks for, or nothing.
+    def create(self, caller: Identity, request: CreateRequest, watch: SubscribeRequest | None = None) -> Created:
+        """Lease all that ``request`` asks for, or nothing; subscribe ``watch`` to all of it before its first event.
 
         Raises InvalidError, DeniedError, NeverError or ExhaustedError (with figures of what is short and how many
         workspaces would fit), UnknownError for an ensemble to join that is not there, ConflictError for one that is
-        no longer open.
+        no longer open; and for ``watch`` the faults of WS-BaseNotification 4.2.
         """
         verdict = decide(caller, "create")
         if isinstance(verdict, Deny):
             raise DeniedError(verdict.reason, verdict.figures)
-        return self._store.call(lambda tx: self._create(tx, caller, request))
+        draft = None if watch is None else self._subscriptions.draft(caller, watch)
+        return self._store.call(lambda tx: self._watched(tx, caller, request, draft))
+
+    def _watched(self, tx: NotificationTx, caller: Identity, request: CreateRequest, draft: Draft | None) -> Created:
+        known = tx.leases.by_token(caller.name, request.token) if request.token else None
+        if known is not None:
+            again = _again(tx, known, digest(request))
+            return again if draft is None else replace(again, subscriptions=_kept(tx, again, draft))
+        created = self._create(tx, caller, request)
+        if draft is None:
+            return created
+        keys = [key for _, key in created.resources]
+        return replace(created, subscriptions=self._subscriptions.attach(tx, caller, keys, draft))
 
     def list(
         self,
@@ -108,9 +125,6 @@ class FactoryService:
 
     def _create(self, tx: Tx, caller: Identity, request: CreateRequest) -> Created:
         mark = digest(request)
-        known = tx.leases.by_token(caller.name, request.token) if request.token else None
-        if known is not None:
-            return _again(tx, known, mark)
         view = _view(tx)
         limits = self._backend.limits(view)
         check(request, terms=self._terms, limits=limits, catalogue=self._catalogue, networks=view.pools)
@@ -164,6 +178,12 @@ def _again(tx: Tx, lease: Lease, mark: str) -> Created:
     members = (key.id for _, key in lease.resources if key.kind is Kind.WORKSPACE)
     first = tx.workspaces.get(next(members))
     return Created(lease_id=lease.id, resources=lease.resources, ends_at=first.ends_at if first else None)
+
+
+def _kept(tx: NotificationTx, created: Created, draft: Draft) -> dict[ResourceKey, str]:
+    """Return the subscriptions that the first answer told of, which was lost on its way."""
+    rows = tx.subscriptions.of([key for _, key in created.resources])
+    return {row.producer: row.id for row in rows if row.consumer == draft.request.consumer}
 
 
 def _joined(tx: Tx, caller: Identity, request: CreateRequest) -> Collection:

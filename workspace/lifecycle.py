@@ -23,8 +23,7 @@ STEPS: Mapping[str, str] = {
     "launch.created": "(Unpropagated, Propagating) -> (Propagated, Starting) or Propagated: every VM is on its node",
     "launch.started": "(Propagated, Starting) -> Running or Paused",
     "launch.back_out": "the whole launch set -> Reclaiming, target Corrupted",
-    "operation.done": "Starting, Pausing, Resuming, Rebooting, ShuttingDown -> what the node says",
-    "operation.refused": "back to rest: the node refused",
+    "operation.done": "Starting, Pausing, Resuming, Rebooting, ShuttingDown -> what the node says, or back to rest",
     "reclaim.done": "Reclaiming -> Ended, Corrupted or Cancelled; capacity and addresses given back",
     "reclaim.failed": "one more failed clean-up counted; everything stays held",
     "observe.found": "what a node told unasked, or a reconcile pass found, is written down",
@@ -32,6 +31,7 @@ STEPS: Mapping[str, str] = {
     "sweep.overdue": "launches that waited longer than they may -> Reclaiming, target Cancelled",
     "sweep.warn": "the warning before a lease's end is written",
     "sweep.purge": "what was kept readable long enough is forgotten",
+    "sweep.forget": "events that were delivered long ago are forgotten",
 }
 
 

@@ -86,6 +86,7 @@ class Provisioner:
         self._launching: dict[str, set[str]] = {}  # launch set -> members told of meanwhile
         self._told: list[tuple[str, VmInfo]] = []
         self._timers: set[Timer] = set()
+        self._waiting: set[str] = set()  # for the time to be tried again
         self._turn: Timer | None = None
         self._under_way = 0
         self._idle: list[Deferred[None]] = []
@@ -101,13 +102,19 @@ class Provisioner:
         self._wake()
 
     async def reconcile(self) -> ReconcileReport:
-        """Observe every node, compare with the rows, and take every task up again. Never raises for a node."""
+        """Observe every node, compare with the rows, and take up every task that nobody is at.
+
+        Never raises for a node; raises Stopped when the service is stopped meanwhile.
+        """
         report, unfinished = await self._watch(self._reconcile.run())
-        self._look(unfinished, recovered=True)
+        self._look([one for one in unfinished if one not in self._hands and one not in self._waiting], recovered=True)
         return report
 
     async def idle(self) -> None:
-        """Return when nothing is under way or waits for its turn; retries that wait for their time do not count."""
+        """Return when nothing is under way or waits for its turn; retries that wait for their time do not count.
+
+        A launch set that waits for the back-end's nodes is under way.
+        """
         if self._busy():
             waiting: Deferred[None] = Deferred()
             self._idle.append(waiting)
@@ -197,10 +204,14 @@ class Provisioner:
         if self._crew.stopped:
             return
 
+        waiting = frozenset(ids)
+
         def again() -> None:
             self._timers.discard(timer)
-            self._look(ids)
+            self._waiting -= waiting
+            self._look(waiting)
 
+        self._waiting |= waiting
         timer = self._reactor.callLater(seconds, again)
         self._timers.add(timer)
 

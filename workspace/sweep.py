@@ -5,7 +5,7 @@ Each kind of sweep is one function of a transaction and the time; the timer that
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -20,31 +20,45 @@ _QUEUED = Status(State.UNPROPAGATED, Task.QUEUED)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepReport:
-    """How many workspaces each sweep concerned."""
+    """How many workspaces each sweep concerned, and how many events the last one."""
 
     expired: int
     overdue: int
     warned: int
     purged: int
+    events: int
 
 
 class Sweeper:
-    """Runs all sweeps, each in its own transaction; called on the reactor, every second or so."""
+    """Runs all sweeps, each in its own transaction; called on the reactor, every second or so.
 
-    def __init__(self, store: Store, now: Now, terms: Terms) -> None:
+    ``committed`` is called with the name of each step of ``lifecycle.STEPS`` that changed something.
+    """
+
+    def __init__(
+        self, store: Store, now: Now, terms: Terms, *, committed: Callable[[str], None] = lambda _: None
+    ) -> None:
         self._store = store
         self._now = now
         self._terms = terms
+        self._committed = committed
 
     async def run(self) -> SweepReport:
         """Sweep once."""
         terms = self._terms
         return SweepReport(
-            expired=await self._store.run(lambda tx: expire(tx, self._now())),
-            overdue=await self._store.run(lambda tx: overdue(tx, self._now())),
-            warned=await self._store.run(lambda tx: warn(tx, self._now(), terms.warn_before)),
-            purged=await self._store.run(lambda tx: purge(tx, self._now(), terms.retain)),
+            expired=await self._commit("sweep.expire", lambda tx: expire(tx, self._now())),
+            overdue=await self._commit("sweep.overdue", lambda tx: overdue(tx, self._now())),
+            warned=await self._commit("sweep.warn", lambda tx: warn(tx, self._now(), terms.warn_before)),
+            purged=await self._commit("sweep.purge", lambda tx: purge(tx, self._now(), terms.retain)),
+            events=await self._commit("sweep.forget", lambda tx: forget(tx, self._now(), terms.keep_events)),
         )
+
+    async def _commit(self, step: str, sweep: Callable[[Tx], int]) -> int:
+        count = await self._store.run(sweep)
+        if count:
+            self._committed(step)
+        return count
 
 
 def expire(tx: Tx, now: datetime) -> int:
@@ -101,6 +115,11 @@ def purge(tx: Tx, now: datetime, retain: int) -> int:
         tx.collections.purge(_wholes(gone))
         tx.leases.purge(sorted({row.lease_id for row in gone}))
     return len(gone)
+
+
+def forget(tx: Tx, now: datetime, keep: int) -> int:
+    """Forget events that were handed on and delivered and are older than ``keep`` seconds; return how many."""
+    return tx.outbox.purge(now - timedelta(seconds=keep))
 
 
 def _open(tx: Tx, queued: Iterable[Workspace]) -> list[Collection]:

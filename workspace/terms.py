@@ -12,7 +12,8 @@ class Terms:
     ``default_duration`` is granted to a Create that names none, ``max_duration`` bounds a lease from the moment it was
     accepted, extensions included. ``warn_before`` is the lead of the warning event, ``retain`` how long a lease that is
     over stays readable, ``open_limit`` how long an ensemble may stay open, ``max_wait`` bounds a start-by deadline.
-    ``show_node`` says whether a lessee may see on which node a workspace is.
+    ``keep_events`` is how long an event that was
+    delivered stays in the outbox. ``show_node`` says whether a lessee may see on which node a workspace is.
     """
 
     default_duration: int = 3600
@@ -20,5 +21,6 @@ class Terms:
     warn_before: int = 300
     retain: int = 3600
     open_limit: int = 3600
+    keep_events: int = 7 * 86400
     max_wait: int = 30 * 86400
     show_node: bool = True

@@ -18,7 +18,6 @@ from flyinglow.factory.model import Created, CreateRequest, Part
 from flyinglow.factory.service import FactoryService
 from flyinglow.group.derive import CollectionFold
 from flyinglow.group.service import GroupService
-from flyinglow.store import Store
 from flyinglow.workspace.catalogue import Image
 from flyinglow.workspace.model import (
     Allocation,
@@ -84,8 +83,10 @@ def request(*parts: Part, **changes: Any) -> CreateRequest:
 class Site:
     """The site; ``events`` lists all that was committed, in order."""
 
-    def __init__(self, open_: OpenStore, *, nodes: int = 2, memory_mb: int = 1000, addresses: int = 20,
-                 terms: Terms | None = None, timing: Timing | None = None, options: dict[str, Any] | None = None) -> None:  # fmt: skip
+    def __init__(
+        self, open_: OpenStore, *, nodes: int = 2, memory_mb: int = 1000, addresses: int = 20,
+        terms: Terms | None = None, timing: Timing | None = None, options: dict[str, Any] | None = None,
+    ) -> None:  # fmt: skip
         self.clock = Clock()
         self.events: list[Event] = []
         self.committed: list[str] = []
@@ -122,7 +123,7 @@ class Site:
         self.workspace = WorkspaceService(self.store, self.now, self.terms, self.backend)
         self.group = GroupService(self.store, self.now, self.terms)
         self.ensemble = EnsembleService(self.store, self.now, self.terms)
-        self.sweeper = Sweeper(self.store, self.now, self.terms)
+        self.sweeper = Sweeper(self.store, self.now, self.terms, committed=self.committed.append)
         self.fold = CollectionFold(self.now)
 
     def reboot(self) -> None:
@@ -143,7 +144,8 @@ class Site:
         """Let the provisioner do all that it can do now, after ``seconds`` more."""
         until = self.clock.seconds() + seconds
         for _ in range(10_000):
-            due = [call.getTime() for call in self.clock.getDelayedCalls() if call.getTime() <= until]
+            calls: Any = self.clock.getDelayedCalls()
+            due = [call.getTime() for call in calls if call.getTime() <= until]
             if not due:
                 self.clock.advance(until - self.clock.seconds())
                 return

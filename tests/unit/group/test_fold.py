@@ -6,10 +6,12 @@ from hypothesis import strategies as st
 
 from flyinglow.access.identity import LOCAL
 from flyinglow.group.fold import fold
+from flyinglow.group.members import members_of
 from flyinglow.group.service import state_of
 from flyinglow.nodectl.errors import TransientError
-from flyinglow.workspace.model import Topic
+from flyinglow.workspace.model import ResourceKey, Topic, Workspace
 from flyinglow.workspace.outcomes import ShutdownMode
+from flyinglow.workspace.ports import Tx
 from flyinglow.workspace.states import FINAL, NEXT, State, Status, Task
 from rigs.site import Site, key_of, part, whole
 from rigs.store import workspace
@@ -89,9 +91,13 @@ def test_a_batch_costs_one_read_of_each_collection(site: Site, monkeypatch: pyte
 
     site.create(part("ce"), part("worker", 10))
     site.settle()
-    reads: list[object] = []
-    honest = derive.members_of
-    monkeypatch.setattr(derive, "members_of", lambda tx, key: reads.append(key) or honest(tx, key))
+    reads: list[ResourceKey] = []
+
+    def counted(tx: Tx, key: ResourceKey) -> list[Workspace]:
+        reads.append(key)
+        return members_of(tx, key)
+
+    monkeypatch.setattr(derive, "members_of", counted)
     site.drain()
     assert len(reads) == 2
 

@@ -4,6 +4,7 @@ import pytest
 
 from flyinglow.access.identity import LOCAL
 from flyinglow.nodectl.errors import TransientError, UnknownError
+from flyinglow.nodectl.messages import OrderName
 from flyinglow.workspace.model import InitialState, Topic
 from flyinglow.workspace.states import State
 from rigs.site import MakeSite, Site, key_of, part, whole
@@ -148,3 +149,24 @@ def test_the_node_is_told_context_and_addresses(site: Site) -> None:
     assert "ssh-rsa AA me" in lines
     other = site.row("se")
     assert f"member se storage-element {other.nics[0].ip} public={other.nics[0].hostname}" in lines
+
+
+def test_a_member_that_its_owner_gave_up_cannot_fail_the_others(make_site: MakeSite) -> None:
+    site = make_site(options={"delays": {"create": 5.0}})
+    created = site.create(part("a"), part("b"))
+    site.simulation.fail_next("create", TransientError("the disk is full"), tag=site.row("a").tag)
+    site.settle(1)
+    site.workspace.destroy(LOCAL, key_of(created, "a").id)
+    site.settle(10)
+    assert site.states() == {"a": "Ended", "b": "Running"}
+
+
+def test_orders_for_one_workspace_never_overlap(make_site: MakeSite) -> None:
+    site = make_site(options={"delays": {"create": 5.0}})
+    created = site.create()
+    site.settle(1)
+    site.workspace.destroy(LOCAL, whole(created).id)
+    site.settle(3)
+    assert [order.name for _, order in site.simulation.log] == [OrderName.CREATE]
+    site.settle(2)
+    assert [order.name for _, order in site.simulation.log] == [OrderName.CREATE, OrderName.DESTROY]

@@ -1,13 +1,19 @@
 """One reconcile pass for start-up and timer; news; strays; and that silence declares nobody dead."""
 
+from datetime import datetime
+
 import pytest
 
 from flyinglow.access.identity import LOCAL
 from flyinglow.backend.api import Order
+from flyinglow.nodectl.errors import BrokenError
 from flyinglow.nodectl.messages import OrderName, VmSpec, encode
+from flyinglow.workspace import observe, reconcile
 from flyinglow.workspace.model import Topic
+from flyinglow.workspace.observe import Finding
 from flyinglow.workspace.outcomes import ShutdownMode
-from flyinglow.workspace.states import NEXT, Status
+from flyinglow.workspace.ports import Tx
+from flyinglow.workspace.states import NEXT
 from flyinglow.workspace.steps import RECOVERY, Recovery
 from rigs.site import MakeSite, Site, key_of, part, whole
 
@@ -145,8 +151,6 @@ def test_a_vm_without_a_row_is_destroyed_after_its_grace(site: Site) -> None:
 
 
 def test_a_clean_up_that_fails_is_tried_again_and_holds_everything(site: Site) -> None:
-    from flyinglow.nodectl.errors import BrokenError
-
     before = site.free()
     created = site.create()
     site.settle()
@@ -163,16 +167,14 @@ def test_a_clean_up_that_fails_is_tried_again_and_holds_everything(site: Site) -
 
 
 def test_a_bad_row_does_not_stop_the_pass(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    from flyinglow.workspace import reconcile
-
     site.create(part("a"), part("b"))
     site.settle()
     for name in ("a", "b"):
         site.simulation.lose(site.row(name).tag)
     bad = site.row("a").id
-    honest = reconcile.write_down
+    honest = observe.write_down
 
-    def write_down(tx, found, now):  # type: ignore[no-untyped-def]
+    def write_down(tx: Tx, found: Finding, now: datetime) -> None:
         if found.workspace_id == bad:
             raise ZeroDivisionError
         honest(tx, found, now)
@@ -196,5 +198,13 @@ async def _send(site: Site, node: str, order: Order) -> None:
     await site.backend.channel(node).send(order, 5)
 
 
-def test_status_words_are_pairs() -> None:
-    assert all(isinstance(status, Status) for status in RECOVERY)
+def test_a_pass_does_not_hurry_what_waits_for_its_time(site: Site) -> None:
+    created = site.create()
+    site.settle()
+    site.simulation.fail_next("destroy", BrokenError("the tap is busy"), times=1)
+    site.workspace.destroy(LOCAL, whole(created).id)
+    site.settle()
+    site.run(site.provisioner.reconcile())
+    assert site.row("vm").attempts == 1
+    site.settle(site.timing.backoff(1))
+    assert site.states() == {"vm": "Ended"}

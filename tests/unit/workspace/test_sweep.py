@@ -1,6 +1,7 @@
 """What time alone brings about."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -98,7 +99,7 @@ def test_what_is_over_stays_readable_and_is_then_forgotten(make_site: MakeSite) 
     assert site.sweep().purged == 3
     assert site.rows() == []
     for _, key in created.resources:
-        service = {"workspace": site.workspace, "group": site.group, "ensemble": site.ensemble}[key.kind]
+        service: Any = {"workspace": site.workspace, "group": site.group, "ensemble": site.ensemble}[key.kind]
         with pytest.raises(UnknownError):
             service.get(LOCAL, key.id)
 
