@@ -42,8 +42,8 @@ def log_fault(endpoint: str, exchange: Exchange, fault: Rendered, incident: str)
     if fault.unexpected is not None:
         fields["error"] = f"{type(fault.unexpected).__name__}: {shown(str(fault.unexpected), _LONGEST['error'])}"
         fields["where"] = _where(fault.unexpected)
-    line = " ".join(f"{name}={value!r}" if " " in value else f"{name}={value}" for name, value in fields.items())
-    log.log(_LEVELS.get(fault.kind, logging.INFO), "soap fault %s", line, extra=fields)
+    # in fields only: whatever writes the log shows them, and what comes from the caller stands there once
+    log.log(_LEVELS.get(fault.kind, logging.INFO), "soap fault", extra=fields)
 
 
 def _where(error: Exception) -> str:

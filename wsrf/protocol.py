@@ -43,7 +43,7 @@ class Grid:
         self.known_actions: frozenset[str] = frozenset()
 
     def learn_routes(self) -> None:
-        """Build the routing table from what Spyne's application publishes (it has seen to it that no two want one message)."""
+        """Build the routing table from what Spyne publishes; it refuses two operations for one message by itself."""
         methods = self.app.interface.method_id_map.values()
         self.descriptors = {method.udd["route"].element: method for method in methods}
         self.known_actions = frozenset(
