@@ -38,6 +38,7 @@ from flyinglow.workspace.provisioner import Provisioner
 from flyinglow.workspace.service import WorkspaceService
 from flyinglow.workspace.sweep import Sweeper
 from flyinglow.workspace.terms import Terms
+from flyinglow.workspace.timing import Timing
 from flyinglow.wsrf.addresses import Addresses
 
 if TYPE_CHECKING:
@@ -82,6 +83,21 @@ def terms(config: Config) -> Terms:
         warn_before=lease.warn_before,
         retain=lease.retain,
         show_node=config.server.show_node,
+    )
+
+
+def timing(config: Config) -> Timing:
+    """Return the provisioner's limits that the configuration means."""
+    patience = config.patience
+    return Timing(
+        create=patience.create,
+        start=patience.start,
+        operation=patience.operation,
+        shutdown=patience.shutdown,
+        grace=patience.guest_shutdown,
+        destroy=patience.destroy,
+        info=patience.info,
+        stray_grace=config.lease.stranger_grace,
     )
 
 
@@ -154,7 +170,7 @@ def compose(config: Config, store: Store, reactor: Any, addresses: Addresses) ->
     book = _world(config, store)
     news = _News()
     backend = _backend(config, book, reactor, news)
-    provisioner = Provisioner(store, backend, reactor, now, images)
+    provisioner = Provisioner(store, backend, reactor, now, images, timing=timing(config))
     news.hear = provisioner.news
     consumers = Consumers(_policy(config))
     notifying = _notifying(config, store, reactor, addresses, consumers)

@@ -109,6 +109,19 @@ class NotificationTerms:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long a node may take to answer an order before the order has failed."""
+
+    create: float = doc("To make disks, fetching the image where it is not there yet.", default=600.0)
+    start: float = doc("To start a VM.", default=60.0)
+    operation: float = doc("To pause, resume or reboot a VM.", default=60.0)
+    shutdown: float = doc("To shut a guest down, its own time (guest_shutdown) included.", default=90.0)
+    guest_shutdown: float = doc("A guest that has not shut down after this long is switched off.", default=30.0)
+    destroy: float = doc("To clean up after a VM; a clean-up that failed is tried again.", default=60.0)
+    info: float = doc("To say how its VMs are.", default=15.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BackendChoice:
     """Which VM manager is used."""
 
@@ -175,6 +188,7 @@ class Config:
     listen: Listen = doc("Sockets.", default=Listen())
     lease: LeaseTerms = doc("Terms of a lease.", default=LeaseTerms())
     notification: NotificationTerms = doc("Terms of notification.", default=NotificationTerms())
+    patience: Patience = doc("Patience with nodes.", default=Patience())
     backend: BackendChoice = doc("The VM manager.", default=BackendChoice())
     network: dict[str, Network] = doc("Networks by name.", default_factory=dict)
     image: dict[str, Image] = doc("The image catalogue by name.", default_factory=dict)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from flyinglow.nodectl.errors import InvalidError
+from flyinglow.server.composition import timing
 from flyinglow.server.config import Config
 from flyinglow.server.config_file import load, parse
 from flyinglow.server.config_lines import line_of
@@ -100,3 +101,13 @@ def test_line_of(path: tuple[str, ...], line: int) -> None:
     assert (
         line_of('[a]\nb = 1\n[a.c]\nd = 2\n[e]\n"f g" = 1\nh.i = 2', path if path[0] != "h" else ("e", *path)) == line
     )
+
+
+def test_every_limit_of_the_provisioner_is_what_the_configuration_says() -> None:
+    names = {"create", "start", "operation", "shutdown", "guest_shutdown", "destroy", "info"}
+    lines = [f"{name} = {number}" for number, name in enumerate(sorted(names), start=5)]
+    config = parse("\n".join(["[lease]", "stranger_grace = 3", "[patience]", *lines]), "test")
+    made = timing(config)
+    assert made.stray_grace == 3
+    assert (made.create, made.destroy, made.grace, made.info) == (5, 6, 7, 8)
+    assert (made.operation, made.shutdown, made.start) == (9, 10, 11)
