@@ -18,6 +18,9 @@ from flyinglow.factory.model import Created, CreateRequest, Part
 from flyinglow.factory.service import FactoryService
 from flyinglow.group.derive import CollectionFold
 from flyinglow.group.service import GroupService
+from flyinglow.notification.consumers import ConsumerPolicy, Consumers
+from flyinglow.notification.service import SubscriptionService
+from flyinglow.store import Store
 from flyinglow.workspace.catalogue import Image
 from flyinglow.workspace.model import (
     Allocation,
@@ -60,6 +63,13 @@ def pool(network: str, size: int) -> list[Nic]:
         )
         for at in range(size)
     ]
+
+
+def subscriptions(store: Store, now: Callable[[], datetime], new_id: Callable[[], str]) -> SubscriptionService:
+    """Make the service by which a Create can subscribe its maker; consumers may be on this machine."""
+    return SubscriptionService(
+        store=store, consumers=Consumers(ConsumerPolicy(allow_loopback=True)), now=now, new_id=new_id
+    )
 
 
 def part(name: str = "vm", number: int = 1, *, memory_mb: int = 100, networks: tuple[str, ...] = ("private",),
@@ -117,7 +127,7 @@ class Site:
         )  # fmt: skip
         self.factory = FactoryService(
             self.store, self.backend, now=self.now, terms=self.terms, catalogue=CATALOGUE,
-            new_id=lambda: f"{next(self._ids) * 0x9E3779B97F4A7C15 % 2**128:032x}",
+            new_id=self._new_id, subscriptions=subscriptions(self.store, self.now, self._new_id),
             new_tag=lambda: f"t{next(self._ids):07d}",
         )  # fmt: skip
         self.workspace = WorkspaceService(self.store, self.now, self.terms, self.backend)
@@ -206,6 +216,9 @@ class Site:
             return derived
 
         return self.store.call(act)
+
+    def _new_id(self) -> str:
+        return f"{next(self._ids) * 0x9E3779B97F4A7C15 % 2**128:032x}"
 
     def _furnish(self, tx: Any, addresses: int) -> None:
         for node in self.nodes.values():

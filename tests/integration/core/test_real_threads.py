@@ -27,7 +27,7 @@ from flyinglow.workspace.service import WorkspaceService
 from flyinglow.workspace.states import FINAL, State
 from flyinglow.workspace.terms import Terms
 from rigs.reactor import reactor_thread  # noqa: F401
-from rigs.site import CATALOGUE, part, pool, request
+from rigs.site import CATALOGUE, part, pool, request, subscriptions
 from rigs.store import OpenStore, store_url  # noqa: F401
 
 
@@ -53,6 +53,7 @@ class Live:
         self.factory = FactoryService(
             store, self.backend, now=_now, terms=Terms(), catalogue=CATALOGUE,
             new_id=lambda: secrets.token_hex(16), new_tag=lambda: f"t{secrets.token_hex(4)[:7]}",
+            subscriptions=subscriptions(store, _now, lambda: secrets.token_hex(16)),
         )  # fmt: skip
         self.workspace = WorkspaceService(store, _now, Terms(), self.backend)
         self.ensemble = EnsembleService(store, _now, Terms())
@@ -100,8 +101,7 @@ def live(reactor_thread: ReactorThread, open_store: OpenStore, store_url: str) -
 
 def test_a_large_ensemble_comes_up_and_goes_down(live: Live) -> None:
     created = live.factory.create(LOCAL, request(part("ce"), part("worker", 100, image="guest")))
-    rows = live.wait(lambda rows: all("ready" in row.stamps or row.part == "ce" for row in rows if row.state == "Running")
-                     and {row.state for row in rows} == {State.RUNNING})  # fmt: skip
+    rows = live.wait(_all_up)
     assert len(rows) == 101
     for row in rows:
         order = [row.stamps[name] for name in ("accepted", "scheduled", "launched", "image", "started")]
@@ -138,6 +138,11 @@ def test_requests_from_many_threads_leave_nothing_behind(live: Live) -> None:
     assert len(rows) == 48
     assert live.factory.offers(LOCAL).free.memory_mb == 400_000
     assert live.backend.simulation.vms() == {}
+
+
+def _all_up(rows: list[Workspace]) -> bool:
+    """Say whether all run, and those whose guests can tell are ready."""
+    return all(row.state is State.RUNNING and ("ready" in row.stamps or row.part == "ce") for row in rows)
 
 
 def _pause(live: Live, workspace_id: str) -> None:
