@@ -198,7 +198,7 @@ class Factory:
     def __init__(self) -> None:
         self.asked: list[Any] = []
 
-    def create(self, caller: Identity, request: CreateRequest) -> Created:
+    def create(self, caller: Identity, request: CreateRequest, watch: SubscribeRequest | None = None) -> Created:
         self.asked.append(request)
         if request.name == "too-big":
             raise ExhaustedError(
@@ -206,9 +206,9 @@ class Factory:
                 {"memory_mb.asked": 65536, "memory_mb.free": 30720, "would_fit": 2},
             )
         members = tuple((row.name, row.key) for row in MEMBERS)
-        return Created(
-            lease_id="lease", resources=(("atlas", ENSEMBLE), *members[:2], ("wn", GROUP), *members[2:]), ends_at=ENDS
-        )
+        resources = (("atlas", ENSEMBLE), *members[:2], ("wn", GROUP), *members[2:])
+        made = {} if watch is None else {key: f"{at:x}{key.id[1:]}" for at, (_, key) in enumerate(resources)}
+        return Created(lease_id="lease", resources=resources, ends_at=ENDS, subscriptions=made)
 
     def list(self, caller: Identity, **wanted: Any) -> Page:
         self.asked.append(wanted)

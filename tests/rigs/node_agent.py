@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -18,7 +20,9 @@ class AgentProcess:
 
     def __init__(self, config: Path, prefix: Sequence[str] = (), python: str = sys.executable) -> None:
         words = [*prefix, python, "-m", "flyinglow.nodectl", "--config", str(config), "agent", "--stdio"]
-        self.process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd="/")
+        self.process = subprocess.Popen(
+            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd="/", start_new_session=True
+        )
         self.messages: list[Message] = []
         self._changed = threading.Condition()
         self._numbers = itertools.count(1)
@@ -47,8 +51,8 @@ class AgentProcess:
         return code
 
     def kill(self) -> None:
-        """Kill it as a crash would."""
-        self.process.kill()
+        """Kill it with all that belongs to its session, as a batch system would."""
+        os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
         self.close()
 

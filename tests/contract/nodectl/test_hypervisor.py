@@ -135,7 +135,8 @@ def test_what_cannot_be_understood_is_broken_and_can_be_destroyed(subject: Subje
 def test_a_running_vm_without_a_readable_record_leaves_nothing_behind(subject: Subject) -> None:
     subject.create(TAG)
     pid = subject.node.start(TAG, paused=True).pid
-    (subject.node.state.vm(TAG).path / "vm.json").unlink()
+    for name in ("vm.json", "qemu.pid"):
+        (subject.node.state.vm(TAG).path / name).unlink(missing_ok=True)
     assert subject.node.list()[0].status is VmStatus.BROKEN
     subject.again().destroy(TAG)
     assert subject.node.list() == []
