@@ -1,0 +1,61 @@
+"""Usage: lease_suds.py BASE_URL NAME
+
+Leases a workspace with suds, waits until it runs, destroys it, asks once more; prints one JSON object.
+"""
+
+import json
+import sys
+import time
+from typing import Any
+
+from suds import WebFault
+from suds.client import Client
+from suds.sax.element import Element
+
+PROPERTY = b"""<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Header>%s</s:Header><s:Body>
+<rp:GetResourceProperty xmlns:rp="http://docs.oasis-open.org/wsrf/rp-2" xmlns:fl="urn:flyinglow:types:1"
+>fl:State</rp:GetResourceProperty></s:Body></s:Envelope>"""
+
+
+def client(url: str) -> Any:
+    return Client(f"{url}?wsdl", cache=None, timeout=20)
+
+
+def main() -> None:
+    base, name = sys.argv[1:]
+    factory = client(f"{base}/factory")
+    factory.set_options(port="FactoryPort")
+    part = {"Name": name, "MemoryMB": 64, "CPUs": 1, "Disk": [{"Image": "guest"}], "NIC": [{"Network": "private"}]}
+    answer = factory.service.Create(Name=name, Part=[part], Lease={"Duration": "PT10M"})
+    resource = answer.Resource[0]
+    address = getattr(resource.EndpointReference.Address, "value", resource.EndpointReference.Address)
+    headers = []
+    for key, value in resource.EndpointReference.ReferenceParameters:
+        text = value[0] if isinstance(value, list) else value
+        headers.append(Element(key, ns=("p", "urn:flyinglow:types:1")).setText(str(getattr(text, "value", text))))
+    workspace = client(f"{base}/workspace")
+    workspace.set_options(port="WorkspacePort", location=str(address), soapheaders=headers)
+
+    # suds writes no QName, so this message is written by hand
+    header = "".join(str(each) for each in headers).encode()
+
+    def state() -> str:
+        found = workspace.service.GetResourceProperty(__inject={"msg": PROPERTY % header})
+        value = found[0] if isinstance(found, list) else found.State
+        return str(value[0] if isinstance(value, list) else value)
+
+    states: list[str] = []
+    deadline = time.monotonic() + 20
+    while "Running" not in states and time.monotonic() < deadline:
+        states.append(state())
+        time.sleep(0.02)
+    workspace.service.Destroy()
+    try:
+        afterwards = state()
+    except WebFault as fault:
+        afterwards = fault.fault.detail.__keylist__[0]
+    found = {"name": str(resource.Name), "address": str(address), "states": states, "afterwards": afterwards}
+    print(json.dumps(found))
+
+
+main()

@@ -1,0 +1,42 @@
+"""Usage: lease_zeep.py BASE_URL NAME 1.1|1.2
+
+Leases a workspace with nothing but zeep, waits until it runs, destroys it, asks once more; prints one JSON object.
+"""
+
+import json
+import sys
+import time
+
+import zeep
+from lxml import etree
+
+
+def main() -> None:
+    base, name, version = sys.argv[1:]
+    number = version.replace(".", "")
+    factory = zeep.Client(f"{base}/factory?wsdl").create_service(
+        f"{{urn:flyinglow:factory:1:wsdl}}FactorySoap{number}", f"{base}/factory"
+    )
+    part = {"Name": name, "MemoryMB": 64, "CPUs": 1, "Disk": [{"Image": "guest"}], "NIC": [{"Network": "private"}]}
+    answer = factory.Create(Name=name, Part=[part], Lease={"Duration": "PT10M"})
+    reference = answer.Resource[0].EndpointReference
+    address = reference.Address._value_1
+    client = zeep.Client(f"{base}/workspace?wsdl")
+    client.set_default_soapheaders(reference.ReferenceParameters._value_1)
+    workspace = client.create_service(f"{{urn:flyinglow:workspace:1:wsdl}}WorkspaceSoap{number}", address)
+    state = etree.QName("urn:flyinglow:types:1", "State")
+    states: list[str] = []
+    deadline = time.monotonic() + 20
+    while "Running" not in states and time.monotonic() < deadline:
+        states.append(workspace.GetResourceProperty(state)[0])
+        time.sleep(0.02)
+    workspace.Destroy()
+    try:
+        afterwards = str(workspace.GetResourceProperty(state))
+    except zeep.exceptions.Fault as fault:
+        afterwards = etree.QName(fault.detail[0]).localname
+    found = {"name": answer.Resource[0].Name, "address": address, "states": states, "afterwards": afterwards}
+    print(json.dumps(found))
+
+
+main()

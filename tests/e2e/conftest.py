@@ -1,0 +1,57 @@
+"""Whole services for the end-to-end tests: one for each module where its tests do not disturb each other."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from flyinglow.client import Consumer, Site, connect
+from rigs.daemon import Daemon, daemon, daemon_factory
+from rigs.guest import guest_image
+
+__all__ = ["consumer", "daemon", "daemon_factory", "eventually", "guest_image", "shared", "site"]
+
+Eventually = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Daemon]:
+    """Give the module's running service; the module may name its options in OPTIONS."""
+    made = Daemon(tmp_path_factory.mktemp("fl"), options=getattr(request.module, "OPTIONS", {}))
+    try:
+        made.start()
+        yield made
+        made.stop()
+    finally:
+        made.clean_up()
+
+
+@pytest.fixture
+def site(shared: Daemon) -> Site:
+    """Give a client of the module's service."""
+    return connect(shared.url)
+
+
+@pytest.fixture
+def consumer() -> Iterator[Consumer]:
+    """Give a consumer that closes with the test."""
+    with Consumer() as made:
+        yield made
+
+
+@pytest.fixture
+def eventually() -> Eventually:
+    """Give a function that asks again and again until the answer is true, and returns it; it fails in the end."""
+
+    def ask(question: Callable[[], Any], seconds: float = 20.0) -> Any:
+        deadline = time.monotonic() + seconds
+        while not (answer := question()):
+            if time.monotonic() > deadline:
+                pytest.fail(f"not true after {seconds:g} s; last answer: {answer!r}")
+            time.sleep(0.02)
+        return answer
+
+    return ask
