@@ -109,7 +109,10 @@ class Launch:
         fresh = [_begin(tx, row, nodes.get(row.id), sites, now) for row in rows if row.status == _QUEUED]
         creating = [*fresh, *(row for row in rows if row.status == _PROPAGATING)]
         starting = [row for row in rows if row.status == _STARTING]
-        told = specs(creating, [*creating, *starting], sites, self._crew.catalogue)
+        # Those launched together, for ever: a guest is told the same after a restart, whoever is gone by then.
+        everyone = tx.workspaces.select(Selection(launch_set=self._set)) if creating else []
+        members = [row for row in everyone if Stamp.LAUNCHED in row.stamps]
+        told = specs(creating, members, sites, self._crew.catalogue)
         return _Begun(tuple((row, told[row.id]) for row in creating), tuple(starting))
 
     async def _create(self, begun: _Begun) -> list[Workspace]:

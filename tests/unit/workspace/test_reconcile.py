@@ -9,11 +9,12 @@ from flyinglow.backend.api import Order
 from flyinglow.nodectl.errors import BrokenError
 from flyinglow.nodectl.messages import OrderName, VmSpec, encode
 from flyinglow.workspace import observe, reconcile
+from flyinglow.workspace.lifecycle import record
 from flyinglow.workspace.model import Topic
 from flyinglow.workspace.observe import Finding
 from flyinglow.workspace.outcomes import ShutdownMode
 from flyinglow.workspace.ports import Tx
-from flyinglow.workspace.states import NEXT
+from flyinglow.workspace.states import NEXT, State, Task
 from flyinglow.workspace.steps import RECOVERY, Recovery
 from rigs.site import MakeSite, Site, key_of, part, whole
 
@@ -208,3 +209,21 @@ def test_a_pass_does_not_hurry_what_waits_for_its_time(site: Site) -> None:
     assert site.row("vm").attempts == 1
     site.settle(site.timing.backoff(1))
     assert site.states() == {"vm": "Ended"}
+
+
+def test_a_guest_is_told_the_same_after_a_crash_though_a_member_is_gone(make_site: MakeSite) -> None:
+    site = make_site(options={"delays": {"create": 5.0}})
+    created = site.create(part("a"), part("b"))
+    site.settle(1)
+    site.workspace.destroy(LOCAL, key_of(created, "a").id)
+    site.settle(5)
+    site.provisioner.stop()
+    row = site.row("b")
+    site.store.call(lambda tx: record(tx, row, state=State.UNPROPAGATED, task=Task.PROPAGATING))
+    site.boot(site.simulation)
+    site.run(site.provisioner.reconcile())
+    site.settle(10)
+    assert site.states() == {"a": "Ended", "b": "Running"}
+    spec = site.simulation.spec(row.tag)
+    assert spec is not None
+    assert "member a " in spec.context
