@@ -6,7 +6,7 @@ a newer service adds. What is missing reads as None or empty, what is malformed 
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 import isodate
@@ -94,6 +94,9 @@ def seconds(element: _Element | None, name: str) -> int | None:
     if not found:
         return None
     try:
-        return int(isodate.parse_duration(found, as_timedelta_if_possible=True).total_seconds())
-    except (isodate.ISO8601Error, AttributeError, OverflowError):
-        raise BrokenError(f"{name} should be a duration in days or smaller but is {found!r}") from None
+        span = isodate.parse_duration(found, as_timedelta_if_possible=True)
+    except (isodate.ISO8601Error, OverflowError):
+        span = None
+    if not isinstance(span, timedelta):  # months and years have no fixed length
+        raise BrokenError(f"{name} should be a duration in days or smaller but is {found!r}")
+    return int(span.total_seconds())
