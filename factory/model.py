@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from flyinglow.workspace.model import Context, EndAction, InitialState
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from flyinglow.workspace.model import Allocation, Disk, Nic, ResourceKey
@@ -54,3 +55,4 @@ class Created:
     lease_id: str
     resources: tuple[tuple[str, ResourceKey], ...]
     ends_at: datetime | None
+    subscriptions: Mapping[ResourceKey, str] = field(default_factory=dict)  # ids, when the request subscribed

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from flyinglow.factory.request_xml import read_create
+from flyinglow.notification.subscribing import read as read_subscribe
 from flyinglow.workspace.makers import MAKERS
 from flyinglow.workspace.model import Kind
 from flyinglow.wsrf.operation import ServiceBase, call_of, operation
@@ -30,7 +31,9 @@ def port(service: FactoryService, addresses: Addresses) -> type[ServiceBase]:
     class FactoryPort(ServiceBase):
         @operation(qname("flf", "Create"), action=f"{_STEM}Create")
         def create(ctx: Any, body: _Element) -> _Element:
-            return created(service.create(call_of(ctx).caller, read_create(body, addresses)), addresses)
+            subscribe = body.find(qname("wsnt", "Subscribe"))
+            watch = None if subscribe is None else read_subscribe(subscribe)
+            return created(service.create(call_of(ctx).caller, read_create(body, addresses), watch), addresses)
 
         @operation(qname("flf", "List"), action=f"{_STEM}List")
         def list_leases(ctx: Any, body: _Element) -> _Element:
@@ -54,7 +57,11 @@ def created(result: Created, addresses: Addresses) -> _Element:
     """Return the answer to Create: every resource with its endpoint reference, the whole first."""
     answer = _FLF.CreateResponse()
     for name, key in result.resources:
-        answer.append(_FLF.Resource(_FLF.Name(name), _FLF.Kind(key.kind), addresses.epr(key.kind, key.id)))
+        resource = _FLF.Resource(_FLF.Name(name), _FLF.Kind(key.kind), addresses.epr(key.kind, key.id))
+        if key in result.subscriptions:
+            tag = qname("flf", "SubscriptionReference")
+            resource.append(addresses.subscription_epr(result.subscriptions[key], tag))
+        answer.append(resource)
     if result.ends_at is not None:
         answer.append(_FLF.TerminationTime(timestamp(result.ends_at)))
     return answer

@@ -112,7 +112,9 @@ class SubscriptionService:
     def _leave_room(self, tx: NotificationTx, caller: Identity, more: int, consumer: str) -> None:
         limits = self._settings
         if tx.subscriptions.count(owner=caller.name) + more > limits.per_owner:
-            raise faults.creation_failed(f"{caller.name} would have over {limits.per_owner} subscriptions, the most allowed")
+            raise faults.creation_failed(
+                f"{caller.name} would have over {limits.per_owner} subscriptions, the most allowed"
+            )
         host = urlsplit(consumer).hostname or ""
         if tx.subscriptions.count(consumer_host=host) + more > limits.per_consumer:
             message = f"over {limits.per_consumer} subscriptions would send to {host}, the most allowed"

@@ -214,6 +214,17 @@ def _backend(config: Config, book: NodeBook, reactor: Any, news: Callable[[str, 
 def _services(config: Config, store: Store, backend: Backend, consumers: Consumers, images: Catalogue) -> Services:
     lease_terms = terms(config)
     clock: Now = now
+    subscriptions = SubscriptionService(
+        store=store,
+        consumers=consumers,
+        now=clock,
+        new_id=new_id,
+        settings=SubscriptionSettings(
+            lifetimes=Lifetimes(longest=config.notification.maximum_lifetime),
+            per_owner=config.notification.per_owner,
+            per_consumer=config.notification.per_host,
+        ),
+    )
     schedule = "immediate" if config.backend.kind == "default" else "best-effort"
     return Services(
         factory=FactoryService(
@@ -224,22 +235,13 @@ def _services(config: Config, store: Store, backend: Backend, consumers: Consume
             catalogue=images,
             new_id=new_id,
             new_tag=new_tag,
+            subscriptions=subscriptions,
             schedule=schedule,
         ),
         workspace=WorkspaceService(store, clock, lease_terms, backend),
         group=GroupService(store, clock, lease_terms),
         ensemble=EnsembleService(store, clock, lease_terms),
-        subscriptions=SubscriptionService(
-            store=store,
-            consumers=consumers,
-            now=clock,
-            new_id=new_id,
-            settings=SubscriptionSettings(
-                lifetimes=Lifetimes(longest=config.notification.maximum_lifetime),
-                per_owner=config.notification.per_owner,
-                per_consumer=config.notification.per_host,
-            ),
-        ),
+        subscriptions=subscriptions,
     )
 
 

@@ -17,7 +17,9 @@ from flyinglow.nodectl.errors import (
     NeverError,
     UnknownError,
 )
-from flyinglow.workspace.model import Allocation, Context, Disk, EndAction, File, Kind, Nic, Topic
+from flyinglow.notification.subscribing import SubscribeRequest
+from flyinglow.workspace.model import Allocation, Context, Disk, EndAction, File, Kind, Nic, Selection, Topic
+from flyinglow.wsrf.faults import TypedFault
 from rigs.site import MakeSite, Site, key_of, kinds, part, request, whole
 
 
@@ -201,3 +203,29 @@ def test_a_list_has_mine_page_by_page(site: Site) -> None:
     for limit in (0, 1001):
         with pytest.raises(InvalidError):
             site.factory.list(LOCAL, limit=limit)
+
+
+CONSUMER = SubscribeRequest(consumer="http://127.0.0.1:4711/secret")
+
+
+def test_a_consumer_can_be_subscribed_to_all_that_is_made_before_its_first_event(site: Site) -> None:
+    created = site.factory.create(LOCAL, request(part("ce"), part("worker", 2), name="cluster"), CONSUMER)
+    assert set(created.subscriptions) == {key for _, key in created.resources}
+    rows = site.store.view(lambda tx: tx.subscriptions.of([key for _, key in created.resources]))
+    assert {row.id for row in rows} == set(created.subscriptions.values())
+    assert {row.consumer for row in rows} == {CONSUMER.consumer}
+
+
+def test_a_repeated_request_is_told_of_the_subscriptions_that_it_has(site: Site) -> None:
+    asked = request(part("vm"), token="again")
+    first = site.factory.create(LOCAL, asked, CONSUMER)
+    assert site.factory.create(LOCAL, asked, CONSUMER) == first
+    assert len(site.store.view(lambda tx: tx.subscriptions.of([whole(first)]))) == 1
+
+
+def test_a_consumer_that_is_refused_leaves_nothing_behind(site: Site) -> None:
+    elsewhere = SubscribeRequest(consumer="http://169.254.169.254/latest")
+    with pytest.raises(TypedFault, match="metadata service"):
+        site.factory.create(LOCAL, request(part("vm")), elsewhere)
+    assert site.store.view(lambda tx: tx.workspaces.select(Selection())) == []
+    assert site.create(part("vm")).subscriptions == {}

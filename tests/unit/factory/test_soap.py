@@ -6,7 +6,8 @@ from lxml import etree
 from flyinglow.workspace.model import Kind
 from flyinglow.wsrf.contract import Contract
 from flyinglow.wsrf.xml import NS, qname, text_of
-from rigs.contract import ADDRESSES, CE, ENSEMBLE, MEMBERS, SAMPLES, Site
+from rigs.contract import ADDRESSES, CE, ENSEMBLE, MEMBERS, SAMPLES
+from rigs.contract_site import Site
 
 
 @pytest.fixture
