@@ -24,7 +24,7 @@ APPEND = f"{scripts.ROOT_PARAMETER}={ROOT_DEVICE} console=ttyS0 quiet panic=-1 n
 EARLY_MODULES = ("virtio_pci", "virtio_blk", "ext4")
 MODULES = ("virtio_net", "virtio_balloon", "qemu_fw_cfg", "af_packet", "button", "evdev")
 PREFIXES = ("boot/vmlinuz-", "lib/modules/", "usr/lib/modules/", "bin/busybox", "usr/bin/busybox")
-FOLDERS = ("bin", "dev", "proc", "sys", "run", "root", "tmp", "etc", "modules")
+FOLDERS = ("bin", "dev", "proc", "sys", "run", "disk", "root", "tmp", "etc", "modules")
 TOOLS_BESIDE_PATH = "/usr/sbin:/sbin"  # where mke2fs is, which not every user has in PATH
 
 

@@ -29,14 +29,14 @@ for word in $($B cat /proc/cmdline); do
 done
 tries=0
 while [ ! -b "$root" ] && [ $tries -lt 50 ]; do $B usleep 100000; tries=$((tries + 1)); done
-if ! $B mount -t ext4 "$root" /root; then
+if ! $B mount -t ext4 "$root" /disk; then
     echo "GUEST-NOROOT $root"
     $B poweroff -f
 fi
 $B umount /sys
-$B mount --move /dev /root/dev
-$B mount --move /proc /root/proc
-exec $B switch_root /root /init
+$B mount --move /dev /disk/dev
+$B mount --move /proc /disk/proc
+exec $B switch_root /disk /init
 """
 
 INIT = """#!/bin/sh

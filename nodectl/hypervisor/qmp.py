@@ -11,12 +11,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flyinglow.nodectl.errors import BrokenError, TransientError
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 CHUNK = 65536
 
@@ -31,7 +28,7 @@ class Qmp:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._buffer = b""
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Qmp:  # noqa: PYI034 - typing.Self came with Python 3.11
         try:
             self._socket.settimeout(self._seconds)
             self._socket.connect(str(self._path))
