@@ -23,16 +23,21 @@ if TYPE_CHECKING:
 _C = SUBSCRIPTIONS.c
 _FIELDS = tuple(field.name for field in fields(Subscription) if field.name != "producer")
 _GET = select(SUBSCRIPTIONS).where(_C.id == bindparam("wanted"))
+_LOCK = _GET.with_for_update()
 _ADD = insert(SUBSCRIPTIONS)
 _SET = update(SUBSCRIPTIONS).where(_C.id == bindparam("old_id"))
 _EXPIRED = select(SUBSCRIPTIONS).where(_C.ends_at <= bindparam("before")).order_by(_C.ends_at, _C.id)
 
 
 class Subscriptions:
-    """Implements ``notification.ports.SubscriptionRows``. Deliveries go with their subscription (ON DELETE CASCADE)."""
+    """Implements ``notification.ports.SubscriptionRows``. Deliveries go with their subscription (ON DELETE CASCADE).
 
-    def __init__(self, connection: Connection) -> None:
+    ``get`` locks the row in a writing transaction, so that a Renew and the record of a failure do not undo each other.
+    """
+
+    def __init__(self, connection: Connection, *, writing: bool) -> None:
         self._connection = connection
+        self._get = _LOCK if writing else _GET
 
     def add(self, row: Subscription) -> None:
         """Insert it."""
@@ -40,7 +45,7 @@ class Subscriptions:
 
     def get(self, subscription_id: str) -> Subscription | None:
         """Return it or None."""
-        row = self._connection.execute(_GET, {"wanted": subscription_id}).one_or_none()
+        row = self._connection.execute(self._get, {"wanted": subscription_id}).one_or_none()
         return None if row is None else _from_row(row)
 
     def write(self, row: Subscription) -> None:

@@ -60,7 +60,7 @@ class Tx:
     @cached_property
     def subscriptions(self) -> Subscriptions:
         """The subscriptions."""
-        return Subscriptions(self._connection)
+        return Subscriptions(self._connection, writing=self._writing)
 
     @cached_property
     def deliveries(self) -> Deliveries:
