@@ -74,7 +74,7 @@ class Consumer:
         *,
         topics: Sequence[str] = (),
         lifetime: int = 3600,
-        callback: Callable[[Notification], None] | None = None,
+        callback: Callable[[Notification], object] | None = None,
     ) -> Watch:
         """Subscribe to a resource's events: to all ``topics`` when none is named.
 

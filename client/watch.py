@@ -46,7 +46,7 @@ class Watch:
         *,
         topics: Sequence[str] = (),
         lifetime: int = 3600,
-        callback: Callable[[Notification], None] | None = None,
+        callback: Callable[[Notification], object] | None = None,
         closing: Callable[[Watch], None] | None = None,
     ) -> None:
         if unknown := set(topics) - set(TOPICS):

@@ -100,8 +100,13 @@ def _pairs(texts: Sequence[str], what: str) -> dict[str, Any] | None:
         key, equals, value = text.partition("=")
         if not equals or not key:
             raise InvalidError(f"{what} {text!r} must be KEY=VALUE")
-        made[key] = {"true": True, "false": False}.get(value, value)
+        made[key] = value
     return made or None
+
+
+def _typed(reach: dict[str, Any] | None) -> dict[str, Any] | None:
+    words: dict[str, Any] = {"true": True, "false": False}
+    return reach and {key: int(text) if text.isdecimal() else words.get(text, text) for key, text in reach.items()}
 
 
 def _described(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -114,7 +119,7 @@ def _described(command: Callable[..., Any]) -> Callable[..., Any]:
             "--network", "networks", multiple=True, metavar="NAME=BRIDGE", help="A network and its bridge there."
         ),
         click.option(
-            "--reach", multiple=True, metavar="KEY=VALUE", help="How it is reached, as ssh=node7 or sudo=true."
+            "--reach", multiple=True, metavar="KEY=VALUE", help="How it is reached, as channel=ssh or address=node7."
         ),
     )
     for decorator in reversed(decorators):
@@ -123,7 +128,8 @@ def _described(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _node(options: dict[str, Any]) -> dict[str, Any]:
-    networks, reach = _pairs(options.pop("networks"), "--network"), _pairs(options.pop("reach"), "--reach")
+    networks = _pairs(options.pop("networks"), "--network")
+    reach = _typed(_pairs(options.pop("reach"), "--reach"))
     return {**{key: options.pop(key) for key in _FACTS}, "networks": networks, "reach": reach}
 
 

@@ -66,7 +66,9 @@ def test_nothing_is_lost() -> None:
     assert len(part.findall(f"{FLF}Disk")) == 3
     assert body.findtext(f"{FLF}Lease/{FLF}Duration") == "PT1H30M"
     assert body.findtext(f"{FLF}Lease/{FLF}StartBy") == "2030-01-01T12:00:00Z"
-    assert Epr.read(body.find(f"{FLF}Ensemble")).url == "http://h/ensemble/e1"
+    ensemble = body.find(f"{FLF}Ensemble")
+    assert ensemble is not None
+    assert Epr.read(ensemble).url == "http://h/ensemble/e1"
 
 
 def test_every_wsdl_is_packaged_and_loads() -> None:
