@@ -1,0 +1,329 @@
+"""Requests that fit no site, no state or no policy: the answers that the SOAP reference promises."""
+
+from __future__ import annotations
+
+import http.client
+import threading
+from collections.abc import Callable
+from typing import Any
+from xml.sax.saxutils import escape
+
+import pytest
+from lxml import etree
+
+from flyinglow.client import Consumer, Disk, Nic, Part, Resource, Site, connect
+from flyinglow.client.watch import Watch
+from flyinglow.nodectl.errors import (
+    ConflictError,
+    DeniedError,
+    ExhaustedError,
+    FlyingLowError,
+    InvalidError,
+    NeverError,
+    UnknownError,
+)
+from rigs.daemon import Daemon
+
+pytestmark = pytest.mark.xdist_group("bad-input")
+
+OPTIONS = {"nodectl": {"simulated": {"delays": {"create": 0.3}}}}
+S11 = "{http://schemas.xmlsoap.org/soap/envelope/}"
+Eventually = Callable[..., Any]
+
+
+def part(name: str = "wn", **changes: Any) -> Part:
+    plain: dict[str, Any] = {"memory_mb": 64, "disks": (Disk(image="guest"),), "nics": (Nic(network="private"),)}
+    return Part(name=name, **{**plain, **changes})
+
+
+def free(daemon: Daemon) -> list[dict[str, int]]:
+    return [node["free"] for node in daemon.admin("node.list")]
+
+
+ALL_FREE = [{"memory_mb": 2048, "cpus": 8, "disk_mb": 20480}] * 2
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays(shared: Daemon, eventually: Eventually) -> Any:
+    """Have every test give back what it leased, and see that nothing is held any more."""
+    yield
+    site = connect(shared.url)
+    for entry in list(site.list()):
+        try:
+            entry.resource.destroy()
+        except UnknownError:
+            continue  # it went with its ensemble
+    eventually(lambda: shared.admin("workspace.list") == [])
+    assert free(shared) == ALL_FREE
+
+
+@pytest.mark.parametrize(
+    ("parts", "error"),
+    [
+        ([part(memory_mb=2049)], NeverError),
+        ([part(cpus=9)], NeverError),
+        ([part(disk_mb=20481)], NeverError),
+        ([part(count=3, memory_mb=2048)], NeverError),
+        ([part(count=41)], NeverError),  # the network has 40 addresses
+        ([part(count=513)], NeverError),
+        ([part(count=65536)], NeverError),
+        ([part(count=10**9)], InvalidError),  # the schema's own limit
+        ([part(memory_mb=0)], InvalidError),
+        ([part(memory_mb=-5)], InvalidError),
+        ([part(memory_mb=10**30)], InvalidError),
+        ([part(count=0)], InvalidError),
+        ([part(count=-1)], InvalidError),
+        ([part(count=10**30)], InvalidError),
+        ([part(cpus=0)], InvalidError),
+        ([part(disk_mb=-1)], InvalidError),
+        ([part(nics=(Nic(network="nowhere"),))], InvalidError),
+        ([part(nics=(Nic(network=""),))], InvalidError),
+        ([part(nics=(Nic(network="private", name="a"), Nic(network="public", name="a")))], InvalidError),
+        ([part(nics=(Nic(network="private"),) * 9)], InvalidError),
+        ([part(disks=())], InvalidError),
+        ([part(disks=(Disk(image="windows"),))], InvalidError),
+        ([part(disks=(Disk(image="file:///etc/shadow"),))], InvalidError),
+        ([part(disks=(Disk(image="../../etc/shadow"),))], InvalidError),
+        ([part("a"), part("a")], InvalidError),
+        ([part("a-1"), part("a", count=2)], InvalidError),
+        ([part("A")], InvalidError),
+        ([part("")], InvalidError),
+        ([part("a" * 41)], InvalidError),
+        ([part("a b;$(reboot)")], InvalidError),
+        ([], InvalidError),
+    ],
+)
+def test_a_request_that_nobody_could_grant(
+    shared: Daemon, site: Site, parts: list[Part], error: type[FlyingLowError]
+) -> None:
+    with pytest.raises(error) as caught:
+        site.create(parts, name="x")
+    assert "Traceback" not in caught.value.message
+    assert list(site.list()) == []
+
+
+def test_never_tells_the_limit_that_stands_in_the_way(site: Site) -> None:
+    with pytest.raises(NeverError) as caught:
+        site.create([part(memory_mb=4096)], name="x")
+    assert caught.value.figures == {"memory_mb.asked": 4096, "memory_mb.largest_node": 2048}
+    assert not caught.value.retryable
+
+
+def test_more_than_is_free_is_not_now_with_figures(site: Site) -> None:
+    site.create([part(memory_mb=1500)], name="first")
+    with pytest.raises(ExhaustedError) as caught:
+        site.create([part(count=2, memory_mb=1500)], name="more")
+    figures = caught.value.figures
+    assert (figures["members.asked"], figures["would_fit"]) == (2, 1)
+    assert (figures["memory_mb.asked"], figures["memory_mb.free"]) == (3000, 2 * 2048 - 1500)
+    assert caught.value.retryable
+    assert [entry.name for entry in site.list()] == ["wn"]
+
+
+def test_no_address_left_is_not_now_with_figures(site: Site) -> None:
+    site.create([part(count=10, memory_mb=16), part("b", count=6, memory_mb=16)], name="first")
+    with pytest.raises(ExhaustedError) as caught:
+        site.create([part(count=1, nics=(Nic(network="public"),) * 8), part("b", nics=(Nic(network="private"),) * 8)]
+                    + [part(f"c{n}", nics=(Nic(network="private"),) * 4) for n in range(6)], name="more")
+    assert caught.value.figures["addresses.private.free"] == 24
+    assert caught.value.figures["addresses.private.asked"] == 32
+
+
+def ask(daemon: Daemon, path: str, body: str, header: str = "") -> str:
+    """Send a message; return the name of the answer, or of the fault's detail, or "" for a fault without one."""
+    text = f'<s:Envelope xmlns:s="{S11[1:-1]}"><s:Header>{header}</s:Header><s:Body>{body}</s:Body></s:Envelope>'
+    connection = http.client.HTTPConnection("127.0.0.1", daemon.port, timeout=20)
+    connection.request("POST", path, text.encode(), {"Content-Type": "text/xml"})
+    answer = etree.fromstring(connection.getresponse().read()).find(f"{S11}Body")
+    connection.close()
+    assert answer is not None
+    if answer[0].tag != f"{S11}Fault":
+        return str(etree.QName(answer[0]).localname)
+    assert answer[0].findtext("faultcode", "").endswith("Client")
+    detail = answer[0].find("detail")
+    return "" if detail is None else str(etree.QName(detail[0]).localname)
+
+
+def create(daemon: Daemon, lease: str, count: str = "1") -> str:
+    """Send a Create as text."""
+    body = (
+        '<Create xmlns="urn:flyinglow:factory:1"><Name>x</Name><Part><Name>x</Name>'
+        f"<Count>{count}</Count><MemoryMB>64</MemoryMB><CPUs>1</CPUs><Disk><Image>guest</Image></Disk></Part>"
+        f"<Lease>{lease}</Lease></Create>"
+    )
+    return ask(daemon, "/factory", body)
+
+
+@pytest.mark.parametrize(
+    ("lease", "said"),
+    [
+        ("<Duration>PT0S</Duration>", "InvalidFault"),
+        ("<Duration>-PT1H</Duration>", ""),
+        ("<Duration></Duration>", ""),
+        ("<Duration>P1Y</Duration>", ""),
+        ("<Duration>P1M</Duration>", ""),
+        ("<Duration>PT1E9S</Duration>", ""),
+        ("<Duration>PT0.5S</Duration>", "InvalidFault"),
+        ("<Duration>P8D</Duration>", "DeniedFault"),
+        ("<Duration>P999999D</Duration>", "InvalidFault"),
+        ("<Duration>PT99999999999S</Duration>", "InvalidFault"),
+        (f"<Duration>PT{'9' * 400}S</Duration>", ""),
+        ("<StartWithin>P999999D</StartWithin>", "InvalidFault"),
+        ("<StartBy>2001-01-01T00:00:00Z</StartBy>", "InvalidFault"),
+        ("<StartBy>99999-01-01T00:00:00Z</StartBy>", "InvalidFault"),
+        ("<StartBy>2026-02-30T00:00:00Z</StartBy>", ""),
+        ("<InitialState>Ended</InitialState>", ""),
+        ("<EndAction>Save</EndAction>", "InvalidFault"),
+    ],
+)
+def test_terms_that_make_no_sense(shared: Daemon, site: Site, lease: str, said: str) -> None:
+    assert create(shared, lease) == said
+    assert list(site.list()) == []
+
+
+@pytest.mark.parametrize("count", ["", "x", "1.5", "0x10", "١", "1" + "0" * 5000])
+def test_a_count_that_is_no_number(shared: Daemon, count: str) -> None:
+    assert create(shared, "", count) == ""
+
+
+@pytest.mark.parametrize("kind", ["workspace", "group", "ensemble", "subscription"])
+@pytest.mark.parametrize("identifier", ["0" * 32, "f" * 32, "x", "..", "%2e%2e", "' OR 1=1 --", "é", "0" * 9999])
+def test_an_unknown_resource(shared: Daemon, kind: str, identifier: str) -> None:
+    operation = '<Destroy xmlns="http://docs.oasis-open.org/wsrf/rl-2"/>'
+    if kind == "subscription":
+        operation = '<Unsubscribe xmlns="http://docs.oasis-open.org/wsn/b-2"/>'
+    header = f'<ResourceID xmlns="urn:flyinglow:types:1">{identifier}</ResourceID>'
+    assert ask(shared, f"/{kind}", operation, header) == "ResourceUnknownFault"
+
+
+def test_a_reference_to_another_site_or_of_another_kind(shared: Daemon, site: Site) -> None:
+    mine = site.create([part()], name="mine").whole
+    with pytest.raises(UnknownError):
+        site.resource(mine.url.replace("/workspace/", "/group/")).properties()
+    ensemble = site.resource(f"http://elsewhere.invalid/ensemble/{mine.id}")
+    with pytest.raises(UnknownError):
+        site.create([part()], name="x", join=ensemble)
+    with pytest.raises(UnknownError):
+        site.create([part()], name="x", join=site.resource(f"{shared.url}/ensemble/{'0' * 32}"))
+    with pytest.raises(InvalidError, match="a workspace, not an ensemble"):
+        site.create([part()], name="x", join=mine)
+
+
+def test_two_creates_with_one_token_in_parallel_are_one_lease(shared: Daemon, site: Site) -> None:
+    answers: list[list[Resource]] = []
+    clients = [connect(shared.url) for _ in range(6)]
+    gate = threading.Barrier(len(clients))
+
+    def ask(client: Site) -> None:
+        gate.wait(10)
+        lease = client.create([part(count=2)], name="wn", token="just-one")
+        answers.append([lease.whole, *lease.resources.values()])
+
+    threads = [threading.Thread(target=ask, args=(client,)) for client in clients]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(answers) == 6
+    assert all(answer == answers[0] for answer in answers)
+    assert len(shared.admin("workspace.list")) == 2
+    with pytest.raises(InvalidError):
+        site.create([part(count=3)], name="wn", token="just-one")
+
+
+def test_what_a_workspace_refuses_and_what_it_takes_for_done(site: Site) -> None:
+    one = site.create([part()], name="wn").whole
+    for refused in (one.start, one.pause, one.reboot, one.shutdown, one.console):
+        with pytest.raises(ConflictError):  # nothing is there yet
+            refused()
+    one.wait("Running", timeout=20)
+    one.start()
+    assert (one.properties().state, one.properties().task) == ("Running", None)
+    one.pause()
+    one.wait("Paused", timeout=20)
+    one.pause()
+    with pytest.raises(ConflictError):
+        one.reboot()
+    assert (one.properties().state, one.properties().task) == ("Paused", None)
+    one.shutdown()
+    one.wait("Propagated", timeout=20)
+    one.shutdown()
+    for refused in (one.pause, one.reboot):
+        with pytest.raises(ConflictError):
+            refused()
+    with pytest.raises(InvalidError):
+        one.shutdown("Save")
+    with pytest.raises(InvalidError):
+        one.shutdown("Explode")
+    with pytest.raises(InvalidError):
+        one.property("Colour")
+
+
+def test_destroy_while_it_is_created_and_destroy_twice(shared: Daemon, site: Site, eventually: Eventually) -> None:
+    whole = site.create([part(count=2)], name="wn").whole
+    eventually(lambda: {row["task"] for row in shared.admin("workspace.list")} == {"Propagating"})
+    whole.destroy()
+    for again in (whole.destroy, whole.properties, whole.start):
+        with pytest.raises(UnknownError):
+            again()
+    eventually(lambda: shared.admin("workspace.list") == [])
+    assert [shared.nodectl(node, "list")["vms"] for node in ("n1", "n2")] == [[], []]
+
+
+def test_the_end_of_a_lease_is_not_moved_everywhere(site: Site) -> None:
+    whole = site.create([part()], name="wn", duration=600).whole
+    ends = whole.properties().ends_at
+    for seconds in (-700, 8 * 86400):
+        with pytest.raises((InvalidError, DeniedError)):
+            whole.extend(seconds)
+    assert whole.properties().ends_at == ends
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://169.254.169.254/latest/meta-data/",
+        "http://[fe80::1]/",
+        "http://0.0.0.0:80/",
+        "http://10.0.0.1/",
+        "http://[::ffff:127.0.0.1]:8080/",
+        "http://192.168.1.1/",
+        "http://224.0.0.1/",
+        "ftp://203.0.113.1/x",
+        "file:///etc/passwd",
+        "gopher://127.0.0.1:70/x",
+        "javascript:alert(1)",
+        "https://127.0.0.1/",
+        "http://user:secret@127.0.0.1/",
+        "http://127.0.0.1:22/",
+        "http://127.0.0.1:99999/",
+        "http://",
+        "",
+        "http://127.0.0.1/\r\nX: y",
+        "http://127.0.0.1/" + "a" * 5000,
+    ],
+)
+def test_a_consumer_where_nothing_is_sent_to(shared: Daemon, site: Site, address: str) -> None:
+    whole = site.create([part()], name="wn").whole
+    assert subscribe(shared, whole, address) == "SubscribeCreationFailedFault"
+    with pytest.raises((DeniedError, InvalidError)):
+        Watch(whole, address).subscribe()
+
+
+def subscribe(daemon: Daemon, resource: Resource, address: str) -> str:
+    body = (
+        '<Subscribe xmlns="http://docs.oasis-open.org/wsn/b-2"><ConsumerReference>'
+        f'<Address xmlns="http://www.w3.org/2005/08/addressing">{escape(address)}</Address>'
+        "</ConsumerReference></Subscribe>"
+    )
+    return ask(daemon, f"/{resource.kind}/{resource.id}", body)
+
+
+def test_loopback_must_be_allowed_by_the_site(daemon_factory: Callable[..., Daemon]) -> None:
+    daemon = daemon_factory(toml="")
+    site = connect(daemon.url)
+    whole = site.create([part()], name="wn").whole
+    with Consumer() as consumer, pytest.raises((InvalidError, DeniedError)):
+        consumer.watch(whole)
+    for address in ("http://localhost:8080/", "http://[::1]:8080/", "http://127.8.8.8/", "http://2130706433/"):
+        assert subscribe(daemon, whole, address) == "SubscribeCreationFailedFault"
