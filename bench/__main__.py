@@ -1,0 +1,108 @@
+"""Measures the service against its targets: a table and a picture. Nothing here fails because a figure is low.
+
+python bench [--out FOLDER] [--only NAME]... [--quick]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import launch
+import notify
+import report
+import standing
+import throughput
+from figures import Row
+
+from bench import Bench
+
+HERE = Path(__file__).resolve().parent
+MEASURES: Mapping[str, Callable[[Bench], list[Row]]] = {
+    "get": throughput.get_property,
+    "create": throughput.create,
+    "notify": notify.measure,
+    "launch": lambda bench: launch.measure(bench, "simulated"),
+    "launch-default": lambda bench: launch.measure(bench, "default"),
+    "standing": standing.measure,
+}
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="bench", description="Measure the service; see docs/numbers.md.")
+    parser.add_argument("--out", type=Path, default=HERE / "out", help="folder of the table and the picture")
+    parser.add_argument("--only", action="append", choices=sorted(MEASURES), help="only this; may be repeated")
+    parser.add_argument("--quick", action="store_true", help="short runs, to see that all works; the figures are rough")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Measure, write, and say what was met."""
+    chosen = arguments()
+    if shutil.which("wrk") is None:
+        print("bench: wrk is not installed; tools/system-packages.sh bench installs it", file=sys.stderr)
+        return 69
+    before, began = os.getloadavg()[0], time.monotonic()
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory(prefix="fl-bench-") as directory:
+        bench = Bench(
+            directory=Path(directory),
+            seconds=2 if chosen.quick else 8,
+            rounds=1 if chosen.quick else 5,
+            quick=chosen.quick,
+        )
+        for name in chosen.only or MEASURES:
+            print(f"bench: {name}", file=sys.stderr, flush=True)
+            rows += MEASURES[name](bench)
+    facts = circumstances(before, time.monotonic() - began)
+    write(rows, facts, chosen.out)
+    return 0
+
+
+def circumstances(load_before: float, seconds: float) -> dict[str, str]:
+    """Say where and how the figures came about."""
+    return {
+        "machine": f"{os.cpu_count()} × {_processor()}, shared by service, load and consumers",
+        "software": f"Python {platform.python_version()}, Linux {platform.release()}, revision {_revision()}",
+        "other load": f"{load_before:.1f} runnable processes on average in the minute before the run",
+        "run": f"{time.strftime('%Y-%m-%d %H:%M', time.gmtime())} UTC, {seconds / 60:.0f} minutes",
+    }
+
+
+def _processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _revision() -> str:
+    done = subprocess.run(
+        ["git", "-C", str(HERE), "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip() or "unknown"
+
+
+def write(rows: list[Row], facts: Mapping[str, str], out: Path) -> None:
+    """Write the table, the figures and the picture, and print the table."""
+    out.mkdir(parents=True, exist_ok=True)
+    table = report.markdown(rows, facts)
+    (out / "bench.md").write_text(table)
+    (out / "bench.json").write_text(report.as_json(rows, facts))
+    print(table)
+    try:
+        import plot
+    except ImportError:
+        print("bench: no picture: matplotlib is not installed (tools/venv.sh .venv bench)", file=sys.stderr)
+        return
+    print("\n".join(str(path) for path in plot.draw(rows, out)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

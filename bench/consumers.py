@@ -1,0 +1,146 @@
+"""Consumers of notifications, in a process of their own: real HTTP/1.1 servers, each with a port of its own.
+
+    consumers.py COUNT
+
+prints the ports as JSON. Each line on its standard input is a JSON command, answered by a line:
+``["clear"]``, ``["wait", messages, seconds]`` and ``["running", workspaces, seconds]`` (answered by how many there were
+in time) and ``["report"]``: [consumer, subscription, sequence, state, monotonic seconds] of every message.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import subprocess
+import sys
+import time
+from typing import Any
+
+_MESSAGE = re.compile(
+    rb"/subscription/(\w+)</wsa:Address>.*?<fl:(?:StateChange|ScheduleChange)[^>]* sequence=\"(\d+)\"[^>]*>"
+    rb"(.*?)</wsnt:NotificationMessage>",
+    re.DOTALL,
+)
+_STATE = re.compile(rb"<fl:State>(\w+)</fl:State>")
+_KIND = re.compile(rb"<fl:Kind>(\w+)</fl:Kind>")
+_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+ANSWER = b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n"
+
+Seen = tuple[int, str, int, str, float]
+
+
+def read(body: bytes) -> list[tuple[str, int, str]]:
+    """Return (subscription, sequence, "kind state") of every message of a Notify, in its order."""
+    found = []
+    for subscription, sequence, rest in _MESSAGE.findall(body):
+        kind, state = _KIND.search(rest), _STATE.search(rest)
+        words = [match[1].decode() for match in (kind, state) if match]
+        found.append((subscription.decode(), int(sequence), " ".join(words)))
+    return found
+
+
+class Book:
+    """What came, in the order in which it came."""
+
+    def __init__(self) -> None:
+        self.news = asyncio.Event()
+        self.clear()
+
+    def clear(self) -> bool:
+        """Forget what came."""
+        self.seen: list[Seen] = []
+        self.requests = self.running = 0
+        return True
+
+    def note(self, consumer: int, body: bytes) -> None:
+        """Write down the messages of one request."""
+        at = time.monotonic()
+        self.requests += 1
+        for subscription, sequence, state in read(body):
+            self.seen.append((consumer, subscription, sequence, state, at))
+            self.running += state == "workspace Running"
+        self.news.set()
+
+    async def until(self, count: str, wanted: int, seconds: float) -> int:
+        """Wait until there are as many as wanted, or the time is over; return how many there are."""
+        have = {"wait": lambda: len(self.seen), "running": lambda: self.running}[count]
+        deadline = time.monotonic() + seconds
+        while have() < wanted and (left := deadline - time.monotonic()) > 0:
+            self.news.clear()
+            try:
+                await asyncio.wait_for(self.news.wait(), left)
+            except TimeoutError:
+                break
+        return have()
+
+
+class Consumer(asyncio.Protocol):
+    """One connection to one consumer."""
+
+    def __init__(self, number: int, book: Book) -> None:
+        self._number, self._book, self._buffer = number, book, b""
+        self._transport: Any = None
+
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        while (cut := self._buffer.find(b"\r\n\r\n")) >= 0:
+            length = _LENGTH.search(self._buffer, 0, cut)
+            end = cut + 4 + (int(length[1]) if length else 0)
+            if len(self._buffer) < end:
+                return
+            body, self._buffer = self._buffer[cut + 4 : end], self._buffer[end:]
+            self._book.note(self._number, body)
+            self._transport.write(ANSWER)
+
+
+async def serve(count: int) -> None:
+    """Listen, and obey until standard input ends."""
+    loop, book = asyncio.get_running_loop(), Book()
+    servers = [await loop.create_server(lambda at=at: Consumer(at, book), "127.0.0.1", 0) for at in range(count)]
+    print(json.dumps([server.sockets[0].getsockname()[1] for server in servers]), flush=True)
+    while line := await loop.run_in_executor(None, sys.stdin.readline):
+        print(json.dumps(await _obey(book, *json.loads(line))), flush=True)
+
+
+async def _obey(book: Book, verb: str, *arguments: Any) -> Any:
+    if verb == "clear":
+        return book.clear()
+    if verb == "report":
+        return {"requests": book.requests, "seen": book.seen}
+    return await book.until(verb, *arguments)
+
+
+class Consumers:
+    """The process, seen from outside."""
+
+    def __init__(self, count: int) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, __file__, str(count)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self.urls = [f"http://127.0.0.1:{port}/{at}" for at, port in enumerate(self._answer())]
+
+    def _answer(self) -> Any:
+        if self._process.stdout is None:
+            raise RuntimeError("the consumers' answers cannot be read")
+        return json.loads(self._process.stdout.readline())
+
+    def ask(self, verb: str, *arguments: object) -> Any:
+        """Send one command and return its answer."""
+        if self._process.stdin is None:
+            raise RuntimeError("the consumers cannot be asked")
+        self._process.stdin.write(json.dumps([verb, *arguments]) + "\n")
+        self._process.stdin.flush()
+        return self._answer()
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.kill()
+        self._process.wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(int(sys.argv[1])))
