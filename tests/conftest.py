@@ -2,7 +2,7 @@
 
 import pytest
 
-pytest_plugins = ["rigs.postgres"]
+pytest_plugins = ["rigs.daemon", "rigs.postgres"]
 
 
 def pytest_configure(config: pytest.Config) -> None:

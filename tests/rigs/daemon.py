@@ -188,13 +188,25 @@ class Daemon:
 
 
 @pytest.fixture
-def daemon_factory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Daemon]]:
+def daemon_store() -> str:
+    """Give the database URL that services use unless they are told one; empty: SQLite in their own directory."""
+    return ""
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def each_store(request: pytest.FixtureRequest) -> str:
+    """Stand in for ``daemon_store``: an empty database of each kind in turn."""
+    return "" if request.param == "sqlite" else str(request.getfixturevalue("postgres_url"))
+
+
+@pytest.fixture
+def daemon_factory(tmp_path_factory: pytest.TempPathFactory, daemon_store: str) -> Iterator[Callable[..., Daemon]]:
     """Give a function that makes (and starts) services; all are ended with the test."""
     made: list[Daemon] = []
 
     def make(*, start: bool = True, root: Path | None = None, **options: Any) -> Daemon:
         # a short path: the node's control program keeps unix sockets below it
-        daemon = Daemon(root or tmp_path_factory.mktemp("fl"), options=options)
+        daemon = Daemon(root or tmp_path_factory.mktemp("fl"), options={"store": daemon_store, **options})
         made.append(daemon)
         if start:
             daemon.start()

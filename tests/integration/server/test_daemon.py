@@ -63,12 +63,9 @@ def test_it_stops_cleanly_and_starts_again(daemon: Daemon) -> None:
     assert lease.whole.properties().state == "Running"
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_kill_minus_9_leaves_vms_running_and_the_next_start_is_right_within_seconds(
-    daemon_factory: Callable[..., Daemon], kind: str, request: pytest.FixtureRequest
+    daemon: Daemon,
 ) -> None:
-    store = "" if kind == "sqlite" else request.getfixturevalue("postgres_url")
-    daemon = daemon_factory(store=store)
     lease = connect(daemon.url).create([PART], name="wn")
     lease.whole.wait("Running", timeout=20)
     daemon.kill()
