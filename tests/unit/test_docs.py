@@ -1,0 +1,273 @@
+"""The documentation is true: links lead somewhere, options exist, examples are understood, tables are current."""
+
+import ast
+import configparser
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+from xml.etree import ElementTree as ET
+
+import click
+import pytest
+
+from flyinglow.cli.__main__ import app
+from flyinglow.nodectl.config import load as load_node
+from flyinglow.server.config_file import parse
+
+ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.skipif(not (ROOT / "docs").is_dir(), reason="not the repository's own layout")
+
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("changes/*.md")])
+NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+SHELL = ("console", "sh", "ini", "")
+
+
+class Block(NamedTuple):
+    """A fenced block of a page."""
+
+    page: str
+    language: str
+    text: str
+
+
+BLOCKS = [Block(str(page.relative_to(ROOT)), *found) for page in PAGES for found in FENCE.findall(page.read_text())]
+
+
+def blocks(*languages: str) -> list[Block]:
+    return [block for block in BLOCKS if block.language in languages]
+
+
+def prose(page: Path) -> str:
+    return FENCE.sub("", page.read_text())
+
+
+def anchors(page: Path) -> set[str]:
+    """Name a page's headings as hosting services do: lower case, hyphens for blanks, no other signs."""
+    headings = re.findall(r"^#+ (.*)$", prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_links_lead_somewhere(name: str) -> None:
+    page = ROOT / name
+    broken = []
+    for link in LINK.findall(prose(page)):
+        if re.match(r"[a-z]+:", link):
+            continue
+        where, _, anchor = link.partition("#")
+        target = (page.parent / where).resolve() if where else page
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            broken.append(link)
+    assert not broken
+
+
+def test_every_page_is_reached_from_the_readme() -> None:
+    reached: set[Path] = set()
+    todo = [ROOT / "README.md"]
+    while todo:
+        page = todo.pop()
+        if page in reached:
+            continue
+        reached.add(page)
+        for link in LINK.findall(prose(page)):
+            target = (page.parent / link.partition("#")[0]).resolve()
+            todo += [target] if target.suffix == ".md" and target.exists() else sorted(target.glob("*.md"))
+    assert not {str(page.relative_to(ROOT)) for page in set(PAGES) - reached}
+
+
+def commands(block: Block) -> Iterator[list[str]]:
+    """Give the words of each call of ``flyinglow`` in a block, from the subcommand on."""
+    joined = block.text.replace("\\\n", " ")
+    for line in joined.splitlines():
+        words = re.sub(r"^(\$ |ExecStart=)", "", line).partition(" #")[0].split()
+        if words and words[0].rpartition("/")[2] == "flyinglow":
+            yield words[1:]
+
+
+def unknown(words: list[str]) -> list[str]:
+    """Return what of a command line the command does not know: a subcommand or an option."""
+    command: click.Command = app
+    context = click.Context(app)
+    options = option_names(app)
+    found = []
+    for word in words:
+        if word in {"|", ">", "&&", ";", "&"}:
+            break
+        if word.startswith("-"):
+            found += [] if word.partition("=")[0] in options else [word]
+        elif isinstance(command, click.Group):
+            inner = command.get_command(context, word)
+            if inner is None:
+                return [word]
+            command, options = inner, options | option_names(inner)
+    return found
+
+
+def option_names(command: click.Command) -> set[str]:
+    names = {"--help", "-h"}
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            names.update(parameter.opts, parameter.secondary_opts)
+    return names
+
+
+def test_commands_and_options_exist() -> None:
+    said = [(block.page, words) for block in blocks(*SHELL) for words in commands(block)]
+    assert len(said) > 30
+    assert not [(page, " ".join(words), unknown(words)) for page, words in said if unknown(words)]
+
+
+def test_commands_named_in_a_sentence_exist() -> None:
+    """In a sentence, words in capitals and dots stand for something."""
+    wrong = {}
+    for page in PAGES:
+        for call in re.findall(r"`flyinglow ([^`]+)`", prose(page)):
+            words = call.split()
+            if not words[0].isupper() and words[0] != "..." and "|" not in words and (found := unknown(words)):
+                wrong[f"{page.name}: {call}"] = found
+    assert not wrong
+
+
+def test_what_does_not_exist_is_found() -> None:
+    assert unknown(["wait", "x", "--timeout", "1m"]) == []
+    assert unknown(["admin", "node", "add", "n", "--memory", "1G"]) == []
+    assert unknown(["admin", "node", "burn", "n"]) == ["burn"]
+    assert unknown(["list", "--everything"]) == ["--everything"]
+
+
+def test_shell_blocks_are_marked_by_what_they_may_do() -> None:
+    """``console`` blocks are run by a test, so each line is a command; ``sh`` blocks change the system and are not."""
+    assert not [block for block in blocks("console") for line in block.text.splitlines() if not line.startswith("$ ")]
+    assert not [block for block in blocks("sh") if block.text.startswith("$")]
+    known = {"console", "sh", "text", "toml", "json", "python", "ini", "sudoers", "mermaid", ""}
+    assert {block.language for block in BLOCKS} <= known
+
+
+@pytest.mark.parametrize("block", blocks("toml"), ids=lambda block: block.page)
+def test_toml_is_understood(block: Block) -> None:
+    if "administration" in block.page:
+        parse(block.text, block.page)  # the service's own configuration
+    else:
+        assert tomllib.loads(block.text)
+
+
+@pytest.mark.parametrize("block", blocks("json"), ids=lambda block: block.page)
+def test_json_is_understood(block: Block, tmp_path: Path) -> None:
+    file = tmp_path / "nodectl.json"
+    file.write_text(json.dumps(json.loads(block.text)))
+    if "administration" in block.page:
+        load_node(file)  # a node's own configuration
+
+
+@pytest.mark.parametrize("block", blocks("python"), ids=lambda block: block.page)
+def test_python_compiles(block: Block) -> None:
+    ast.parse(block.text)
+
+
+@pytest.mark.parametrize("tool", ["state_docs", "config_docs"])
+def test_what_is_made_from_the_code_is_current(tool: str) -> None:
+    argv = [sys.executable, str(ROOT / "tools" / f"{tool}.py"), "--check"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_page_that_is_out_of_date_is_found(tmp_path: Path) -> None:
+    for name in ("doc_blocks", "state_docs"):
+        (tmp_path / "tools").mkdir(exist_ok=True)
+        (tmp_path / "tools" / f"{name}.py").write_text((ROOT / "tools" / f"{name}.py").read_text())
+    page = tmp_path / "docs" / "developers" / "states.md"
+    page.parent.mkdir(parents=True)
+    page.write_text(
+        (ROOT / "docs" / "developers" / "states.md").read_text().replace("| Ended | nothing |", "| Ended | Running |")
+    )
+    argv = [sys.executable, str(tmp_path / "tools" / "state_docs.py")]
+    assert subprocess.run([*argv, "--check"], capture_output=True, check=False).returncode == 1
+    subprocess.run(argv, check=True)
+    assert page.read_text() == (ROOT / "docs" / "developers" / "states.md").read_text()
+
+
+def templates(*folders: str) -> list[str]:
+    """Return every text in the code of these folders, with dots for what is filled in."""
+    paths = [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
+    return [text for path in paths for node in ast.walk(ast.parse(path.read_text())) if (text := template(node))]
+
+
+def template(node: ast.AST) -> str:
+    if isinstance(node, ast.JoinedStr):
+        return "".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values)
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+
+
+def table(page: str, name: str) -> list[str]:
+    """Return the first column of the table between two marks."""
+    text = (ROOT / page).read_text().partition(f"<!-- {name}: begin -->")[2].partition(f"<!-- {name}: end -->")[0]
+    return [line.split(" | ")[0].removeprefix("| ") for line in text.strip().splitlines()[2:]]
+
+
+def reasons() -> set[str]:
+    """Return every reason that the code gives a workspace, with dots for what is filled in."""
+    found = set()
+    for path in sorted((ROOT / "workspace").glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            named = isinstance(node, ast.keyword) and node.arg == "reason"
+            assigned = isinstance(node, ast.Assign) and [ast.unparse(each) for each in node.targets] == ["reason"]
+            if isinstance(node, ast.keyword | ast.Assign) and (named or assigned):
+                found |= {text for inner in ast.walk(node.value) if len(text := template(inner)) > 3}
+    fragments = {text for text in found if any(text != other and text in other for other in found)}
+    return found - fragments
+
+
+def test_the_runbook_has_every_reason_and_no_other() -> None:
+    rows = table("docs/administration/operation.md", "reasons")
+    given = reasons()
+    assert len(given) >= 8
+    assert not {reason for reason in given if reason not in rows}
+    texts = templates("workspace")
+    assert not [row for row in rows if not any(text.startswith(row) for text in texts)]
+
+
+def test_the_runbook_quotes_nodes_word_for_word() -> None:
+    rows = table("docs/administration/operation.md", "node's reasons")
+    texts = templates("nodectl", "backend/channel")
+    assert len(rows) > 10
+    assert not [row for row in rows if not any(row in text for text in texts)]
+
+
+def test_the_log_page_names_events_that_are_logged() -> None:
+    text = (ROOT / "docs" / "administration" / "operation.md").read_text().partition("## Logs")[2]
+    rows = re.findall(r"^\| `([^`]+)` \|", text.partition("\n## ")[0], re.MULTILINE)
+    said = templates("server", "wsrf", "workspace")
+    assert len(rows) > 6
+    assert not [row for row in rows if not any(each.startswith(row) for each in said)]
+
+
+def test_the_unit_leaves_machines_running() -> None:
+    (block,) = blocks("ini")
+    unit = configparser.ConfigParser(interpolation=None)
+    unit.optionxform = str  # type: ignore[assignment,method-assign]
+    unit.read_string(block.text)
+    assert unit["Service"]["KillMode"] == "process"
+    assert unit["Service"]["ExecStart"].endswith("/flyinglow serve --config /etc/flyinglow/flyinglow.toml")
+    assert not {"NoNewPrivileges", "PrivateTmp", "MemoryMax"} & set(unit["Service"])
+
+
+def test_sudo_allows_two_lines_without_arguments() -> None:
+    (block,) = blocks("sudoers")
+    allowed = [line.partition("NOPASSWD: ")[2] for line in block.text.splitlines()]
+    agent = "/opt/flyinglow/bin/flyinglow-nodectl"
+    assert allowed == [f"{agent} agent --stdio", f"{agent} kill-all"]
+
+
+@pytest.mark.parametrize("image", sorted((ROOT / "docs").rglob("*.svg")), ids=lambda image: image.name)
+def test_pictures_are_plain_and_have_a_title(image: Path) -> None:
+    tree = ET.fromstring(image.read_text())
+    names = {element.tag.rpartition("}")[2] for element in tree.iter()}
+    assert "title" in names
+    assert not names & {"script", "foreignObject", "image"}, "hosting services take these out"
