@@ -1,3 +1,3 @@
 """The command's fixtures: a running service on simulated nodes."""
 
-from rigs.daemon import daemon, daemon_factory  # noqa: F401
+from rigs.daemon import daemon, daemon_factory, daemon_store  # noqa: F401
