@@ -194,8 +194,10 @@ def _begin(tx: Tx, row: Workspace, given: str | None, sites: Mapping[str, NodeSt
 def _propagated(tx: Tx, row: Workspace, info: VmInfo, now: datetime) -> Workspace:
     ends = row.initial_state is InitialState.PROPAGATED
     new = Status(State.PROPAGATED) if ends else _STARTING
-    stamps = [Stamp.IMAGE, Stamp.NETWORK]
     seconds = {**row.seconds, **info.seconds}
+    # one order does both, the image first; how long the second took is known from the node
+    wired = timedelta(seconds=info.seconds.get(Stamp.NETWORK, 0.0))
+    stamps = {Stamp.IMAGE: max(now - wired, row.stamps.get(Stamp.LAUNCHED, now - wired)), Stamp.NETWORK: now}
     return advance(tx, row, new, now=now, target=State(row.initial_state), stamps=stamps, seconds=seconds)
 
 

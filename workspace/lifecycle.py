@@ -43,39 +43,48 @@ def advance(
     now: datetime,
     reason: str | None = None,
     target: State | None = None,
-    stamps: Sequence[Stamp] = (),
+    stamps: Sequence[Stamp] | Mapping[Stamp, datetime] = (),
     **facts: Any,
 ) -> Workspace:
     """Take ``row`` to ``new`` and add the state event; return the row as stored.
 
     ``target`` is the state that a task heads for and is dropped at rest. ``reason`` None keeps the row's reason on the
-    way out (from Reclaiming on) and clears it elsewhere. ``facts`` are further columns. A final state also sets
+    way out (from Reclaiming on) and clears it elsewhere. ``stamps`` are reached now, or when the mapping says.
+    ``facts`` are further columns. A final state also sets
     ``finished_at`` and adds the termination event. Raises BrokenError for a step that ``NEXT`` does not allow, and
     StaleError when somebody else wrote the row first.
     """
     if not may_follow(row.status, new):
         raise BrokenError(f"workspace {row.tag} cannot go from {_words(row.status)} to {_words(new)}")
     over = new.state in FINAL
-    stored = tx.workspaces.write(
+    wanted = replace(
         row,
-        replace(
-            row,
-            state=new.state,
-            task=new.task,
-            target=target if new.task is not None else None,
-            reason=_reason(row, reason),
-            finished_at=now if over else None,
-            stamps={**row.stamps, **dict.fromkeys(map(str, stamps), now)},
-            sequence=row.sequence + (2 if over else 1),
-            **facts,
-        ),
+        state=new.state,
+        task=new.task,
+        target=target if new.task is not None else None,
+        reason=_reason(row, reason),
+        finished_at=now if over else None,
+        stamps={**row.stamps, **_times(stamps, now)},
+        sequence=row.sequence + (2 if over else 1),
+        **facts,
     )
+    stored = tx.workspaces.write(row, wanted)
+    tx.outbox.add(_told(row, stored, now))
+    return stored
+
+
+def _times(stamps: Sequence[Stamp] | Mapping[Stamp, datetime], now: datetime) -> dict[str, datetime]:
+    times = stamps if isinstance(stamps, Mapping) else dict.fromkeys(stamps, now)
+    return {str(stamp): at for stamp, at in times.items()}
+
+
+def _told(row: Workspace, stored: Workspace, now: datetime) -> list[Event]:
+    """Return the events of the step from ``row`` to ``stored``."""
     events = [state_event(stored, now=now, previous=row.state, sequence=row.sequence + 1)]
-    if over:
+    if stored.state in FINAL:
         body = {"name": stored.name, "reason": stored.reason, "at": now.isoformat(), "state": str(stored.state)}
         events.append(event(stored, Topic.TERMINATION, body, now=now))
-    tx.outbox.add(events)
-    return stored
+    return events
 
 
 def reclaim(tx: Tx, row: Workspace, target: State, *, now: datetime, reason: str = "", **facts: Any) -> Workspace:
