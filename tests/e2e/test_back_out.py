@@ -127,6 +127,22 @@ def test_a_node_that_does_not_answer(
     assert again.wait("Running", timeout=20).members[0].nics[0].ip == "10.73.0.20"
 
 
+def test_a_hypervisor_that_does_not_start(
+    daemon_factory: Callable[..., Daemon], consumer: Consumer, guest_image: Guest, eventually: Eventually
+) -> None:
+    daemon = daemon_factory(start=False, driver="qemu", image=guest_image.entry, nodectl={"qemu": "/bin/false"})
+    daemon.start()
+    site, before = connect(daemon.url), free(daemon)
+    lease = site.create([group("wn", 2, memory_mb=128)], name="wn")
+    watch = consumer.watch(lease.whole)
+    found = lease.whole.wait("Corrupted", timeout=40)
+    assert "wn-" in found.reason
+    assert [each.reason for each in watch if each.state == "Corrupted"][-1] == found.reason
+    assert free(daemon) == before
+    assert first_address(daemon, eventually) == "10.73.0.20"
+    assert [daemon.nodectl(node, "list")["vms"] for node in ("n1", "n2")] == [[], []]
+
+
 def user_namespaces() -> bool:
     """Say whether an unprivileged user may mount in namespaces of its own here."""
     words = ["unshare", "--user", "--map-root-user", "--mount", "mount", "-t", "tmpfs", "none", "/mnt"]

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import http.client
 import threading
 from collections.abc import Callable
 from typing import Any
-from xml.sax.saxutils import escape
 
 import pytest
-from lxml import etree
 
-from flyinglow.client import Consumer, Disk, Nic, Part, Resource, Site, connect
-from flyinglow.client.watch import Watch
+from flyinglow.client import Disk, Nic, Part, Resource, Site, connect
 from flyinglow.nodectl.errors import (
     ConflictError,
     DeniedError,
@@ -23,11 +19,11 @@ from flyinglow.nodectl.errors import (
     UnknownError,
 )
 from rigs.daemon import Daemon
+from rigs.raw_soap import ask
 
 pytestmark = pytest.mark.xdist_group("bad-input")
 
 OPTIONS = {"nodectl": {"simulated": {"delays": {"create": 0.3}}}}
-S11 = "{http://schemas.xmlsoap.org/soap/envelope/}"
 Eventually = Callable[..., Any]
 
 
@@ -123,25 +119,13 @@ def test_more_than_is_free_is_not_now_with_figures(site: Site) -> None:
 def test_no_address_left_is_not_now_with_figures(site: Site) -> None:
     site.create([part(count=10, memory_mb=16), part("b", count=6, memory_mb=16)], name="first")
     with pytest.raises(ExhaustedError) as caught:
-        site.create([part(count=1, nics=(Nic(network="public"),) * 8), part("b", nics=(Nic(network="private"),) * 8)]
-                    + [part(f"c{n}", nics=(Nic(network="private"),) * 4) for n in range(6)], name="more")
+        site.create(
+            [part(count=1, nics=(Nic(network="public"),) * 8), part("b", nics=(Nic(network="private"),) * 8)]
+            + [part(f"c{n}", nics=(Nic(network="private"),) * 4) for n in range(6)],
+            name="more",
+        )
     assert caught.value.figures["addresses.private.free"] == 24
     assert caught.value.figures["addresses.private.asked"] == 32
-
-
-def ask(daemon: Daemon, path: str, body: str, header: str = "") -> str:
-    """Send a message; return the name of the answer, or of the fault's detail, or "" for a fault without one."""
-    text = f'<s:Envelope xmlns:s="{S11[1:-1]}"><s:Header>{header}</s:Header><s:Body>{body}</s:Body></s:Envelope>'
-    connection = http.client.HTTPConnection("127.0.0.1", daemon.port, timeout=20)
-    connection.request("POST", path, text.encode(), {"Content-Type": "text/xml"})
-    answer = etree.fromstring(connection.getresponse().read()).find(f"{S11}Body")
-    connection.close()
-    assert answer is not None
-    if answer[0].tag != f"{S11}Fault":
-        return str(etree.QName(answer[0]).localname)
-    assert answer[0].findtext("faultcode", "").endswith("Client")
-    detail = answer[0].find("detail")
-    return "" if detail is None else str(etree.QName(detail[0]).localname)
 
 
 def create(daemon: Daemon, lease: str, count: str = "1") -> str:
@@ -181,7 +165,7 @@ def test_terms_that_make_no_sense(shared: Daemon, site: Site, lease: str, said: 
     assert list(site.list()) == []
 
 
-@pytest.mark.parametrize("count", ["", "x", "1.5", "0x10", "١", "1" + "0" * 5000])
+@pytest.mark.parametrize("count", ["", "x", "1.5", "0x10", "\u0661", "1" + "0" * 5000])
 def test_a_count_that_is_no_number(shared: Daemon, count: str) -> None:
     assert create(shared, "", count) == ""
 
@@ -277,53 +261,3 @@ def test_the_end_of_a_lease_is_not_moved_everywhere(site: Site) -> None:
         with pytest.raises((InvalidError, DeniedError)):
             whole.extend(seconds)
     assert whole.properties().ends_at == ends
-
-
-@pytest.mark.parametrize(
-    "address",
-    [
-        "http://169.254.169.254/latest/meta-data/",
-        "http://[fe80::1]/",
-        "http://0.0.0.0:80/",
-        "http://10.0.0.1/",
-        "http://[::ffff:127.0.0.1]:8080/",
-        "http://192.168.1.1/",
-        "http://224.0.0.1/",
-        "ftp://203.0.113.1/x",
-        "file:///etc/passwd",
-        "gopher://127.0.0.1:70/x",
-        "javascript:alert(1)",
-        "https://127.0.0.1/",
-        "http://user:secret@127.0.0.1/",
-        "http://127.0.0.1:22/",
-        "http://127.0.0.1:99999/",
-        "http://",
-        "",
-        "http://127.0.0.1/\r\nX: y",
-        "http://127.0.0.1/" + "a" * 5000,
-    ],
-)
-def test_a_consumer_where_nothing_is_sent_to(shared: Daemon, site: Site, address: str) -> None:
-    whole = site.create([part()], name="wn").whole
-    assert subscribe(shared, whole, address) == "SubscribeCreationFailedFault"
-    with pytest.raises((DeniedError, InvalidError)):
-        Watch(whole, address).subscribe()
-
-
-def subscribe(daemon: Daemon, resource: Resource, address: str) -> str:
-    body = (
-        '<Subscribe xmlns="http://docs.oasis-open.org/wsn/b-2"><ConsumerReference>'
-        f'<Address xmlns="http://www.w3.org/2005/08/addressing">{escape(address)}</Address>'
-        "</ConsumerReference></Subscribe>"
-    )
-    return ask(daemon, f"/{resource.kind}/{resource.id}", body)
-
-
-def test_loopback_must_be_allowed_by_the_site(daemon_factory: Callable[..., Daemon]) -> None:
-    daemon = daemon_factory(toml="")
-    site = connect(daemon.url)
-    whole = site.create([part()], name="wn").whole
-    with Consumer() as consumer, pytest.raises((InvalidError, DeniedError)):
-        consumer.watch(whole)
-    for address in ("http://localhost:8080/", "http://[::1]:8080/", "http://127.8.8.8/", "http://2130706433/"):
-        assert subscribe(daemon, whole, address) == "SubscribeCreationFailedFault"

@@ -1,4 +1,4 @@
-"""Messages that no honest client sends, against the running service: answered, logged in a line, and nobody disturbed."""
+"""Messages that no honest client sends, against the running service: answered, logged, and nobody disturbed."""
 
 from __future__ import annotations
 
@@ -236,7 +236,9 @@ def test_other_clients_work_on_meanwhile(shared: Daemon, site: Site, trap: Trap)
     try:
         for number in range(8):
             began = time.monotonic()
-            lease = site.create([Part(name=f"w{number}", memory_mb=64, disks=(Disk(image="guest"),))], name=f"w{number}")
+            lease = site.create(
+                [Part(name=f"w{number}", memory_mb=64, disks=(Disk(image="guest"),))], name=f"w{number}"
+            )
             waits.append(time.monotonic() - began)
             lease.whole.wait("Running", timeout=30)
             began = time.monotonic()

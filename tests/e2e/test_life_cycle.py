@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import http.client
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from lxml import etree
 
 from flyinglow.client import Consumer, Disk, Nic, Part, Site
 from flyinglow.client.notification import Notification
 from flyinglow.nodectl.errors import ConflictError, UnknownError
 from rigs.daemon import Daemon
+from rigs.raw_soap import S11, S12, send
 
 pytestmark = pytest.mark.xdist_group("life-cycle")
 
@@ -21,7 +20,6 @@ OPTIONS = {
     "toml": f"[notification]\nallow_loopback = true\n[lease]\nretain = {RETAIN}\nwarn_before = {LEAD}\n",
     "nodectl": {"simulated": {"delays": {"start": 0.1}}},
 }
-S11 = "{http://schemas.xmlsoap.org/soap/envelope/}"
 WSA = "{http://www.w3.org/2005/08/addressing}"
 Eventually = Callable[..., Any]
 
@@ -156,19 +154,7 @@ def test_a_lease_that_starts_paused_and_is_trashed(site: Site, consumer: Consume
     lease.whole.destroy()
 
 
-def send(daemon: Daemon, path: str, body: str, header: str = "", soap: str = S11) -> tuple[int, etree._Element]:
-    """Send a message; return status and envelope of the answer."""
-    text = f'<s:Envelope xmlns:s="{soap[1:-1]}"><s:Header>{header}</s:Header><s:Body>{body}</s:Body></s:Envelope>'
-    kind = "text/xml" if soap == S11 else "application/soap+xml"
-    connection = http.client.HTTPConnection("127.0.0.1", daemon.port, timeout=20)
-    connection.request("POST", path, text, {"Content-Type": kind})
-    answer = connection.getresponse()
-    status, envelope = answer.status, etree.fromstring(answer.read())
-    connection.close()
-    return status, envelope
-
-
-@pytest.mark.parametrize("soap", [S11, "{http://www.w3.org/2003/05/soap-envelope}"], ids=["1.1", "1.2"])
+@pytest.mark.parametrize("soap", [S11, S12], ids=["1.1", "1.2"])
 def test_answers_say_what_they_answer(shared: Daemon, soap: str) -> None:
     action = "urn:flyinglow:factory:1/Factory/List"
     header = (

@@ -55,7 +55,7 @@ def main() -> None:
     except WebFault as fault:
         afterwards = fault.fault.detail.__keylist__[0]
     found = {"name": str(resource.Name), "address": str(address), "states": states, "afterwards": afterwards}
-    print(json.dumps(found))
+    sys.stdout.write(json.dumps(found))
 
 
 main()

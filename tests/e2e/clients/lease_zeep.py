@@ -36,7 +36,7 @@ def main() -> None:
     except zeep.exceptions.Fault as fault:
         afterwards = etree.QName(fault.detail[0]).localname
     found = {"name": answer.Resource[0].Name, "address": address, "states": states, "afterwards": afterwards}
-    print(json.dumps(found))
+    sys.stdout.write(json.dumps(found))
 
 
 main()
