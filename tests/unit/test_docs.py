@@ -2,12 +2,14 @@
 
 import ast
 import configparser
+import dataclasses
 import json
 import os
 import re
 import subprocess
 import sys
 import tomllib
+import typing
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -16,8 +18,12 @@ from xml.etree import ElementTree as ET
 import click
 import pytest
 
+from flyinglow.backend.default import DefaultOptions
+from flyinglow.backend.reach import LocalReach, SshReach
 from flyinglow.cli.__main__ import app
+from flyinglow.nodectl.config import Config as NodeConfig
 from flyinglow.nodectl.config import load as load_node
+from flyinglow.server.config import Config
 from flyinglow.server.config_file import parse
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -157,6 +163,30 @@ def test_toml_is_understood(block: Block) -> None:
         parse(block.text, block.page)  # the service's own configuration
     else:
         assert tomllib.loads(block.text)
+
+
+def keys() -> set[str]:
+    """Return every key of the service's and a node's configuration, of a node's reach and of the back-end's options."""
+    found = {key for value in _tables(Config) for key in value}
+    for kind in (NodeConfig, LocalReach, SshReach, DefaultOptions):
+        found |= {field.name for field in dataclasses.fields(kind)}
+    return found
+
+
+def _tables(kind: type) -> Iterator[set[str]]:
+    yield {field.name for field in dataclasses.fields(kind)}
+    for hint in typing.get_type_hints(kind).values():
+        for inner in (hint, *typing.get_args(hint)):
+            if dataclasses.is_dataclass(inner) and isinstance(inner, type):
+                yield from _tables(inner)
+
+
+@pytest.mark.parametrize("name", ["configuration", "operation"])
+def test_keys_named_in_a_sentence_exist(name: str) -> None:
+    text = prose(ROOT / "docs" / "administration" / f"{name}.md")
+    named = set(re.findall(r"`([a-z]+(?:_[a-z]+)+)(?: = [^`]*)?`", text)) - {"pg_dump"}
+    assert named
+    assert not named - keys()
 
 
 @pytest.mark.parametrize("block", blocks("json"), ids=lambda block: block.page)
