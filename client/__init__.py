@@ -16,6 +16,7 @@ from __future__ import annotations
 from flyinglow.client.consumer import Consumer
 from flyinglow.client.epr import Epr
 from flyinglow.client.errors import LeaseFailed, WaitError
+from flyinglow.client.lease_watch import LeaseWatch
 from flyinglow.client.notification import Notification
 from flyinglow.client.request import Disk, File, Nic, Part
 from flyinglow.client.resource import Resource
@@ -50,6 +51,7 @@ __all__ = [
     "ImageOffer",
     "Lease",
     "LeaseFailed",
+    "LeaseWatch",
     "Member",
     "NetworkOffer",
     "Nic",

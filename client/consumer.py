@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from flyinglow.client import notification
+from flyinglow.client.lease_watch import LeaseWatch
 from flyinglow.client.listener import Listener
 from flyinglow.client.watch import Watch
 from flyinglow.nodectl.errors import ConflictError, TransientError
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from flyinglow.client.inbox import Inbox
     from flyinglow.client.listener import Take
     from flyinglow.client.notification import Notification
     from flyinglow.client.resource import Resource
@@ -51,8 +53,8 @@ class Consumer:
             raise TransientError(f"cannot listen for notifications on {host} port {port}: {error}") from error
         name = f"[{host}]" if ":" in host else host
         self.url = _base(advertise) if advertise else f"http://{name}:{self._listener.port}"
-        self._watches: dict[str, Watch] = {}
-        self._calls: queue.Queue[tuple[Watch, Notification] | None] = queue.Queue()
+        self._watches: dict[str, Inbox] = {}
+        self._calls: queue.Queue[tuple[Inbox, Notification] | None] = queue.Queue()
         self._closed = threading.Event()
         self._threads = [
             threading.Thread(target=target, name=f"flyinglow-{name}", daemon=True)
@@ -81,21 +83,42 @@ class Consumer:
         The subscription lives ``lifetime`` seconds and is renewed at half of that for as long as the watch is open.
         Raises what the service raises: InvalidError when it will not send to this consumer's address.
         """
-        if self._closed.is_set():
-            raise ConflictError("this consumer is closed")
-        path = f"/{secrets.token_urlsafe(24)}"
         watch = Watch(
-            resource, self.url + path, topics=topics, lifetime=lifetime, callback=callback, closing=self._forget
+            resource, self._address(), topics=topics, lifetime=lifetime, callback=callback, closing=self._forget
         )
-        # Listening begins before the subscription does: the first event may be faster than its answer.
-        self._watches[path] = watch
-        self._listener.takers[path] = self._taker(watch)
+        self._listen(watch)
         try:
             watch.subscribe()
         except BaseException:
             self._forget(watch)
             raise
         return watch
+
+    def expect(
+        self,
+        *,
+        topics: Sequence[str] = (),
+        lifetime: int = 3600,
+        callback: Callable[[Notification], object] | None = None,
+    ) -> LeaseWatch:
+        """Listen for a lease that is about to be made: hand the result to ``Site.create``.
+
+        The request itself subscribes it to everything that is made, so no event is missed.
+        """
+        watch = LeaseWatch(self._address(), topics=topics, lifetime=lifetime, callback=callback, closing=self._forget)
+        self._listen(watch)
+        return watch
+
+    def _address(self) -> str:
+        if self._closed.is_set():
+            raise ConflictError("this consumer is closed")
+        return f"{self.url}/{secrets.token_urlsafe(24)}"
+
+    def _listen(self, watch: Inbox) -> None:
+        # Listening begins before the subscription does: the first event may be faster than its answer.
+        path = urlsplit(watch.address).path
+        self._watches[path] = watch
+        self._listener.takers[path] = self._taker(watch)
 
     def close(self) -> None:
         """Unsubscribe everything, let what has come in be told, and stop listening. May be called twice."""
@@ -110,7 +133,7 @@ class Consumer:
             if thread is not threading.current_thread():
                 thread.join()
 
-    def _taker(self, watch: Watch) -> Take:
+    def _taker(self, watch: Inbox) -> Take:
         def take(body: bytes) -> HTTPStatus:
             if self._calls.qsize() >= _WAITING:
                 return HTTPStatus.SERVICE_UNAVAILABLE
@@ -123,12 +146,12 @@ class Consumer:
 
         return take
 
-    def _hand_over(self, watch: Watch, news: Notification) -> None:
+    def _hand_over(self, watch: Inbox, news: Notification) -> None:
         if watch.callback is not None:
             self._calls.put((watch, news))
         else:
             watch.queue.put(news)
-        if news.topic == "termination":
+        if watch.is_last(news):
             watch.end()
 
     def _call_back(self) -> None:
@@ -146,7 +169,7 @@ class Consumer:
                 if watch.renew_at <= time.monotonic():
                     watch.renew()
 
-    def _forget(self, watch: Watch) -> None:
+    def _forget(self, watch: Inbox) -> None:
         path = urlsplit(watch.address).path
         self._listener.takers.pop(path, None)
         self._watches.pop(path, None)

@@ -8,6 +8,9 @@ from typing import Any
 
 from flyinglow.client.epr import Epr
 
+Values = dict[str, Any]
+"""Arguments as zeep wants them: by the names of the schema."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Disk:
@@ -71,10 +74,7 @@ class Request:
     save_to: str | None = None
     open: bool = False
     join: Epr | None = None
-
-
-Values = dict[str, Any]
-"""Arguments as zeep wants them: by the names of the schema."""
+    subscribe: Values | None = None  # the parts of a wsnt:Subscribe
 
 
 def values(request: Request) -> Values:
@@ -94,6 +94,7 @@ def values(request: Request) -> Values:
         "Token": request.token,
         "Ensemble": None if request.join is None else request.join.values(),
         "Open": request.open or None,
+        "Subscribe": request.subscribe,
     }
     return _set(made)
 

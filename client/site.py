@@ -21,9 +21,15 @@ if TYPE_CHECKING:
 
     from lxml.etree import _Element
 
+    from flyinglow.client.lease_watch import LeaseWatch
     from flyinglow.client.request import Part
 
 _PAGE = 100
+
+
+def _subscriptions(answer: _Element) -> list[Epr]:
+    made = (child(each, "flf:SubscriptionReference") for each in answer.iterfind(clark("flf:Resource")))
+    return [Epr.read(reference) for reference in made if reference is not None]
 
 
 def connect(url: str, *, timeout: float = 30.0) -> Site:
@@ -64,12 +70,16 @@ class Site:
         open: bool = False,
         join: Resource | None = None,
         token: str | None = None,
+        watch: LeaseWatch | None = None,
     ) -> Lease:
         """Ask for a lease: granted whole or not at all, and all its resources come with the answer.
 
         A request carries a token, a random one when none is given, so when the connection breaks it is sent once
-        more without danger of a second lease. Raises ExhaustedError (not now; ``figures`` say what is short),
-        NeverError (not here at all), InvalidError, DeniedError, or TransientError.
+        more without danger of a second lease. ``watch`` (from ``Consumer.expect``) is subscribed to all of it before
+        its first event, and closed when nothing is granted.
+
+        Raises ExhaustedError (not now; ``figures`` say what is short), NeverError (not here at all), InvalidError,
+        DeniedError, or TransientError.
         """
         asked = request.Request(
             name=name,
@@ -83,8 +93,18 @@ class Site:
             save_to=save_to,
             open=open,
             join=None if join is None else join.epr,
+            subscribe=None if watch is None else watch.request(),
         )
-        return self._lease(self._create(asked))
+        try:
+            answer = self._create(asked)
+        except BaseException:
+            if watch is not None:
+                watch.close()
+            raise
+        lease = self._lease(answer)
+        if watch is not None:
+            watch.begin(self._wire, (lease.whole.kind, lease.whole.name), _subscriptions(answer))
+        return lease
 
     def _create(self, asked: request.Request) -> _Element:
         values = request.values(asked)

@@ -14,6 +14,9 @@ from flyinglow.client import Consumer, Disk, Nic, Part
 from flyinglow.nodectl.errors import BrokenError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
     from rich.console import Console as Screen
 
     from flyinglow.client import Lease, Member, Notification, Resource, Site
@@ -22,6 +25,7 @@ _STAMPS = ("accepted", "scheduled", "image", "network", "started", "ready", "not
 _HEADINGS = {"scheduled": "placed"}
 _GUEST_SAYS = re.compile(r"GUEST-(HOSTNAME|IP|CTX\||PEER)\s?(.*)")
 _WAIT = 55.0
+_SETTLE = 3.0
 
 
 def cluster() -> list[Part]:
@@ -43,6 +47,18 @@ def cluster() -> list[Part]:
     ]
 
 
+def _told(news: Notification) -> str:
+    """Return in one line what a notification tells."""
+    reason = f": {news.reason}" if news.reason else ""
+    if news.topic == "networking":
+        return "networking: " + ", ".join(f"{nic.network} {nic.ip}" for nic in news.nics)
+    if news.state is None:
+        return f"{news.topic}{reason}"
+    task = f" ({news.task})" if news.task else ""
+    counts = ", ".join(f"{count} {state}" for state, count in (news.census or {}).items())
+    return f"{news.state}{task}{reason}" + (f" [{counts}]" if counts else "")
+
+
 class Story:
     """One lease from request to destroy, told on a screen. Raises FlyingLowError or TimeoutError when it goes wrong."""
 
@@ -53,22 +69,16 @@ class Story:
         self._news = threading.Condition()
 
     def lease(self, consumer: Consumer) -> Lease:
-        """Create the ensemble in one request and watch every member."""
+        """Create the ensemble in one request, which also subscribes the consumer to everything that it makes."""
+        self._screen.print("One request for a compute element, a storage element and two worker nodes:")
+        watch = consumer.expect(callback=self._heard)
         self._began = time.monotonic()
-        lease = self._site.create(cluster(), name="osg", duration=1800)
-        self._screen.print(f"One request leased {len(lease.resources)} resources until {lease.ends_at:%H:%M:%S} UTC.")
-        for resource in lease.resources.values():
-            consumer.watch(resource, callback=self._heard)
-        return lease
+        return self._site.create(cluster(), name="osg", duration=1800, watch=watch)
 
     def _heard(self, news: Notification) -> None:
         seconds = time.monotonic() - self._began
-        task = f" ({news.task})" if news.task else ""
-        reason = f": {news.reason}" if news.reason else ""
-        what = f"{news.state}{task}{reason}" if news.state else f"{news.topic}{reason}"
-        self._screen.print(
-            f"  {seconds:6.2f} s  {news.kind:<9} {news.name:<5} #{news.sequence:<2} {what}", highlight=False
-        )
+        line = f"  {seconds:6.2f} s  {news.kind:<9} {news.name:<5} #{news.sequence:<2} {_told(news)}"
+        self._screen.print(line, highlight=False, markup=False)
         with self._news:
             if news.topic == "termination":
                 self._over.add(news.name)
@@ -120,16 +130,25 @@ class Story:
         """Show when each step of each member was reached, in seconds after the request was accepted."""
         table = Table("name", *(_HEADINGS.get(stamp, stamp) for stamp in _STAMPS), title="Timing receipt (s)")
         for member in members:
-            timing = member.resource.properties().timing
+            timing = self._complete(member)
             start = timing["accepted"]
             cells = [f"{(timing[s] - start).total_seconds():.2f}" if s in timing else "-" for s in _STAMPS]
             table.add_row(member.name, *cells)
         self._screen.print(table)
 
+    def _complete(self, member: Member) -> Mapping[str, datetime]:
+        """Return a member's stamps; the last two are written a moment after what they tell of."""
+        deadline = time.monotonic() + _SETTLE
+        while True:
+            timing = member.resource.properties().timing
+            if set(_STAMPS) <= set(timing) or time.monotonic() > deadline:
+                return timing
+            time.sleep(0.1)
+
     def destroy(self, lease: Lease, members: tuple[Member, ...]) -> None:
         """Destroy the whole and wait until every node confirmed it."""
         lease.whole.destroy()
-        expected = {member.name for member in members}
+        expected = {member.name for member in members} | {lease.whole.name}
         with self._news:
             if not self._news.wait_for(lambda: expected <= self._over, timeout=_WAIT):
                 message = f"no termination notice came for {', '.join(sorted(expected - self._over))}"

@@ -232,3 +232,27 @@ def test_headers_that_go_out() -> None:
     parameter = header.find("{urn:flyinglow:types:1}ResourceID")
     assert parameter is not None
     assert (parameter.text, parameter.get(f"{wsa}IsReferenceParameter")) == ("abc", "true")
+
+
+def test_a_watch_that_the_request_subscribes_misses_no_event(daemon: Daemon) -> None:
+    part = Part(name="wn", count=2, memory_mb=64, disks=(Disk(image="guest"),), nics=(Nic(network="private"),))
+    with Consumer() as consumer:
+        watch = consumer.expect()
+        lease = connect(daemon.url).create([part], name="wn", watch=watch)
+        lease.whole.wait("Running", timeout=30)
+        lease.whole.destroy()
+        heard = list(watch)  # ends with the end of the whole
+    for name in ("wn", "wn-1", "wn-2"):
+        sequences = [each.sequence for each in heard if each.name == name]
+        assert sequences == list(range(1, len(sequences) + 1))
+        assert len(sequences) > 5
+    assert {each.name for each in heard if each.topic == "termination"} == {"wn", "wn-1", "wn-2"}
+
+
+def test_a_watch_for_a_lease_that_is_not_granted_is_closed(daemon: Daemon) -> None:
+    part = Part(name="big", memory_mb=10**6, disks=(Disk(image="guest"),))
+    with Consumer() as consumer:
+        watch = consumer.expect()
+        with pytest.raises(NeverError):
+            connect(daemon.url).create([part], name="big", watch=watch)
+        assert list(watch) == []

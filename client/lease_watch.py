@@ -1,0 +1,76 @@
+"""A consumer subscribed by the very request that makes a lease, so that it misses no event of any of its resources."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+from flyinglow.client.inbox import Inbox
+from flyinglow.client.watch import AGAIN, granted
+from flyinglow.nodectl.errors import FlyingLowError, UnknownError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from flyinglow.client.epr import Epr
+    from flyinglow.client.notification import Notification
+    from flyinglow.client.wire import Wire
+
+log = logging.getLogger("flyinglow.client")
+
+
+class LeaseWatch(Inbox):
+    """The events of all resources of one lease, each resource's in their order.
+
+    Made by ``Consumer.expect`` and handed to ``Site.create``. Iteration ends after the notice that the whole (the
+    ensemble, group or workspace that was asked for) is no more, or when it is closed.
+    """
+
+    def __init__(self, address: str, *, closing: Callable[[Inbox], None], **options: Any) -> None:
+        super().__init__(address, **options)
+        self._closing = closing
+        self._wire: Wire | None = None
+        self._subscriptions: list[Epr] = []
+        self._whole: tuple[str, str] | None = None
+
+    def begin(self, wire: Wire, whole: tuple[str, str], subscriptions: Sequence[Epr]) -> None:
+        """Take note of what the service made: the (kind, name) of the whole, and the subscriptions."""
+        self._wire, self._whole, self._subscriptions = wire, whole, list(subscriptions)
+        self.renew_at = time.monotonic() + self.lifetime / 2
+
+    def is_last(self, news: Notification) -> bool:
+        """Say whether this is the end of the whole."""
+        return super().is_last(news) and (news.kind, news.name) == self._whole
+
+    def renew(self) -> None:
+        """Prolong every subscription; those of resources that are gone are forgotten."""
+        seconds = float(self.lifetime)
+        for subscription in tuple(self._subscriptions):
+            seconds = min(seconds, self._renewed(subscription))
+        self.renew_at = time.monotonic() + seconds / 2
+
+    def _renewed(self, subscription: Epr) -> float:
+        if self._wire is None:
+            return self.lifetime
+        try:
+            answer = self._wire.call("subscription", "Renew", subscription, TerminationTime=f"PT{self.lifetime}S")
+        except UnknownError:
+            self._subscriptions.remove(subscription)
+            return self.lifetime
+        except FlyingLowError as error:
+            log.warning("a subscription could not be renewed and is tried again: %s", error)
+            return AGAIN * 2
+        return granted(answer, self.lifetime)
+
+    def close(self) -> None:
+        """Unsubscribe and end. Does not raise: what cannot be unsubscribed runs out by itself."""
+        subscriptions, self._subscriptions = self._subscriptions, []
+        self.end()
+        self._closing(self)
+        for subscription in subscriptions:
+            try:
+                if self._wire is not None:
+                    self._wire.call("subscription", "Unsubscribe", subscription)
+            except FlyingLowError as error:
+                log.debug("a subscription was not ended: %s", error)
