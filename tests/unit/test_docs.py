@@ -93,7 +93,7 @@ def commands(block: Block) -> Iterator[list[str]]:
     """Give the words of each call of ``flyinglow`` in a block, from the subcommand on."""
     joined = block.text.replace("\\\n", " ")
     for line in joined.splitlines():
-        words = re.sub(r"^(\$ |ExecStart=)", "", line).partition(" #")[0].split()
+        words = re.sub(r"^(\$ |ExecStart=|sudo -u \w+ )", "", line).partition(" #")[0].split()
         if words and words[0].rpartition("/")[2] == "flyinglow":
             yield words[1:]
 
