@@ -15,6 +15,7 @@ from flyinglow.workspace.ports import StaleError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from sqlalchemy.engine import Connection
 
@@ -55,15 +56,18 @@ class Collections:
         *,
         owner: str | None = None,
         ensemble_id: str | None = None,
+        open_until: datetime | None = None,
         after: str | None = None,
         limit: int | None = None,
     ) -> list[Collection]:
-        """Return rows of one kind in id order (destroyed ones too)."""
+        """Return rows of one kind in id order (destroyed ones too); ``open_until``: open ones that end by then."""
         query = select(COLLECTIONS).where(_C.kind == kind).order_by(_C.id)
         if owner is not None:
             query = query.where(_C.owner == owner)
         if ensemble_id is not None:
             query = query.where(_C.ensemble_id == ensemble_id)
+        if open_until is not None:
+            query = query.where(_C.open, _C.ends_at <= open_until)
         if after is not None:
             query = query.where(_C.id > after)
         if limit is not None:

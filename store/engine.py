@@ -1,15 +1,14 @@
 """Open a database by its URL: which one, how transactions begin, and how its failures read.
 
-SQLite has one connection that writes, handed from thread to thread under a lock, and others that only read: waiting
-for the lock is fair and costs nothing, where SQLite's own busy handler would sleep. PostgreSQL has one pool; a view
+SQLite has one connection that writes, handed from thread to thread in turns (``turns.py``), and others that only read:
+waiting for a turn costs nothing, where SQLite's own busy handler would sleep. PostgreSQL has one pool; a view
 is a read-only REPEATABLE READ transaction, so that both databases show a view one state of the store.
 """
 
 from __future__ import annotations
 
 import os
-import threading
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,10 +18,11 @@ from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
 from flyinglow.nodectl.errors import BrokenError, FlyingLowError, InvalidError, TransientError
+from flyinglow.store.turns import Turns
 from flyinglow.workspace.ports import StaleError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 BUSY_SECONDS = 30
 _RETRY_STATES = frozenset({"40001", "40P01", "23505", "23503"})  # serialization, deadlock, unique, foreign key
@@ -33,12 +33,12 @@ _PASSING_CLASSES = frozenset({"08", "53", "57"})  # connection, resources, an op
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """An open database. ``turn`` is held for the length of a writing transaction."""
+    """An open database. ``write`` gives a connection for one writing transaction, committed when its block ends."""
 
     url: URL
     writing: Engine
     reading: Engine
-    turn: AbstractContextManager[Any]
+    write: Callable[[], AbstractContextManager[Connection]]
 
     @property
     def file(self) -> Path | None:
@@ -85,7 +85,7 @@ def _sqlite(url: URL, connections: int, *, durable: bool) -> Database:
     event.listen(reading, "connect", _pragmas((*pragmas, "query_only=ON")))
     event.listen(writing, "begin", _begin("BEGIN IMMEDIATE"))
     event.listen(reading, "begin", _begin("BEGIN"))
-    return Database(url, writing, reading, threading.Lock())
+    return Database(url, writing, reading, Turns(writing).transaction)
 
 
 def _pragmas(pragmas: tuple[str, ...]) -> Callable[[Any, Any], None]:
@@ -114,7 +114,13 @@ def _postgresql(url: URL, connections: int) -> Database:
         connect_args={"application_name": f"flyinglow pid {os.getpid()}", "connect_timeout": BUSY_SECONDS},
     )
     reading = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-    return Database(url, engine, reading, nullcontext())
+
+    @contextmanager
+    def write() -> Iterator[Connection]:
+        with engine.connect() as connection, connection.begin():
+            yield connection
+
+    return Database(url, engine, reading, write)
 
 
 def explain(error: DBAPIError) -> FlyingLowError:

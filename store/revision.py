@@ -24,7 +24,7 @@ _VERSIONS = "alembic_version"
 def migrate(database: Database) -> None:
     """Bring the tables to REVISION in one transaction; raises BrokenError when a newer Flying Low wrote them."""
     try:
-        with database.turn, database.writing.connect() as connection, connection.begin():
+        with database.write() as connection:
             found = current(connection)
             if found != REVISION:
                 _upgrade(connection, found)

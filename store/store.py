@@ -115,7 +115,7 @@ class Store:
     def _write_once(self, fn: Callable[[Any], T], step: str | None) -> T:
         with self._alone():
             try:
-                with self._database.turn, self._database.writing.connect() as connection, connection.begin():
+                with self._database.write() as connection:
                     tx = Tx(connection, writing=True)
                     result = fn(tx)
             except DBAPIError as error:

@@ -121,6 +121,8 @@ def _conditions(selection: Selection) -> list[_Condition]:
         wanted.append(_C.tag.in_(selection.tags))
     if selection.ends_before is not None:
         wanted.append(_C.ends_at <= selection.ends_before)
+    if selection.start_before is not None:
+        wanted.append(_C.start_by <= selection.start_before)
     if selection.finished_before is not None:
         wanted += [FINISHED, _C.finished_at <= selection.finished_before]
     if selection.after is not None:

@@ -58,7 +58,7 @@ class Launch:
 
     async def run(self) -> None:
         """Bring up every member that is not up yet, or back the whole set out."""
-        rows = await self._crew.store.run(self._waiting)
+        rows = await self._crew.store.read(self._waiting)
         if not rows:
             return
         grip = None
@@ -164,7 +164,7 @@ class Launch:
         A member that its owner has destroyed meanwhile cannot fail the others.
         """
         for row, error in bad:
-            if await self._crew.store.run(partial(_still, row.id)):
+            if await self._crew.store.read(partial(_still, row.id)):
                 answers.call_off()
                 return Failed(row, error)
         return None

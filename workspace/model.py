@@ -247,6 +247,7 @@ class Selection:
     living: bool | None = None
     visible: bool | None = None
     ends_before: datetime | None = None
+    start_before: datetime | None = None  # had to start by then
     finished_before: datetime | None = None
     after: str | None = None  # page: ids greater than this one, in id order
     limit: int | None = None

@@ -63,10 +63,11 @@ class CollectionRows(Protocol):
         *,
         owner: str | None = None,
         ensemble_id: str | None = None,
+        open_until: datetime | None = None,
         after: str | None = None,
         limit: int | None = None,
     ) -> list[Collection]:
-        """Return rows of one kind in id order (destroyed ones too)."""
+        """Return rows of one kind in id order (destroyed ones too); ``open_until``: open ones that end by then."""
 
     def write(self, old: Collection, new: Collection) -> Collection:
         """Replace ``old`` (compared by version) and return the row as stored; raises StaleError."""

@@ -155,7 +155,7 @@ class Provisioner:
 
     async def _sort(self, todo: Mapping[str, bool]) -> None:
         """Read the rows and begin the step of each that is in nobody's hands."""
-        rows = await self._crew.store.run(lambda tx: tx.workspaces.select(Selection(ids=tuple(todo))))
+        rows = await self._crew.store.read(lambda tx: tx.workspaces.select(Selection(ids=tuple(todo))))
         by_step: dict[Step, list[Workspace]] = {step: [] for step in Step}
         for row in rows:
             step = step_of(row)

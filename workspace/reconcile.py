@@ -44,7 +44,7 @@ class Reconcile:
 
     async def run(self) -> tuple[ReconcileReport, list[str]]:
         """Make one pass; return also the ids of the workspaces that have a task, for their steps to be taken up."""
-        rows: list[Workspace] = await self._crew.store.run(lambda tx: tx.workspaces.select(Selection(living=True)))
+        rows: list[Workspace] = await self._crew.store.read(lambda tx: tx.workspaces.select(Selection(living=True)))
         seen = await self._look(rows)
         vms = by_tag(seen)
         findings = [found for row in rows if (found := _try(row, seen, vms)) is not None]
@@ -113,7 +113,7 @@ class Reconcile:
     async def _reap(self, seen: Observation, known: set[str]) -> int:
         """Destroy VMs that carry our mark, have no row that lives, and were seen so for the grace period."""
         tags = tuple({info.tag for infos in seen.vms.values() for info in infos} - known)
-        young = await self._crew.store.run(lambda tx: _living(tx, tags)) if tags else set()
+        young = await self._crew.store.read(lambda tx: _living(tx, tags)) if tags else set()
         found = {
             (node, info.tag) for node, infos in seen.vms.items() for info in infos if info.tag in set(tags) - young
         }

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from flyinglow.workspace.lifecycle import reclaim, tell
-from flyinglow.workspace.model import Collection, Kind, ResourceKey, Selection, Topic, Workspace
+from flyinglow.workspace.model import Kind, ResourceKey, Selection, Topic, Workspace
 from flyinglow.workspace.ports import Now, Store, Tx
 from flyinglow.workspace.states import State, Status, Task
 from flyinglow.workspace.terms import Terms
@@ -74,15 +74,14 @@ def overdue(tx: Tx, now: datetime) -> int:
 
     A launch set shares its fate: one member's deadline is all the members'.
     """
-    queued = [row for row in tx.workspaces.select(Selection(living=True, with_task=True)) if row.status == _QUEUED]
-    late = {row.launch_set for row in queued if row.start_by is not None and row.start_by <= now}
+    waiting = tx.workspaces.select(Selection(living=True, with_task=True, start_before=now))
+    late = sorted({row.launch_set for row in waiting if row.status == _QUEUED})
     reason = "it could not be started within the time that was asked for"
-    due = [(row, State.CANCELLED, reason) for row in queued if row.launch_set in late]
-    for ensemble in _open(tx, queued):
-        if ensemble.ends_at is not None and ensemble.ends_at <= now:
-            tx.collections.write(ensemble, replace(ensemble, open=False))
-            left = [row for row in queued if row.launch_set == ensemble.key.id and row.launch_set not in late]
-            due += [(row, State.ENDED, "the ensemble was not done in time") for row in left]
+    due = [(row, State.CANCELLED, reason) for launch_set in late for row in _queued(tx, launch_set)]
+    for ensemble in tx.collections.select(Kind.ENSEMBLE, open_until=now):
+        tx.collections.write(ensemble, replace(ensemble, open=False))
+        left = [] if ensemble.key.id in late else _queued(tx, ensemble.key.id)
+        due += [(row, State.ENDED, "the ensemble was not done in time") for row in left]
     for row, target, why in due:
         reclaim(tx, row, target, now=now, reason=why)
     return len(due)
@@ -122,11 +121,8 @@ def forget(tx: Tx, now: datetime, keep: int) -> int:
     return tx.outbox.purge(now - timedelta(seconds=keep))
 
 
-def _open(tx: Tx, queued: Iterable[Workspace]) -> list[Collection]:
-    """Return the ensembles that are open, found by the members that wait in them."""
-    ids = sorted({row.launch_set for row in queued if row.launch_set == row.ensemble_id})
-    found = [tx.collections.get(ResourceKey(Kind.ENSEMBLE, ensemble_id)) for ensemble_id in ids]
-    return [ensemble for ensemble in found if ensemble is not None and ensemble.open]
+def _queued(tx: Tx, launch_set: str) -> list[Workspace]:
+    return [row for row in tx.workspaces.select(Selection(launch_set=launch_set, living=True)) if row.status == _QUEUED]
 
 
 def _going(row: Workspace) -> bool:
