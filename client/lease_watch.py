@@ -11,7 +11,7 @@ from flyinglow.client.watch import AGAIN, granted
 from flyinglow.nodectl.errors import FlyingLowError, UnknownError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from flyinglow.client.epr import Epr
     from flyinglow.client.notification import Notification
@@ -23,8 +23,8 @@ log = logging.getLogger("flyinglow.client")
 class LeaseWatch(Inbox):
     """The events of all resources of one lease, each resource's in their order.
 
-    Made by ``Consumer.expect`` and handed to ``Site.create``. Iteration ends after the notice that the whole (the
-    ensemble, group or workspace that was asked for) is no more, or when it is closed.
+    Made by ``Consumer.expect`` and handed to ``Site.create``. Iteration ends after the notices that everything the
+    request made is no more (those of different resources come in any order), or when it is closed.
     """
 
     def __init__(self, address: str, *, closing: Callable[[Inbox], None], **options: Any) -> None:
@@ -32,16 +32,22 @@ class LeaseWatch(Inbox):
         self._closing = closing
         self._wire: Wire | None = None
         self._subscriptions: list[Epr] = []
-        self._whole: tuple[str, str] | None = None
+        self._made: frozenset[tuple[str, str]] | None = None
+        self._over: set[tuple[str, str]] = set()
 
-    def begin(self, wire: Wire, whole: tuple[str, str], subscriptions: Sequence[Epr]) -> None:
-        """Take note of what the service made: the (kind, name) of the whole, and the subscriptions."""
-        self._wire, self._whole, self._subscriptions = wire, whole, list(subscriptions)
+    def begin(self, wire: Wire, made: Iterable[tuple[str, str]], subscriptions: Sequence[Epr]) -> None:
+        """Take note of what the service made: the (kind, name) of each resource, and the subscriptions."""
+        self._wire, self._subscriptions = wire, list(subscriptions)
         self.renew_at = time.monotonic() + self.lifetime / 2
+        self._made = frozenset(made)
+        if self._made <= self._over:  # it was over before the answer was read
+            self.end()
 
     def is_last(self, news: Notification) -> bool:
-        """Say whether this is the end of the whole."""
-        return super().is_last(news) and (news.kind, news.name) == self._whole
+        """Say whether this is the end of the last resource that was left."""
+        if super().is_last(news):
+            self._over.add((news.kind, news.name))
+        return self._made is not None and self._made <= self._over
 
     def renew(self) -> None:
         """Prolong every subscription; those of resources that are gone are forgotten."""

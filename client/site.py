@@ -103,7 +103,8 @@ class Site:
             raise
         lease = self._lease(answer)
         if watch is not None:
-            watch.begin(self._wire, (lease.whole.kind, lease.whole.name), _subscriptions(answer))
+            made = [(resource.kind, resource.name) for resource in self._made(answer)]
+            watch.begin(self._wire, made, _subscriptions(answer))
         return lease
 
     def _create(self, asked: request.Request) -> _Element:
@@ -131,13 +132,16 @@ class Site:
         return Resource(self._wire, Epr.parse(reference))
 
     def _lease(self, answer: _Element) -> Lease:
-        made = [self._named(each) for each in answer.iterfind(clark("flf:Resource"))]
+        made = self._made(answer)
         if not made:
             raise BrokenError("the service granted a lease without any resource")
         resources: dict[str, Resource] = {}
         for resource in made:
             resources.setdefault(resource.name, resource)
         return Lease(whole=made[0], resources=resources, ends_at=moment(answer, "flf:TerminationTime"))
+
+    def _made(self, answer: _Element) -> list[Resource]:
+        return [self._named(each) for each in answer.iterfind(clark("flf:Resource"))]
 
     def _entry(self, element: _Element) -> Entry:
         return Entry(

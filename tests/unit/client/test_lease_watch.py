@@ -42,7 +42,7 @@ def epr(name: str) -> Epr:
 
 def watching(wire: Any, *names: str) -> LeaseWatch:
     watch = LeaseWatch("http://127.0.0.1:1/secret", closing=lambda _: None)
-    watch.begin(wire, ("ensemble", "osg"), [epr(name) for name in names])
+    watch.begin(wire, [("ensemble", "osg"), ("workspace", "ce")], [epr(name) for name in names])
     return watch
 
 
@@ -50,12 +50,20 @@ def news(kind: str, name: str, topic: str = "termination") -> Notification:
     return Notification(kind=kind, name=name, topic=topic, sequence=1, at=NOW, received_at=NOW)
 
 
-def test_only_the_end_of_the_whole_is_the_last_event() -> None:
-    watch = watching(Wire())
-    assert not watch.is_last(news("workspace", "ce"))
-    assert not watch.is_last(news("group", "osg"))
-    assert not watch.is_last(news("ensemble", "osg", "state"))
-    assert watch.is_last(news("ensemble", "osg"))
+def test_the_last_event_is_the_end_of_the_last_resource_in_whatever_order_they_end() -> None:
+    for first, last in ((("workspace", "ce"), ("ensemble", "osg")), (("ensemble", "osg"), ("workspace", "ce"))):
+        watch = watching(Wire())
+        assert not watch.is_last(news(*first))
+        assert not watch.is_last(news("group", "osg"))
+        assert not watch.is_last(news(*last, "state"))
+        assert watch.is_last(news(*last))
+
+
+def test_a_lease_that_was_over_before_its_answer_was_read_ends_the_watch() -> None:
+    watch = LeaseWatch("http://127.0.0.1:1/secret", closing=lambda _: None)
+    assert not watch.is_last(news("workspace", "vm"))
+    watch.begin(Wire(), [("workspace", "vm")], [])  # type: ignore[arg-type]
+    assert list(watch) == []
 
 
 def test_every_subscription_is_renewed_and_those_that_are_gone_are_forgotten() -> None:
