@@ -140,8 +140,8 @@ class Site:
             resources.setdefault(resource.name, resource)
         return Lease(whole=made[0], resources=resources, ends_at=moment(answer, "flf:TerminationTime"))
 
-    def _made(self, answer: _Element) -> list[Resource]:
-        return [self._named(each) for each in answer.iterfind(clark("flf:Resource"))]
+    def _made(self, answer: _Element) -> tuple[Resource, ...]:
+        return tuple(self._named(each) for each in answer.iterfind(clark("flf:Resource")))
 
     def _entry(self, element: _Element) -> Entry:
         return Entry(
