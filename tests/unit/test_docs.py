@@ -3,6 +3,7 @@
 import ast
 import configparser
 import dataclasses
+import importlib.util
 import json
 import os
 import re
@@ -163,6 +164,27 @@ def test_toml_is_understood(block: Block) -> None:
         parse(block.text, block.page)  # the service's own configuration
     else:
         assert tomllib.loads(block.text)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if "decisions" not in name])
+def test_files_and_names_of_the_code_exist(name: str) -> None:
+    """Decisions are left out: they tell of their day."""
+    text = prose(ROOT / name)
+    folders = {path.parent.name for path in ROOT.glob("*/__init__.py")} | {"tests", "tools", "docs"}
+    paths = {path for path in re.findall(r"`([a-z][\w./-]*/[\w.-]*)`", text) if path.partition("/")[0] in folders}
+    assert not {path for path in paths if not (ROOT / path).exists()}
+    dotted = {each for each in re.findall(r"`(?:flyinglow\.)?(\w+\.[\w.]+)`", text) if each.split(".")[0] in folders}
+    assert not {each for each in dotted if each.split(".")[-1] not in {"json", "wsdl"} and not known(each)}
+
+
+def known(dotted: str) -> bool:
+    """Say whether a module of the package, or a name in one, is there."""
+    parts = ["flyinglow", *dotted.split(".")]
+    module, _, name = ".".join(parts).rpartition(".")
+    try:
+        return hasattr(importlib.import_module(module), name) or bool(importlib.util.find_spec(".".join(parts)))
+    except ModuleNotFoundError:
+        return False
 
 
 def keys() -> set[str]:
