@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -9,10 +10,12 @@ from typing import Any
 import pytest
 
 from flyinglow.client import Consumer, Site, connect
+from flyinglow.client.notification import Notification
+from flyinglow.client.watch import Watch
 from rigs.daemon import Daemon, daemon, daemon_factory
 from rigs.guest import guest_image
 
-__all__ = ["consumer", "daemon", "daemon_factory", "eventually", "guest_image", "shared", "site"]
+__all__ = ["consumer", "daemon", "daemon_factory", "eventually", "guest_image", "news_of", "shared", "site"]
 
 Eventually = Callable[..., Any]
 
@@ -55,3 +58,20 @@ def eventually() -> Eventually:
         return answer
 
     return ask
+
+
+@pytest.fixture
+def news_of() -> Callable[[Watch], list[Notification]]:
+    """Give a function that returns all that a watch is told until its resource is over; it fails when that lasts."""
+
+    def gather(watch: Watch, seconds: float = 40.0) -> list[Notification]:
+        deadline = time.monotonic() + seconds
+        found: list[Notification] = []
+        try:
+            while (news := watch.queue.get(timeout=max(0.0, deadline - time.monotonic()))) is not None:
+                found.append(news)
+        except queue.Empty:
+            pytest.fail(f"not over after {seconds:g} s; the last news: {found[-3:]}")
+        return found
+
+    return gather

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from flyinglow.client import Consumer, Disk, Lease, LeaseFailed, Nic, Part, Site, connect
+from flyinglow.client import Consumer, Disk, LeaseFailed, Nic, Part, Site, connect
 from flyinglow.client.notification import Notification
+from flyinglow.client.watch import Watch
 from rigs.daemon import Daemon
 from rigs.guest import Guest
 
@@ -25,6 +26,7 @@ FAILURES = [
 ]
 OPTIONS = {"nodectl": {"simulated": {"delays": {"create": 0.2, "start": 0.2}, "failures": FAILURES}}}
 Eventually = Callable[..., Any]
+Gather = Callable[[Watch], list[Notification]]
 
 
 def group(name: str, count: int = 3, **changes: Any) -> Part:
@@ -46,20 +48,15 @@ def first_address(daemon: Daemon, eventually: Eventually) -> str:
     return address
 
 
-def told(lease: Lease, consumer: Consumer) -> list[Notification]:
-    """Collect everything that a resource's subscribers are told until it is over."""
-    return list(consumer.watch(lease.whole))
-
-
 @pytest.mark.parametrize("rule", FAILURES, ids=lambda rule: rule["match"])
 def test_a_member_that_fails_takes_all_with_it(
-    shared: Daemon, site: Site, consumer: Consumer, eventually: Eventually, rule: dict[str, str]
+    shared: Daemon, site: Site, consumer: Consumer, eventually: Eventually, rule: dict[str, str], news_of: Gather
 ) -> None:
     address = first_address(shared, eventually)
     before = free(shared)
     name, message = rule["match"].removesuffix("-2"), rule["message"]
     lease = site.create([group(name)], name=name)
-    news = told(lease, consumer)
+    news = news_of(consumer.watch(lease.whole))
     last = [each for each in news if each.topic == "state"][-1]
     assert last.state == "Corrupted"
     assert last.census == {"Corrupted": 3}
@@ -78,13 +75,13 @@ def test_a_member_that_fails_takes_all_with_it(
 
 
 def test_a_part_that_fails_takes_the_whole_ensemble_with_it(
-    shared: Daemon, site: Site, consumer: Consumer, eventually: Eventually
+    shared: Daemon, site: Site, consumer: Consumer, eventually: Eventually, news_of: Gather
 ) -> None:
     before = free(shared)
     lease = site.create([group("head", 1), group("nostart", 2)], name="osg")
     watch = consumer.watch(lease.resources["head"])
     lease.whole.wait("Corrupted", timeout=20)
-    reasons = [each.reason for each in watch if each.state == "Corrupted"]
+    reasons = [each.reason for each in news_of(watch) if each.state == "Corrupted"]
     assert reasons
     assert "nostart-2" in reasons[-1]
     eventually(lambda: free(shared) == before)
@@ -103,7 +100,7 @@ def replace_agent(daemon: Daemon, node: str, lines: str) -> str:
 
 @pytest.mark.parametrize("behaviour", ["exec cat >/dev/null", "exit 1"], ids=["hangs", "ends"])
 def test_a_node_that_does_not_answer(
-    daemon_factory: Callable[..., Daemon], consumer: Consumer, eventually: Eventually, behaviour: str
+    daemon_factory: Callable[..., Daemon], consumer: Consumer, eventually: Eventually, behaviour: str, news_of: Gather
 ) -> None:
     """What is on the other nodes is free at once; what the silent one may hold is free when it has confirmed."""
     patience = "[patience]\ncreate = 1.5\ndestroy = 1.0\ninfo = 1.0\n"
@@ -120,7 +117,7 @@ def test_a_node_that_does_not_answer(
     replace_agent(daemon, "n2", old.partition("\n")[2])
     lease.whole.wait("Corrupted", timeout=40)
     assert free(daemon) == before
-    last = [each for each in watch if each.topic == "state"][-1]
+    last = [each for each in news_of(watch) if each.topic == "state"][-1]
     assert last.state == "Corrupted"
     assert "n2" in last.reason
     again = site.create([group("wn", 2, memory_mb=1500)], name="wn").whole
@@ -128,7 +125,11 @@ def test_a_node_that_does_not_answer(
 
 
 def test_a_hypervisor_that_does_not_start(
-    daemon_factory: Callable[..., Daemon], consumer: Consumer, guest_image: Guest, eventually: Eventually
+    daemon_factory: Callable[..., Daemon],
+    consumer: Consumer,
+    guest_image: Guest,
+    eventually: Eventually,
+    news_of: Gather,
 ) -> None:
     daemon = daemon_factory(start=False, driver="qemu", image=guest_image.entry, nodectl={"qemu": "/bin/false"})
     daemon.start()
@@ -137,7 +138,7 @@ def test_a_hypervisor_that_does_not_start(
     watch = consumer.watch(lease.whole)
     found = lease.whole.wait("Corrupted", timeout=40)
     assert "wn-" in found.reason
-    assert [each.reason for each in watch if each.state == "Corrupted"][-1] == found.reason
+    assert [each.reason for each in news_of(watch) if each.state == "Corrupted"][-1] == found.reason
     assert free(daemon) == before
     assert first_address(daemon, eventually) == "10.73.0.20"
     assert [daemon.nodectl(node, "list")["vms"] for node in ("n1", "n2")] == [[], []]
@@ -153,7 +154,7 @@ def user_namespaces() -> bool:
 
 @pytest.mark.parametrize("kept_mb", [0, 64], ids=["no byte left", "too little left"])
 def test_a_disk_that_is_full(
-    daemon_factory: Callable[..., Daemon], consumer: Consumer, guest_image: Guest, kept_mb: int
+    daemon_factory: Callable[..., Daemon], consumer: Consumer, guest_image: Guest, kept_mb: int, news_of: Gather
 ) -> None:
     """The node's control program works on a file system that has no room, which the kernel itself says."""
     if not user_namespaces():
@@ -172,7 +173,7 @@ def test_a_disk_that_is_full(
     reasons = {member.reason for member in found.members}
     assert len(reasons) == 1
     assert "left" in str(reasons)
-    assert [each.reason for each in watch if each.state == "Corrupted"]
+    assert [each.reason for each in news_of(watch) if each.state == "Corrupted"]
 
 
 def shrink(daemon: Daemon, node: str) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from flyinglow.client import Consumer, Disk, Nic, Part, Site
 from flyinglow.client.notification import Notification
+from flyinglow.client.watch import Watch
 from flyinglow.nodectl.errors import ConflictError, UnknownError
 from rigs.daemon import Daemon
 from rigs.raw_soap import S11, S12, send
@@ -22,6 +23,7 @@ OPTIONS = {
 }
 WSA = "{http://www.w3.org/2005/08/addressing}"
 Eventually = Callable[..., Any]
+Gather = Callable[[Watch], list[Notification]]
 
 
 def part(name: str = "wn", **changes: Any) -> Part:
@@ -36,7 +38,7 @@ def in_order(news: list[Notification]) -> bool:
 
 
 @pytest.mark.parametrize("kind", ["group", "ensemble"])
-def test_an_order_to_the_whole_reaches_every_member(site: Site, consumer: Consumer, kind: str) -> None:
+def test_an_order_to_the_whole_reaches_every_member(site: Site, consumer: Consumer, kind: str, news_of: Gather) -> None:
     parts = [part(count=3)] if kind == "group" else [part("head"), part(count=2)]
     lease = site.create(parts, name="osg")
     whole = lease.whole
@@ -58,7 +60,7 @@ def test_an_order_to_the_whole_reaches_every_member(site: Site, consumer: Consum
     assert (report.state, dict(report.census)) == ("Running", {"Running": 3})
     assert len({member.nics[0].ip for member in report.members}) == 3
     whole.destroy()
-    news = list(watch)
+    news = news_of(watch)
     assert in_order(news)
     assert news[-1].topic == "termination"
     assert {each.topic for each in news} <= {"state", "termination", "schedule", "networking"}
@@ -112,13 +114,13 @@ def test_a_list_goes_over_its_pages(shared: Daemon, site: Site) -> None:
 
 
 def test_a_groups_lease_ends_with_a_warning_and_is_forgotten_in_the_end(
-    shared: Daemon, site: Site, consumer: Consumer, eventually: Eventually
+    shared: Daemon, site: Site, consumer: Consumer, eventually: Eventually, news_of: Gather
 ) -> None:
     lease = site.create([part(count=2)], name="wn", duration=600)
     watch = consumer.watch(lease.whole)
     lease.whole.wait("Running", timeout=20)
     lease.whole.extend(-600 + LEAD + 1)
-    news = list(watch)
+    news = news_of(watch)
     assert in_order(news)
     topics = [each.topic for each in news]
     assert topics[-1] == "termination"
@@ -143,12 +145,12 @@ def test_a_groups_lease_ends_with_a_warning_and_is_forgotten_in_the_end(
     assert lease.whole.url not in {entry.resource.url for entry in site.list()}
 
 
-def test_a_lease_that_starts_paused_and_is_trashed(site: Site, consumer: Consumer) -> None:
+def test_a_lease_that_starts_paused_and_is_trashed(site: Site, consumer: Consumer, news_of: Gather) -> None:
     lease = site.create([part()], name="wn", initial_state="Paused", duration=120)
     watch = consumer.watch(lease.whole)
     lease.whole.wait("Paused", timeout=20)
     lease.whole.trash()
-    news = list(watch)
+    news = news_of(watch)
     assert in_order(news)
     assert lease.whole.properties().state == "Ended"
     lease.whole.destroy()

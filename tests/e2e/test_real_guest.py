@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from flyinglow.client import Consumer, Disk, Nic, Part, Resource, connect
+from flyinglow.client.notification import Notification
+from flyinglow.client.watch import Watch
 from rigs.daemon import Daemon
 from rigs.guest import Guest
 
@@ -17,6 +19,7 @@ pytestmark = pytest.mark.xdist_group("real-guest")
 BOOT_SECONDS = 60  # emulated, on a machine that has other work
 LEAD, LEFT = 3, 6
 Eventually = Callable[..., Any]
+Gather = Callable[[Watch], list[Notification]]
 
 
 def says(resource: Resource, *words: str, times: int = 1) -> Callable[[], str | None]:
@@ -30,7 +33,11 @@ def says(resource: Resource, *words: str, times: int = 1) -> Callable[[], str | 
 
 
 def test_a_guest_lives_through_everything_that_can_be_asked_of_it(
-    daemon_factory: Callable[..., Daemon], guest_image: Guest, consumer: Consumer, eventually: Eventually
+    daemon_factory: Callable[..., Daemon],
+    guest_image: Guest,
+    consumer: Consumer,
+    eventually: Eventually,
+    news_of: Gather,
 ) -> None:
     terms = f"[notification]\nallow_loopback = true\n[lease]\nwarn_before = {LEAD}\n"
     daemon = daemon_factory(driver="qemu", image=guest_image.entry, toml=terms)
@@ -67,7 +74,7 @@ def test_a_guest_lives_through_everything_that_can_be_asked_of_it(
 
     began = time.monotonic()
     one.extend(LEFT - int((_ends(one) - _now(one)).total_seconds()))
-    news = list(watch)
+    news = news_of(watch)
     assert time.monotonic() - began < LEFT + 30
     numbers = [each.sequence for each in news]
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
