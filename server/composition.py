@@ -51,6 +51,9 @@ if TYPE_CHECKING:
     from flyinglow.workspace.model import Nic
     from flyinglow.workspace.ports import Now, Tx
 
+SQLITE = "flyinglow.sqlite"
+"""The embedded store's file in the state directory."""
+
 _TAG_FIRST, _TAG_REST = string.ascii_lowercase, string.ascii_lowercase + string.digits
 
 
@@ -71,7 +74,7 @@ def new_tag() -> str:
 
 def store_url(config: Config) -> str:
     """Return the database URL that the configuration means."""
-    return config.server.store or f"sqlite:///{config.server.state_dir / 'flyinglow.sqlite'}"
+    return config.server.store or f"sqlite:///{config.server.state_dir / SQLITE}"
 
 
 def terms(config: Config) -> Terms:

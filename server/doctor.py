@@ -16,7 +16,7 @@ from flyinglow.backend import loading, reach
 from flyinglow.backend.channel import local, ssh
 from flyinglow.nodectl.errors import FlyingLowError
 from flyinglow.server.catalogue import catalogue
-from flyinglow.server.composition import open_store
+from flyinglow.server.composition import SQLITE, open_store
 from flyinglow.server.config_file import load
 from flyinglow.server.nodes import from_config
 
@@ -51,8 +51,8 @@ def examine(config_path: Path) -> list[Finding]:
 def _site(config: Config) -> Iterator[Finding]:
     yield _user(config)
     yield _state_dir(config.server.state_dir)
-    running = (config.server.state_dir / "admin.sock").exists()
-    yield _store(config)
+    running = _serving(config.server.state_dir)
+    yield _store(config, running=running)
     for name in ("client", "node", "guest"):
         yield _listener(name, getattr(config.listen, name), running=running)
     yield _backend(config)
@@ -86,12 +86,25 @@ def _state_dir(path: Path) -> Finding:
     return Finding("state directory", ok=ok, detail=detail, fix=f"create {path} and give it to the daemon's user")
 
 
-def _store(config: Config) -> Finding:
+def _serving(state_dir: Path) -> bool:
+    """Say whether a daemon serves with this state directory; a killed one leaves its socket, but nobody listens."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(state_dir / "admin.sock"))
+        except OSError:
+            return False
+    return True
+
+
+def _store(config: Config, *, running: bool) -> Finding:
+    if running:
+        return Finding("store", ok=True, detail="in use by the running service")
+    if not config.server.store and not (config.server.state_dir / SQLITE).exists():
+        return Finding("store", ok=True, detail="SQLite, which the first start makes")
     try:
         open_store(config).close()
     except FlyingLowError as error:
-        held = "another" in error.message or "already" in error.message
-        return Finding("store", ok=held, detail=error.message, fix="see the message; is the database server running?")
+        return Finding("store", ok=False, detail=error.message, fix="see the message; is the database server running?")
     except Exception as error:  # noqa: BLE001 - whatever a database driver says belongs in the report
         first = str(error).splitlines()[0]
         return Finding("store", ok=False, detail=first, fix="check [server] store and that the database answers")
@@ -100,12 +113,14 @@ def _store(config: Config) -> Finding:
 
 def _listener(name: str, listener: Listener, *, running: bool) -> Finding:
     where = f"{listener.address}:{listener.port}"
+    if running:
+        return Finding(f"listener {name}", ok=True, detail=f"{where} belongs to the running service")
     family = socket.AF_INET6 if ":" in listener.address else socket.AF_INET
     try:
         socket.create_server((listener.address, listener.port), family=family).close()
     except OSError as error:
         fix = "free the port or choose another one"
-        return Finding(f"listener {name}", ok=running, detail=f"{where}: {error.strerror}", fix=fix)
+        return Finding(f"listener {name}", ok=False, detail=f"{where}: {error.strerror}", fix=fix)
     return Finding(f"listener {name}", ok=True, detail=f"{where} is free")
 
 

@@ -88,14 +88,21 @@ def overdue(tx: Tx, now: datetime) -> int:
 
 
 def warn(tx: Tx, now: datetime, lead: int) -> int:
-    """Tell once that a lease will end in ``lead`` seconds or less; return of how many."""
+    """Tell once that a lease will end in ``lead`` seconds or less; return of how many.
+
+    A lease shorter than twice the lead is warned of at half its time, not at its very beginning.
+    """
     near = tx.workspaces.select(Selection(living=True, ends_before=now + timedelta(seconds=lead)))
-    due = [row for row in near if not row.warned and not _going(row) and row.ends_at is not None and row.ends_at > now]
+    due = [row for row in near if not row.warned and not _going(row) and _is_near(row, now)]
     for row in due:
         if row.ends_at is not None:
             body = {"ends_at": row.ends_at.isoformat(), "seconds": int((row.ends_at - now).total_seconds())}
             tell(tx, row, Topic.WARNING, body, now=now, warned=True)
     return len(due)
+
+
+def _is_near(row: Workspace, now: datetime) -> bool:
+    return row.ends_at is not None and timedelta() < row.ends_at - now <= timedelta(seconds=row.duration / 2)
 
 
 def purge(tx: Tx, now: datetime, retain: int) -> int:

@@ -69,7 +69,7 @@ def test_every_step_is_registered_and_committed(site: Site) -> None:
     site.workspace.shutdown(LOCAL, site.row("a").id, ShutdownMode.PAUSE)
     site.settle()
     site.simulation.exit(site.row("a").tag)
-    site.settle(100)
+    site.settle(250)  # past half of the lease: it is warned of
     site.sweep()
     site.simulation.fail_next("destroy", BrokenError("no"))
     site.settle(300)

@@ -14,7 +14,8 @@ from flyinglow.workspace.states import State, Task
 from flyinglow.workspace.terms import Terms
 from flyinglow.wsrf.contract import Contract
 from flyinglow.wsrf.xml import NIL, NS, qname, qname_value, text_of
-from rigs.contract import CE, NOW, Site
+from rigs.contract import CE, NOW
+from rigs.contract_site import Site
 
 DOCUMENT = f'<GetResourcePropertyDocument xmlns="{NS["rp"]}"/>'
 
