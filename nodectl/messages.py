@@ -21,6 +21,7 @@ from enum import Enum
 from typing import Any
 
 VERSION = 1
+_LONGEST = 10**9  # seconds that any step may take; also tells NaN and infinity
 MAX_LINE = 4 << 20  # bytes; a longer line is refused by both sides
 
 
@@ -123,4 +124,13 @@ def vm_spec(body: dict[str, Any]) -> VmSpec:
 
 def vm_info(body: dict[str, Any]) -> VmInfo:
     """Build a VmInfo from its JSON form. Raises TypeError, KeyError or ValueError when it is not one."""
+    for name, kind in (("tag", str), ("reason", str), ("ready", bool), ("pid", (int, type(None))), ("seconds", dict)):
+        if name in body and not isinstance(body[name], kind):
+            raise TypeError(f"{name} is of another type: {body[name]!r}")
+    if not all(map(_is_time, body.get("seconds", {}).values())):
+        raise TypeError("seconds maps names to times")
     return VmInfo(**{**body, "status": VmStatus(body["status"])})
+
+
+def _is_time(value: Any) -> bool:
+    return not isinstance(value, bool) and isinstance(value, (int, float)) and 0 <= value <= _LONGEST

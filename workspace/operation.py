@@ -1,6 +1,7 @@
 """A lessee's request under way: the order goes to the node, and what the node says becomes the state.
 
-A node that refuses leaves the workspace as it was, with the reason. A silent one is asked again a few times.
+A node that refuses, or answers what cannot be read, leaves the workspace as it was, with the reason. A silent one is
+asked again a few times.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 
+import structlog
+
 from flyinglow.backend.api import Order
-from flyinglow.nodectl.errors import FlyingLowError, TransientError
+from flyinglow.nodectl.errors import TransientError
 from flyinglow.nodectl.messages import OrderName, VmInfo, VmStatus
-from flyinglow.workspace.crew import Crew
+from flyinglow.workspace.crew import Crew, Stopped
 from flyinglow.workspace.hands import Grip
 from flyinglow.workspace.lifecycle import advance, reclaim, record
 from flyinglow.workspace.model import Stamp, Workspace
@@ -20,6 +23,8 @@ from flyinglow.workspace.orders import Answer, Ask
 from flyinglow.workspace.ports import Tx
 from flyinglow.workspace.states import State, Status, Task, may_follow
 from flyinglow.workspace.steps import RECOVERY, Recovery
+
+log = structlog.get_logger(__name__)
 
 ORDERS: Mapping[Task, OrderName] = {
     Task.STARTING: OrderName.START,
@@ -49,7 +54,7 @@ class Operation:
         """Carry out the task of each row; ``recovered`` are the ids of those found by a reconcile pass."""
         answers = self._crew.orders.send([self._ask(row, recovered) for row in rows])
         while batch := await answers.some():
-            for again in await self._crew.commit("operation.done", partial(self._note, batch)):
+            for again in await self._noted(batch):
                 self._crew.later(self._crew.timing.backoff(again.attempts), [again.id])
             grip.free([answer.row.id for answer in batch])
 
@@ -64,6 +69,19 @@ class Operation:
             body = {"seconds": self._crew.timing.grace}
         return Ask(row, Order(name, row.tag, body), self._crew.timing.of(name))
 
+    async def _noted(self, batch: Sequence[Answer]) -> list[Workspace]:
+        """Write a batch down together; where that fails, each answer alone, so that a bad one stops only itself."""
+        try:
+            return await self._crew.commit("operation.done", partial(self._note, batch))
+        except Stopped:
+            raise
+        except Exception:
+            log.exception("what nodes answered could not be written down", tags=[answer.row.tag for answer in batch])
+        if len(batch) == 1:
+            self._crew.later(self._crew.timing.backoff(4), [batch[0].row.id])
+            return []
+        return [again for answer in batch for again in await self._noted([answer])]
+
     def _note(self, batch: Sequence[Answer], tx: Tx) -> list[Workspace]:
         """Write down what became of each; return those whose nodes are to be asked again."""
         now = self._crew.now()
@@ -72,15 +90,12 @@ class Operation:
             row = tx.workspaces.get(answer.row.id)
             if row is None or row.status != answer.row.status:
                 continue  # its owner wants something else by now
-            try:
-                seen(tx, row, answer.info(), now)
-            except TransientError as error:
-                if answer.error is None:
-                    raise
+            info, error = answer.read()
+            if info is not None:
+                seen(tx, row, info, now)
+            elif isinstance(error, TransientError):
                 again += self._silent(tx, row, error, now)
-            except FlyingLowError as error:
-                if answer.error is None:
-                    raise
+            elif error is not None:
                 advance(tx, row, Status(row.state), now=now, reason=error.message)
         return again
 

@@ -43,9 +43,19 @@ class Answer:
         if self.error is not None:
             raise self.error
         try:
-            return vm_info(dict(self.body))
+            info = vm_info(dict(self.body))
         except (KeyError, TypeError, ValueError) as error:
             raise BrokenError(f"node {self.row.node} sent an answer that cannot be read") from error
+        if info.tag != self.row.tag:
+            raise BrokenError(f"node {self.row.node} sent an answer that cannot be read: it is about another VM")
+        return info
+
+    def read(self) -> tuple[VmInfo, None] | tuple[None, FlyingLowError]:
+        """Return what the node says of the VM, or why nothing is known: one of the two, and nothing is raised."""
+        try:
+            return self.info(), None
+        except FlyingLowError as error:
+            return None, error
 
 
 class Round:
