@@ -55,8 +55,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="fl-bench-") as directory:
         bench = Bench(
             directory=Path(directory),
-            seconds=2 if chosen.quick else 8,
-            rounds=1 if chosen.quick else 5,
+            seconds=2 if chosen.quick else 6,
+            rounds=1 if chosen.quick else 3,
             quick=chosen.quick,
         )
         for name in chosen.only or MEASURES:
@@ -97,7 +97,7 @@ def write(rows: list[Row], facts: Mapping[str, str], out: Path) -> None:
     (out / "bench.json").write_text(report.as_json(rows, facts))
     print(table)
     try:
-        import plot
+        import plot  # noqa: PLC0415 - what it needs may be missing, and the table is worth having alone
     except ImportError:
         print("bench: no picture: matplotlib is not installed (tools/venv.sh .venv bench)", file=sys.stderr)
         return

@@ -14,7 +14,7 @@ from service import Service
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bench:
-    """``seconds`` is the length of one run under load, ``rounds`` how often each is repeated, in turns with its pair."""
+    """``seconds`` is the length of one run under load, ``rounds`` how often it is repeated, in turns with its pair."""
 
     directory: Path
     seconds: float

@@ -83,9 +83,11 @@ class Consumer(asyncio.Protocol):
         self._transport: Any = None
 
     def connection_made(self, transport: Any) -> None:
+        """Keep the way back."""
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
+        """Note and answer every request that is whole."""
         self._buffer += data
         while (cut := self._buffer.find(b"\r\n\r\n")) >= 0:
             length = _LENGTH.search(self._buffer, 0, cut)

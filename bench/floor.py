@@ -24,7 +24,7 @@ PARSER = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False
 class Floor(Resource):
     """Parse, build, write; nothing else."""
 
-    isLeaf = True
+    isLeaf = True  # noqa: N815 - Twisted's name
 
     def __init__(self, answer: bytes) -> None:
         super().__init__()

@@ -99,6 +99,7 @@ class Caller:
         return content
 
     def close(self) -> None:
+        """Give the connection up."""
         self._connection.close()
 
 

@@ -44,6 +44,7 @@ class Service:
 
     @property
     def database(self) -> Path:
+        """The file of its store."""
         return self.state / "flyinglow.sqlite"
 
     def resource(self, kind: str, key: str) -> str:
@@ -111,6 +112,7 @@ class Service:
 
     @property
     def pid(self) -> int:
+        """The number of the running process."""
         if self._process is None:
             raise RuntimeError("the service does not run")
         return self._process.pid

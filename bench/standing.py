@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import string
 import time
@@ -24,6 +25,7 @@ from flyinglow.workspace.states import State
 NODES = 10
 NETWORK = "private"
 CHUNK = 1000
+_NEXT = re.compile(rb"<flf:Next>(\w+)</flf:Next>")
 
 
 def measure(bench: Bench) -> list[Row]:
@@ -111,10 +113,12 @@ def _pages(service: Service, limit: int) -> list[float]:
         began = time.monotonic()
         answer = caller.post(service.factory, messages.list_page(service.factory, after, limit))
         took.append(time.monotonic() - began)
-        found = messages.resources(answer)
-        if len(found) < limit:
-            return took[:-1]
-        after = answer.partition(b"<flf:After>")[2].partition(b"</flf:After>")[0].decode()
+        following = _NEXT.search(answer)
+        if following is None:
+            return took
+        if following[1].decode() == after or len(messages.resources(answer)) != limit:
+            raise RuntimeError("the list does not go on as it should")
+        after = following[1].decode()
 
 
 def fill(service: Service, many: int) -> list[Workspace]:
