@@ -81,10 +81,11 @@ class Provisioner:
         )
         self._operation = Operation(self._crew)
         self._reclaim = Reclaim(self._crew)
-        self._reconcile = Reconcile(self._crew, reactor.seconds)
+        self._reconcile = Reconcile(self._crew, reactor.seconds, lambda reaping: self._spawn(reaping, []))
         self._todo: dict[str, bool] = {}  # workspace id -> found by a reconcile pass
         self._launching: dict[str, set[str]] = {}  # launch set -> members told of meanwhile
         self._told: list[tuple[str, VmInfo]] = []
+        self._hearing = False
         self._timers: set[Timer] = set()
         self._waiting: set[str] = set()  # for the time to be tried again
         self._turn: Timer | None = None
@@ -141,17 +142,28 @@ class Provisioner:
         self._wake()
 
     def _wake(self) -> None:
-        if self._turn is None and (self._todo or self._told) and not self._crew.stopped:
+        told = self._told and not self._hearing
+        if self._turn is None and (self._todo or told) and not self._crew.stopped:
             self._turn = self._reactor.callLater(0, self._take_turn)
 
     def _take_turn(self) -> None:
         self._turn = None
         todo, self._todo = self._todo, {}
-        told, self._told = self._told, []
-        if told:
-            self._spawn(self._reconcile.news(told), [])
+        if self._told and not self._hearing:
+            self._spawn(self._hear(), [])
         if todo:
             self._spawn(self._sort(todo), list(todo))
+
+    async def _hear(self) -> None:
+        """Write news down, one lot at a time: two transactions at once might be committed the newer one first."""
+        self._hearing = True
+        try:
+            while self._told and not self._crew.stopped:
+                told, self._told = self._told, []
+                await self._reconcile.news(told)
+        finally:
+            self._hearing = False
+            self._wake()
 
     async def _sort(self, todo: Mapping[str, bool]) -> None:
         """Read the rows and begin the step of each that is in nobody's hands."""

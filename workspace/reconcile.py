@@ -5,11 +5,13 @@ Start-up runs the same pass as the timer (design, section 6). One bad row never 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import structlog
+from twisted.internet.defer import DeferredSemaphore
 
 from flyinglow.backend.api import Observation, Order
 from flyinglow.nodectl.errors import FlyingLowError
@@ -25,7 +27,10 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReconcileReport:
-    """What a pass saw and did. ``silent`` maps nodes that did not answer to why."""
+    """What a pass saw and did.
+
+    ``reaped`` counts the strays that it began to destroy, ``silent`` maps nodes that did not answer to why.
+    """
 
     rows: int
     unfinished: int
@@ -35,12 +40,20 @@ class ReconcileReport:
 
 
 class Reconcile:
-    """Compares what is with what is written; ``seconds`` is a monotonic clock."""
+    """Compares what is with what is written.
 
-    def __init__(self, crew: Crew, seconds: Callable[[], float]) -> None:
+    ``seconds`` is a monotonic clock; ``spawn`` sees a coroutine through beside the pass.
+    """
+
+    def __init__(
+        self, crew: Crew, seconds: Callable[[], float], spawn: Callable[[Coroutine[Any, Any, None]], None]
+    ) -> None:
         self._crew = crew
         self._seconds = seconds
+        self._spawn = spawn
         self._strays: dict[tuple[str, str], float] = {}  # (node, tag) -> first seen
+        self._reaping: set[tuple[str, str]] = set()
+        self._width = DeferredSemaphore(crew.timing.per_node)
 
     async def run(self) -> tuple[ReconcileReport, list[str]]:
         """Make one pass; return also the ids of the workspaces that have a task, for their steps to be taken up."""
@@ -111,7 +124,7 @@ class Reconcile:
                 write_down(tx, found, now)
 
     async def _reap(self, seen: Observation, known: set[str]) -> int:
-        """Destroy VMs that carry our mark, have no row that lives, and were seen so for the grace period."""
+        """Begin to destroy VMs that carry our mark, have no row that lives, and were seen so for the grace period."""
         tags = tuple({info.tag for infos in seen.vms.values() for info in infos} - known)
         young = await self._crew.store.read(lambda tx: _living(tx, tags)) if tags else set()
         found = {
@@ -120,19 +133,25 @@ class Reconcile:
         now = self._seconds()
         silent = {key: since for key, since in self._strays.items() if key[0] not in seen.vms}
         self._strays = silent | {key: self._strays.get(key, now) for key in found}
-        due = [key for key in found if now - self._strays[key] >= self._crew.timing.stray_grace]
-        return sum([await self._destroy(node, tag) for node, tag in sorted(due)])
+        due = [key for key in found - self._reaping if now - self._strays[key] >= self._crew.timing.stray_grace]
+        for node, tag in sorted(due):
+            self._reaping.add((node, tag))
+            self._spawn(self._destroy(node, tag))
+        return len(due)
 
-    async def _destroy(self, node: str, tag: str) -> bool:
+    async def _destroy(self, node: str, tag: str) -> None:
+        """Destroy one stray in its turn; one that stays is found again by the next pass."""
+        await self._width.acquire()
         try:
-            order = Order(OrderName.DESTROY, tag)
-            await self._crew.backend.channel(node).send(order, self._crew.timing.destroy)
+            if not self._crew.stopped:
+                await self._crew.backend.channel(node).send(Order(OrderName.DESTROY, tag), self._crew.timing.destroy)
+                self._strays.pop((node, tag), None)
+                log.warning("a VM without a row was destroyed", node=node, tag=tag)
         except FlyingLowError as error:
             log.warning("a VM without a row could not be destroyed", node=node, tag=tag, error=error.message)
-            return False
-        log.warning("a VM without a row was destroyed", node=node, tag=tag)
-        self._strays.pop((node, tag), None)
-        return True
+        finally:
+            self._width.release()
+            self._reaping.discard((node, tag))
 
 
 def _living(tx: Tx, tags: tuple[str, ...]) -> set[str]:

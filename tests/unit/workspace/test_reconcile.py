@@ -1,13 +1,15 @@
 """One reconcile pass for start-up and timer; news; strays; and that silence declares nobody dead."""
 
+from collections.abc import Callable
 from datetime import datetime
 
 import pytest
+from twisted.internet.defer import Deferred
 
 from flyinglow.access.identity import LOCAL
 from flyinglow.backend.api import Order
 from flyinglow.nodectl.errors import BrokenError
-from flyinglow.nodectl.messages import OrderName, VmSpec, encode
+from flyinglow.nodectl.messages import OrderName, VmInfo, VmSpec, VmStatus, encode
 from flyinglow.workspace import observe, reconcile
 from flyinglow.workspace.lifecycle import record
 from flyinglow.workspace.model import Topic
@@ -86,8 +88,6 @@ def test_a_silent_node_declares_nobody_dead(site: Site) -> None:
     site.simulation.lose(site.row("vm").tag)
     site.simulation.silence(node)
     reports: list[object] = []
-    from twisted.internet.defer import Deferred
-
     Deferred.fromCoroutine(site.provisioner.reconcile()).addCallback(reports.append)
     site.settle(30)
     assert node in reports[0].silent  # type: ignore[attr-defined]
@@ -227,3 +227,57 @@ def test_a_guest_is_told_the_same_after_a_crash_though_a_member_is_gone(make_sit
     spec = site.simulation.spec(row.tag)
     assert spec is not None
     assert "member a " in spec.context
+
+
+def test_news_is_written_down_in_the_order_in_which_it_came(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.create()
+    site.settle()
+    row = site.row("vm")
+    honest, held = site.store.run, []
+
+    def run(fn: Callable[[Tx], object]) -> Deferred[object]:
+        """Stand for threads that take up what was given to them last before what was given first."""
+        done: Deferred[object] = Deferred()
+        held.append((fn, done))
+        return done
+
+    monkeypatch.setattr(site.store, "run", run)
+    for status in (VmStatus.PAUSED, VmStatus.RUNNING):
+        site.provisioner.news(row.node or "", VmInfo(row.tag, status))
+        site.settle()
+    while held:
+        fn, done = held.pop()
+        honest(fn).chainDeferred(done)
+        site.settle()
+    assert site.states() == {"vm": "Running"}
+    site.run(site.provisioner.idle())
+
+
+def test_strays_are_destroyed_at_once_and_hold_up_no_pass(site: Site) -> None:
+    tags = [f"stray{at:03d}" for at in range(40)]
+    for tag in tags:
+        spec = VmSpec(tag=tag, name="stray", memory_mb=10, cpus=1)
+        site.run(_send(site, "node0", Order(OrderName.CREATE, tag, encode(spec))))
+    site.run(site.provisioner.reconcile())
+    site.settle(site.timing.stray_grace + 1)
+    site.simulation.delay("destroy", 10.0)
+    assert site.run(site.provisioner.reconcile()).reaped == len(tags)
+    assert site.run(site.provisioner.reconcile()).reaped == 0
+    under_way = [order for _, order in site.simulation.log if order.name is OrderName.DESTROY]
+    assert 1 < len(under_way) <= site.timing.per_node
+    site.settle(10.0 * len(tags) / 2)
+    assert not site.simulation.vms()
+    assert len([order for _, order in site.simulation.log if order.name is OrderName.DESTROY]) == len(tags)
+    site.run(site.provisioner.idle())
+
+
+def test_a_stray_that_could_not_be_destroyed_is_tried_again_by_the_next_pass(site: Site) -> None:
+    spec = VmSpec(tag="stray001", name="stray", memory_mb=10, cpus=1)
+    site.run(_send(site, "node0", Order(OrderName.CREATE, "stray001", encode(spec))))
+    site.run(site.provisioner.reconcile())
+    site.settle(site.timing.stray_grace + 1)
+    site.simulation.fail_next("destroy", BrokenError("the tap is busy"))
+    assert site.run(site.provisioner.reconcile()).reaped == 1
+    assert list(site.simulation.vms()) == ["stray001"]
+    assert site.run(site.provisioner.reconcile()).reaped == 1
+    assert not site.simulation.vms()
