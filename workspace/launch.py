@@ -16,7 +16,7 @@ from flyinglow.backend.api import Claim, Demand, NodeState, Order, Request
 from flyinglow.nodectl.errors import BrokenError, FlyingLowError, InvalidError
 from flyinglow.nodectl.messages import OrderName, VmInfo, VmSpec, VmStatus, encode
 from flyinglow.workspace.crew import Crew
-from flyinglow.workspace.lifecycle import advance, reclaim
+from flyinglow.workspace.lifecycle import advance, ready, reclaim
 from flyinglow.workspace.model import InitialState, Kind, ResourceKey, Selection, Stamp, Workspace
 from flyinglow.workspace.orders import Answer, Ask, Round
 from flyinglow.workspace.ports import Tx
@@ -155,8 +155,10 @@ class Launch:
             if row.status == _STARTING:
                 info = infos[row.id]
                 state = State.PAUSED if info.status is VmStatus.PAUSED else State.RUNNING
-                stamps = [Stamp.STARTED, Stamp.READY] if info.ready else [Stamp.STARTED]
-                advance(tx, row, Status(state), now=now, stamps=stamps, seconds={**row.seconds, **info.seconds})
+                seconds = {**row.seconds, **info.seconds}
+                stored = advance(tx, row, Status(state), now=now, stamps=[Stamp.STARTED], seconds=seconds)
+                if info.ready:
+                    ready(tx, stored, now=now)
 
     async def _first(self, bad: list[tuple[Workspace, FlyingLowError]], answers: Round) -> Failed | None:
         """Return the failure of the first member that failed on its own account, and send nothing more.

@@ -64,13 +64,21 @@ def advance(
         target=target if new.task is not None else None,
         reason=_reason(row, reason),
         finished_at=now if over else None,
-        stamps={**row.stamps, **_times(stamps, now)},
+        stamps={**_kept(row, new), **_times(stamps, now)},
         sequence=row.sequence + (2 if over else 1),
         **facts,
     )
     stored = tx.workspaces.write(row, wanted)
     tx.outbox.add(_told(row, stored, now))
     return stored
+
+
+def _kept(row: Workspace, new: Status) -> Mapping[str, datetime]:
+    """Return the stamps that still hold: a guest that is down, or is booted anew, has not said that it is ready."""
+    down = new.state in {State.UNPROPAGATED, State.PROPAGATED} and new.task is not Task.RECLAIMING
+    if not down and new.task is not Task.REBOOTING:
+        return row.stamps
+    return {stamp: at for stamp, at in row.stamps.items() if stamp != Stamp.READY}
 
 
 def _times(stamps: Sequence[Stamp] | Mapping[Stamp, datetime], now: datetime) -> dict[str, datetime]:
@@ -96,6 +104,20 @@ def reclaim(tx: Tx, row: Workspace, target: State, *, now: datetime, reason: str
         return record(tx, row, **facts) if facts else row
     new = Status(row.state, Task.RECLAIMING)
     return advance(tx, row, new, now=now, reason=reason, target=target, attempts=0, **facts)
+
+
+def ready(tx: Tx, row: Workspace, *, now: datetime) -> Workspace:
+    """Stamp that its guest said it is ready and tell, once a boot; return the row as stored.
+
+    What is told is a state event of the same status, with ``ready`` true and the reason "ready".
+    """
+    if Stamp.READY in row.stamps:
+        return row
+    stamps = {**row.stamps, str(Stamp.READY): now}
+    stored = tx.workspaces.write(row, replace(row, stamps=stamps, sequence=row.sequence + 1))
+    told = state_event(stored, now=now, previous=row.state)
+    tx.outbox.add([replace(told, body={**told.body, "ready": True, "reason": "ready"})])
+    return stored
 
 
 def record(tx: Tx, row: Workspace, **facts: Any) -> Workspace:

@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from flyinglow.backend.api import Observation
 from flyinglow.nodectl.messages import VmInfo, VmStatus
-from flyinglow.workspace.lifecycle import advance, reclaim, state_event
+from flyinglow.workspace.lifecycle import advance, ready, reclaim
 from flyinglow.workspace.model import Stamp, Workspace
 from flyinglow.workspace.operation import SEEN
 from flyinglow.workspace.ports import Tx
@@ -100,7 +100,7 @@ def write_down(tx: Tx, found: Finding, now: datetime) -> None:
         case Change.TAKEN:
             reclaim(tx, row, State.CANCELLED, now=now, reason=found.reason)
         case Change.READY:
-            _ready(tx, row, now)
+            ready(tx, row, now=now)
         case Change.MOVED if found.info is not None and row.task is None:
             _move(tx, row, SEEN[found.info.status], found.reason, now)
         case _:
@@ -114,13 +114,3 @@ def _move(tx: Tx, row: Workspace, state: State, reason: str, now: datetime) -> N
         via = Status(row.state, VIA[row.state, state])
         row = advance(tx, row, via, now=now, reason=reason, target=state)
     advance(tx, row, Status(state), now=now, reason=reason)
-
-
-def _ready(tx: Tx, row: Workspace, now: datetime) -> None:
-    """Stamp the row and tell: a state event of the same status, with ``ready`` true and the reason "ready"."""
-    if Stamp.READY in row.stamps:
-        return
-    stamps = {**row.stamps, str(Stamp.READY): now}
-    stored = tx.workspaces.write(row, replace(row, stamps=stamps, sequence=row.sequence + 1))
-    told = state_event(stored, now=now, previous=row.state)
-    tx.outbox.add([replace(told, body={**told.body, "ready": True, "reason": "ready"})])

@@ -17,7 +17,7 @@ from flyinglow.nodectl.errors import TransientError
 from flyinglow.nodectl.messages import OrderName, VmInfo, VmStatus
 from flyinglow.workspace.crew import Crew, Stopped
 from flyinglow.workspace.hands import Grip
-from flyinglow.workspace.lifecycle import advance, reclaim, record
+from flyinglow.workspace.lifecycle import advance, ready, reclaim, record
 from flyinglow.workspace.model import Stamp, Workspace
 from flyinglow.workspace.orders import Answer, Ask
 from flyinglow.workspace.ports import Tx
@@ -118,4 +118,5 @@ def seen(tx: Tx, row: Workspace, info: VmInfo, now: datetime) -> Workspace:
     reason = "" if state is row.target else info.reason or f"its node says that it is {info.status.value}"
     first = state is State.RUNNING and Stamp.STARTED not in row.stamps
     stamps = [Stamp.STARTED] if first else []
-    return advance(tx, row, Status(state), now=now, reason=reason, stamps=stamps, seconds=seconds, attempts=0)
+    stored = advance(tx, row, Status(state), now=now, reason=reason, stamps=stamps, seconds=seconds, attempts=0)
+    return ready(tx, stored, now=now) if info.ready else stored

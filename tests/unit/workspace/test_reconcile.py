@@ -1,13 +1,15 @@
 """One reconcile pass for start-up and timer; news; strays; and that silence declares nobody dead."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import partial
 
 import pytest
 from twisted.internet.defer import Deferred
 
 from flyinglow.access.identity import LOCAL
 from flyinglow.backend.api import Order
+from flyinglow.factory.model import Created
 from flyinglow.nodectl.errors import BrokenError
 from flyinglow.nodectl.messages import OrderName, VmInfo, VmSpec, VmStatus, encode
 from flyinglow.workspace import observe, reconcile
@@ -281,3 +283,61 @@ def test_a_stray_that_could_not_be_destroyed_is_tried_again_by_the_next_pass(sit
     assert list(site.simulation.vms()) == ["stray001"]
     assert site.run(site.provisioner.reconcile()).reaped == 1
     assert not site.simulation.vms()
+
+
+def _ready_told(site: Site, created: Created) -> int:
+    return len([event for event in site.told(whole(created)) if event.body.get("ready")])
+
+
+@pytest.mark.parametrize("way", ["reboot", "stop and start", "its own end and start"])
+def test_ready_is_told_again_after_each_boot(make_site: MakeSite, way: str) -> None:
+    site = make_site(options={"ready_after": 5.0})
+    created = site.create(part(image="guest"))
+    key = whole(created).id
+    site.settle(6)
+    assert _ready_told(site, created) == 1
+    first = site.row("vm").stamps["ready"]
+    match way:
+        case "reboot":
+            site.workspace.shutdown(LOCAL, key, ShutdownMode.REBOOT)
+        case "stop and start":
+            site.workspace.shutdown(LOCAL, key, ShutdownMode.NORMAL)
+        case _:
+            site.simulation.exit(site.row("vm").tag)
+    site.settle(1)
+    assert "ready" not in site.row("vm").stamps
+    if way != "reboot":
+        site.workspace.start(LOCAL, key)
+    site.settle(6)
+    assert site.states() == {"vm": "Running"}
+    assert _ready_told(site, created) == 2
+    assert site.row("vm").stamps["ready"] > first
+
+
+def test_a_pause_leaves_a_guest_ready(site: Site) -> None:
+    created = site.create(part(image="guest"))
+    site.settle()
+    for act in (partial(site.workspace.shutdown, mode=ShutdownMode.PAUSE), site.workspace.start):
+        act(LOCAL, whole(created).id)
+        site.settle()
+        site.run(site.provisioner.reconcile())
+        assert "ready" in site.row("vm").stamps
+    assert _ready_told(site, created) == 1
+
+
+def test_a_guest_that_is_ready_in_the_answer_to_its_start_is_told_ready(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = site.simulation.send
+
+    async def send(node: str, order: Order, timeout: float) -> Mapping[str, object]:
+        answer = await honest(node, order, timeout)
+        return {**answer, "ready": True} if order.name in {OrderName.START, OrderName.REBOOT} else answer
+
+    monkeypatch.setattr(site.simulation, "send", send)
+    created = site.create()
+    site.settle()
+    assert _ready_told(site, created) == 1
+    site.workspace.shutdown(LOCAL, whole(created).id, ShutdownMode.REBOOT)
+    site.settle()
+    assert _ready_told(site, created) == 2
