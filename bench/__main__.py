@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -52,6 +53,7 @@ def main() -> int:
         return 69
     before, began = os.getloadavg()[0], time.monotonic()
     rows: list[Row] = []
+    failed: list[str] = []
     with tempfile.TemporaryDirectory(prefix="fl-bench-") as directory:
         bench = Bench(
             directory=Path(directory),
@@ -61,10 +63,16 @@ def main() -> int:
         )
         for name in chosen.only or MEASURES:
             print(f"bench: {name}", file=sys.stderr, flush=True)
-            rows += MEASURES[name](bench)
+            try:
+                rows += MEASURES[name](bench)
+            except Exception:  # noqa: BLE001 - the others are worth having
+                failed.append(name)
+                traceback.print_exc()
     facts = circumstances(before, time.monotonic() - began)
     write(rows, facts, chosen.out)
-    return 0
+    if failed:
+        print(f"bench: not measured, see above: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
 
 
 def circumstances(load_before: float, seconds: float) -> dict[str, str]:

@@ -25,6 +25,7 @@ _MESSAGE = re.compile(
 _STATE = re.compile(rb"<fl:State>(\w+)</fl:State>")
 _KIND = re.compile(rb"<fl:Kind>(\w+)</fl:Kind>")
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+RUNNING = "workspace Running"
 ANSWER = b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n"
 
 Seen = tuple[int, str, int, str, float]
@@ -50,7 +51,8 @@ class Book:
     def clear(self) -> bool:
         """Forget what came."""
         self.seen: list[Seen] = []
-        self.requests = self.running = 0
+        self.requests = 0
+        self.running: set[str] = set()
         return True
 
     def note(self, consumer: int, body: bytes) -> None:
@@ -59,12 +61,13 @@ class Book:
         self.requests += 1
         for subscription, sequence, state in read(body):
             self.seen.append((consumer, subscription, sequence, state, at))
-            self.running += state == "workspace Running"
+            if state == RUNNING:
+                self.running.add(subscription)
         self.news.set()
 
     async def until(self, count: str, wanted: int, seconds: float) -> int:
         """Wait until there are as many as wanted, or the time is over; return how many there are."""
-        have = {"wait": lambda: len(self.seen), "running": lambda: self.running}[count]
+        have = {"wait": lambda: len(self.seen), "running": lambda: len(self.running)}[count]
         deadline = time.monotonic() + seconds
         while have() < wanted and (left := deadline - time.monotonic()) > 0:
             self.news.clear()
