@@ -14,7 +14,10 @@ Values = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Disk:
-    """One disk: of a catalogue image, of a partition the site keeps, or blank. Exactly one of the three is set."""
+    """One disk: of a catalogue image, of a partition the site keeps, or blank. Exactly one of the three is set.
+
+    ``name`` is a label for messages. A site refuses ``partition`` and ``mount`` where it does not offer them.
+    """
 
     image: str | None = None
     partition: str | None = None

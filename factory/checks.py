@@ -95,6 +95,9 @@ def _disks(part: Part, catalogue: Catalogue) -> None:
     _unique(f"part {part.name}: disk", (disk.name for disk in part.disks if disk.name))
     for disk in part.disks:
         _disk(f"part {part.name}: disk {disk.name or 'without a name'}", disk, catalogue)
+    for disk in part.disks[1:]:
+        if disk.image is not None and catalogue[disk.image].source is None:
+            raise InvalidError(f"part {part.name}: the image {disk.image!r} has no disk: it can only be booted from")
     if part.disks[0].image is None:
         raise InvalidError(f"part {part.name}: the first disk is the image that is booted")
 
@@ -104,8 +107,8 @@ def _disk(where: str, disk: Disk, catalogue: Catalogue) -> None:
         raise InvalidError(f"{where} is exactly one of an image, a partition and blank")
     if disk.partition is not None:
         raise InvalidError(f"{where}: cached partitions are not offered by this site yet")
-    if disk.mount is not None and disk.image is not None:
-        raise InvalidError(f"{where}: an image is mounted by its own guest; only a blank disk has a mount point")
+    if disk.mount is not None:
+        raise InvalidError(f"{where}: mount points are not offered by this site yet: its guest mounts it itself")
     if disk.blank_mb is not None and disk.blank_mb < 1:
         raise InvalidError(f"{where}: a blank disk has 1 MB or more")
     if disk.image is not None and disk.image not in catalogue:

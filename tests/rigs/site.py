@@ -45,6 +45,7 @@ START = datetime(2030, 1, 1, 12, tzinfo=UTC)
 T = TypeVar("T")
 CATALOGUE = {
     "guest": Image(name="guest", source="/images/guest.raw", kernel="/images/k", size_mb=10, ready_mark="GUEST-READY"),
+    "bare": Image(name="bare", kernel="/images/k", initrd="/images/i"),
     "plain": Image(name="plain", source="/images/plain.qcow2", format="qcow2", size_mb=100),
 }
 

@@ -68,6 +68,13 @@ BAD: dict[str, tuple[dict[str, Any], type[FlyingLowError], str]] = {
     "an image by URI": ({"parts": (part(image="http://x/y"),)}, InvalidError, "images by URI are not offered"),
     "a partition": ({"parts": (part(disks=(Disk(name="d", partition="sda1"),)),)}, InvalidError, "partitions are not"),
     "a disk of two": ({"parts": (part(disks=(Disk(name="d", image="plain", blank_mb=1),)),)}, InvalidError, "one of"),
+    "a mount point": (
+        {"parts": (part(disks=(Disk(name="r", image="plain"), Disk(name="d", blank_mb=1, mount="/data"))),)},
+        InvalidError, "mount points are not offered",
+    ),
+    "a disk of an image that has none": (
+        {"parts": (part(disks=(Disk(name="r", image="plain"), Disk(name="d", image="bare"))),)}, InvalidError, "no disk",
+    ),
     "a blank disk first": ({"parts": (part(disks=(Disk(name="d", blank_mb=1),)),)}, InvalidError, "booted"),
     "a file": ({"parts": (part(context=Context(files=(File(path="/x", content=b""),))),)}, InvalidError, "files in"),
     "user data that is no text": ({"parts": (part(context=Context(user_data=b"\xff")),)}, InvalidError, "UTF-8"),
@@ -175,7 +182,7 @@ def test_offers_tell_what_is_free_now(site: Site) -> None:
     offers = site.factory.offers(LOCAL)
     assert (offers.free.memory_mb, offers.free.largest_memory_mb) == (1700, 1000)
     assert [(net.name, net.total, net.free) for net in offers.networks] == [("private", 20, 19), ("public", 20, 20)]
-    assert [image.name for image in offers.images] == ["guest", "plain"]
+    assert [image.name for image in offers.images] == ["bare", "guest", "plain"]
     assert (offers.schedule, offers.default_duration) == ("immediate", 3600)
 
 
