@@ -73,7 +73,8 @@ BAD: dict[str, tuple[dict[str, Any], type[FlyingLowError], str]] = {
         InvalidError, "mount points are not offered",
     ),
     "a disk of an image that has none": (
-        {"parts": (part(disks=(Disk(name="r", image="plain"), Disk(name="d", image="bare"))),)}, InvalidError, "no disk",
+        {"parts": (part(disks=(Disk(name="r", image="plain"), Disk(name="d", image="bare"))),)},
+        InvalidError, "no disk",
     ),
     "a blank disk first": ({"parts": (part(disks=(Disk(name="d", blank_mb=1),)),)}, InvalidError, "booted"),
     "a file": ({"parts": (part(context=Context(files=(File(path="/x", content=b""),))),)}, InvalidError, "files in"),
