@@ -59,7 +59,7 @@ class DefaultBackend:
     """Implements ``Backend`` over ``Settings.nodes``, which may change at any time."""
 
     def __init__(self, settings: Settings) -> None:
-        options = read(DefaultOptions, settings.options, "the table [backend]")
+        options = read(DefaultOptions, settings.options, "the table [backend.options]")
         self._settings = settings
         self._options = options
         self._placement = placement(options.placement)

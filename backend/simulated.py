@@ -70,7 +70,7 @@ class SimulatedBackend:
     """Implements ``Backend`` on a ``Simulation``, which outlives it when it is handed in."""
 
     def __init__(self, settings: Settings, simulation: Simulation | None = None) -> None:
-        options = read(SimulatedOptions, settings.options, "the table [backend]")
+        options = read(SimulatedOptions, settings.options, "the table [backend.options]")
         self._nodes = settings.nodes
         self._max_members = options.max_members
         self._placement = placement(options.placement)
@@ -136,7 +136,7 @@ def _grant_after(value: float | str) -> float | None:
     if value == "never":
         return None
     if isinstance(value, str):
-        raise InvalidError(f"'grant_after' of the table [backend] must be seconds or \"never\", not {value!r}")
+        raise InvalidError(f"'grant_after' of the table [backend.options] must be seconds or \"never\", not {value!r}")
     return value
 
 
@@ -145,7 +145,7 @@ def _simulation(clock: Any, options: SimulatedOptions) -> Simulation:
     for order, seconds in options.delays.items():
         simulation.delay(_order(order), float(seconds))
     for mapping in options.failures:
-        failure = read(Failure, mapping, "an entry of 'failures' in the table [backend]")
+        failure = read(Failure, mapping, "an entry of 'failures' in the table [backend.options]")
         error = from_wire(failure.kind, failure.message)
         simulation.fail_next(_order(failure.order), error, node=failure.node, tag=failure.tag, times=failure.times)
     for node in options.silent:
@@ -155,5 +155,5 @@ def _simulation(clock: Any, options: SimulatedOptions) -> Simulation:
 
 def _order(word: str) -> str:
     if word not in {order.value for order in OrderName}:
-        raise InvalidError(f"the table [backend] names the unknown order {word!r}")
+        raise InvalidError(f"the table [backend.options] names the unknown order {word!r}")
     return word

@@ -54,4 +54,4 @@ def placement(word: str) -> Placement:
     try:
         return Placement(word)
     except ValueError:
-        raise InvalidError(f"'placement' of the table [backend] must be pack or spread, not {word!r}") from None
+        raise InvalidError(f"'placement' of the table [backend.options] must be pack or spread, not {word!r}") from None

@@ -18,7 +18,8 @@ def complain(error: BaseException, *, as_json: bool, leasing: bool = True) -> Ex
     if as_json:
         click.echo(json.dumps({"error": {**plainly(error), "exit_code": int(told.code)}}), err=True)
         return told.code
-    lines = [f"flyinglow: {plain(error)}"]
+    first, *more = str(error).split("\n")
+    lines = [f"flyinglow: {plain(first)}", *(f"  {plain(line)}" for line in more)]
     if told.side and leasing:
         retry = "a retry may help" if getattr(error, "retryable", False) else "a retry will not help"
         lines.append(f"  side: {told.side}; {retry}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory
@@ -69,7 +69,7 @@ class AdminProtocol(LineOnlyReceiver):
     def _reply(self, message: Mapping[str, Any]) -> None:
         if self.transport is not None:
             line = json.dumps(message).encode() + self.delimiter
-            self.transport.write(line)  # type: ignore[call-arg] # zope's interface method has no self
+            cast("Any", self.transport).write(line)
 
 
 class AdminFactory(Factory):

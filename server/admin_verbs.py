@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flyinglow.backend import reach
@@ -75,13 +76,14 @@ class AdminVerbs:
         return [{**_plain(view.node), "free": _free(view)} for view in views]
 
     async def workspace_list(self, args: Mapping[str, Any]) -> Any:
-        """Return all owners' workspaces that are not over, those being reclaimed too."""
-        after = args.get("after")
-
-        def select(tx: Tx) -> list[Workspace]:
-            return tx.workspaces.select(Selection(living=True, after=after, limit=_PAGE))
-
-        return [_row(row) for row in await self._store.run(select)]
+        """Return all owners' workspaces that are not over, those being reclaimed too; by pages, so others get turns."""
+        rows: list[Workspace] = []
+        while True:
+            after = rows[-1].id if rows else None
+            page = await self._store.run(partial(_living, after=after))
+            rows += page
+            if len(page) < _PAGE:
+                return [_row(row) for row in rows]
 
     async def status(self, args: Mapping[str, Any]) -> Any:
         """Return counts by state and the version."""
@@ -116,6 +118,10 @@ class AdminVerbs:
             raise InvalidError(message)
         reach.parse(node.reach, node.name)
         return node
+
+
+def _living(tx: Tx, after: str | None) -> list[Workspace]:
+    return tx.workspaces.select(Selection(living=True, after=after, limit=_PAGE))
 
 
 def _plain(node: NodeState) -> dict[str, Any]:

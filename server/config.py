@@ -21,12 +21,9 @@ def doc(text: str, **kwargs: Any) -> Any:
 class Server:
     """The daemon itself."""
 
-    state_dir: Path = doc(
-        "Where the daemon keeps its store, admin socket and logs.", default=Path("/var/lib/flyinglow")
-    )
+    state_dir: Path = doc("Where the daemon keeps its store and its admin socket.", default=Path("/var/lib/flyinglow"))
     user: str = doc("The unprivileged user that serve becomes at once when it is started as root.", default="flyinglow")
     store: str = doc("Database URL; empty: SQLite in state_dir. PostgreSQL: postgresql+psycopg://...", default="")
-    site: str = doc("The site's name, shown to clients.", default="Flying Low")
     threads: int = doc("Worker threads that answer SOAP calls.", default=4)
     show_node: bool = doc("Whether lessees may see on which node a workspace runs.", default=True)
     log_format: str = doc("json or text.", default="json")
@@ -127,7 +124,7 @@ class BackendChoice:
 
     kind: str = doc("Name in the entry-point group flyinglow.backends: default, simulated, ...", default="default")
     options: dict[str, Any] = doc(
-        'The back-end\'s own keys, for example policy = "pack" or "spread".', default_factory=dict
+        'The back-end\'s own keys, for example placement = "pack" or "spread".', default_factory=dict
     )
 
 
@@ -176,7 +173,7 @@ class Node:
     )
     channel: str = doc("local or ssh.", default="local")
     reach: dict[str, Any] = doc(
-        "How to get there: agent, sudo; for ssh: address, port, user, key, known_hosts.", default_factory=dict
+        "How to get there: agent, sudo; for ssh: address, port, user, identity, known_hosts.", default_factory=dict
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,13 @@ from flyinglow.server.config_lines import line_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from flyinglow.server.config import Network
+
+
+# an even first byte: odd ones are multicast
+_MAC_PREFIX = re.compile(r"[0-9a-f][02468ace](?::[0-9a-f]{2}){2}", re.IGNORECASE)
+_HOSTNAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.IGNORECASE)
 
 
 def load(path: Path) -> Config:
@@ -87,6 +95,11 @@ def _contradictions(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
         if image.file is None and image.path is None:
             yield ("image", name, "path"), "either path or file is needed"
     yield from _listening(config)
+    for network in config.notification.allow_networks:
+        try:
+            ipaddress.ip_network(network)
+        except ValueError as error:
+            yield ("notification", "allow_networks"), str(error)
     if config.lease.default_duration > config.lease.maximum_duration:
         yield ("lease", "default_duration"), "is longer than maximum_duration"
 
@@ -101,6 +114,33 @@ def _networks(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
             continue
         if first not in net or last not in net or last < first:  # type: ignore[operator]
             yield ("network", name, "range"), f"{network.range} is not a range inside {network.cidr}"
+        yield from _network_facts(("network", name), network, net)
+
+
+def _network_facts(
+    path: tuple[str, ...], network: Network, net: ipaddress.IPv4Network | ipaddress.IPv6Network
+) -> Iterator[tuple[tuple[str, ...], str]]:
+    if network.gateway is not None and not _is_address(network.gateway, net):
+        yield (*path, "gateway"), f"{network.gateway!r} is not an address inside {network.cidr}"
+    for server in network.dns:
+        if not _is_address(server):
+            yield (*path, "dns"), f"{server!r} is not an IP address"
+    if not _MAC_PREFIX.fullmatch(network.mac_prefix):
+        yield (*path, "mac_prefix"), f"{network.mac_prefix!r} is not three bytes such as 52:54:00, the first one even"
+    try:
+        name = network.hostname.format(network="net", n="1")
+    except (KeyError, IndexError, ValueError):
+        name = ""
+    if not _HOSTNAME.fullmatch(name) or "{n}" not in network.hostname:
+        yield (*path, "hostname"), f"{network.hostname!r} must make host names of {{n}} and perhaps {{network}}"
+
+
+def _is_address(text: str, net: ipaddress.IPv4Network | ipaddress.IPv6Network | None = None) -> bool:
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return net is None or address in net
 
 
 def _nodes(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from twisted.web.resource import Resource
-from twisted.web.server import Site
 
 from flyinglow.nodectl.errors import BrokenError
-from flyinglow.wsrf.transport import HttpLimits
+from flyinglow.wsrf.channel import HttpLimits
+from flyinglow.wsrf.channel import Listener as Site
 
 if TYPE_CHECKING:
     from flyinglow.server.config import Config, Listener
@@ -67,9 +67,9 @@ class _Closed(Resource):
         return b"Nothing is offered on this listener.\n"
 
 
-def closed_site(listener: Listener) -> Site:
+def closed_site(listener: Listener, reactor: Any) -> Site:
     """Return a site that offers nothing: pilots come with an LRM back-end, guests with a context endpoint."""
-    return Site(_Closed(), timeout=listener.timeout)  # type: ignore[no-untyped-call]
+    return Site(_Closed(), limits(listener), reactor)  # type: ignore[no-untyped-call]
 
 
 def bind_all(config: Config) -> tuple[Bound, Bound, Bound]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import encodings
 import grp
 import os
 import pwd
 from typing import TYPE_CHECKING
 
+from flyinglow import store as sqlalchemy_store
 from flyinglow.nodectl.errors import BrokenError, InvalidError
 
 if TYPE_CHECKING:
@@ -39,14 +41,28 @@ def drop(user: str, state_dir: Path) -> None:
     os.setresuid(entry.pw_uid, entry.pw_uid, entry.pw_uid)
     os.environ["HOME"] = entry.pw_dir
     _prove_dropped()
+    _prove_readable(user)
 
 
 def _hand_over(state_dir: Path, uid: int, gid: int) -> None:
     state_dir.mkdir(parents=True, exist_ok=True, mode=0o750)
+    if state_dir.stat().st_uid == uid:
+        return  # what lies in a directory of another user's is none of root's business
     os.chown(state_dir, uid, gid)
     for path in state_dir.iterdir():
         if not path.is_symlink() and path.is_file():
             os.chown(path, uid, gid, follow_symlinks=False)
+
+
+def _prove_readable(user: str) -> None:
+    """Make sure that the modules which are still to be imported can be."""
+    for module in (encodings, sqlalchemy_store):
+        if module.__file__ and not os.access(module.__file__, os.R_OK):
+            message = (
+                f"the user {user} cannot read {module.__file__}: install Flying Low, and the Python it runs on, "
+                "where that user can read them"
+            )
+            raise BrokenError(message)
 
 
 def _prove_dropped() -> None:

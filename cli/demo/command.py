@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 import time
 from pathlib import Path
@@ -12,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console as Screen
 
-from flyinglow.cli.demo import world
+from flyinglow.cli.demo import exposure, world
 from flyinglow.cli.demo.daemon import serving
 from flyinglow.cli.demo.kinds import Choice, Form, choose
 from flyinglow.cli.demo.leftovers import leftovers
-from flyinglow.cli.demo.site import DAEMON_USER, Site, build
+from flyinglow.cli.demo.site import DAEMON_USER, Site, build, kill_all
 from flyinglow.cli.demo.story import Story
 from flyinglow.client import Consumer, connect
 from flyinglow.nodectl.errors import BrokenError, FlyingLowError
@@ -24,6 +25,9 @@ from flyinglow.nodectl.guest import build as build_guest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+_ASKED = "the simulated hypervisor, as asked"
 
 
 @click.command(help=__doc__)
@@ -34,20 +38,37 @@ if TYPE_CHECKING:
 def demo(*, simulated: bool, keep: bool, guest: Path | None, inside: bool) -> None:
     """Run the demo; exit 0 after the line ``demo: ok``."""
     screen = Screen(highlight=False, soft_wrap=True)
-    root = os.geteuid() == 0
-    choice = Choice(Form.SIMULATED, "the simulated hypervisor, as asked") if simulated else choose(root=root)
     try:
-        if not inside:
-            screen.print(f"Flying Low demo ({choice.why}).")
-        where = guest or _cache(root=root)
-        image = None if choice.form is Form.SIMULATED else _guest(where, screen, quiet=inside)
-        if root and not inside:
-            world.enter(_again(simulated=simulated, keep=keep, guest=where))
-        _play(choice.form, image, screen, root=root, keep=keep)
+        _demo(screen, simulated=simulated, keep=keep, guest=guest, inside=inside)
     except (FlyingLowError, TimeoutError, OSError) as error:
         screen.print(f"demo: failed: {error}", style="red", markup=False)
         raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        screen.print("demo: interrupted; nothing of it is left running", style="red")
+        raise SystemExit(130) from None
+
+
+def _demo(screen: Screen, *, simulated: bool, keep: bool, guest: Path | None, inside: bool) -> None:
+    root = os.geteuid() == 0
+    namespaces = inside or (root and world.can_enter())
+    choice = Choice(Form.SIMULATED, _ASKED) if simulated else choose(root=root, namespaces=namespaces)
+    if not inside:
+        screen.print(f"Flying Low demo ({choice.why}).")
+    where = guest or _cache(root=root)
+    image = None if choice.form is Form.SIMULATED else _guest(where, screen, quiet=inside)
+    if namespaces and not inside:
+        raise SystemExit(world.enter(_again(simulated=simulated, keep=keep, guest=where)))
+    _stop_on_signals()
+    _play(choice.form, image, screen, inside=inside, keep=keep)
     screen.print("demo: ok" if choice.form is not Form.SIMULATED else "demo: ok (simulated)")
+
+
+def _stop_on_signals() -> None:
+    def stop(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    for number in world.ENDING:
+        signal.signal(number, stop)
 
 
 def _again(*, simulated: bool, keep: bool, guest: Path) -> Sequence[str]:
@@ -57,28 +78,41 @@ def _again(*, simulated: bool, keep: bool, guest: Path) -> Sequence[str]:
 
 def _cache(*, root: bool) -> Path:
     base = Path("/var/cache") if root else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "flyinglow" / "guest"
+    where = base / "flyinglow" / "guest"
+    try:
+        where.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        # a user without a home can still see the demo; the next one builds the image again
+        return Path(tempfile.gettempdir()) / f"flyinglow-guest-{os.geteuid()}"
+    return where
 
 
 def _guest(where: Path, screen: Screen, *, quiet: bool) -> dict[str, Any]:
     began = time.monotonic()
-    where.mkdir(parents=True, exist_ok=True)
+    where.mkdir(parents=True, exist_ok=True, mode=0o755)
+    if where.stat().st_uid != os.geteuid():
+        message = f"{where} belongs to another user; name another place with --guest"
+        raise BrokenError(message)
     image: dict[str, Any] = build_guest(where, where / "downloads")
     if not quiet:
         screen.print(f"The guest image is in the catalogue ({time.monotonic() - began:.1f} s).")
     return image
 
 
-def _play(form: Form, image: dict[str, Any] | None, screen: Screen, *, root: bool, keep: bool) -> None:
+def _play(form: Form, image: dict[str, Any] | None, screen: Screen, *, inside: bool, keep: bool) -> None:
     directory = Path(tempfile.mkdtemp(prefix="flyinglow-demo-"))
     try:
-        if root:
+        if inside:
             world.furnish()
-            world.expose([*world.code_directories(), directory, *_files_of(image)])
-            world.check_readable(DAEMON_USER)
+            exposure.expose([*exposure.code_directories(), directory, *_files_of(image)])
+        if os.geteuid() == 0:
+            exposure.check_readable(DAEMON_USER)
         site = build(form, directory, image)
-        with serving(site):
-            _tell(site, screen)
+        try:
+            with serving(site):
+                _tell(site, screen)
+        finally:
+            kill_all(site)
     finally:
         if keep:
             screen.print(f"Kept: {directory}", markup=False)

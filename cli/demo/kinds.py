@@ -38,8 +38,8 @@ def missing(programs: tuple[str, ...]) -> list[str]:
     return [name for name in programs if shutil.which(name, path=search_path()) is None]
 
 
-def choose(*, root: bool) -> Choice:
-    """Pick the most real form that this machine allows."""
+def choose(*, root: bool, namespaces: bool) -> Choice:
+    """Pick the most real form that this machine allows; ``namespaces``: root may make some."""
     if lacking := missing(_QEMU):
         return Choice(Form.SIMULATED, f"{', '.join(lacking)} not installed: the simulated hypervisor stands in")
     if not root:
@@ -47,5 +47,8 @@ def choose(*, root: bool) -> Choice:
         return Choice(Form.USER, why)
     if lacking := missing(_ROOT):
         why = f"{', '.join(lacking)} not installed: user-mode networks, where guests cannot reach each other"
+        return Choice(Form.USER, why)
+    if not namespaces:
+        why = "root without the right to make namespaces: user-mode networks, where guests cannot reach each other"
         return Choice(Form.USER, why)
     return Choice(Form.NAMESPACES, "root: two nodes in network namespaces of the demo's own")

@@ -48,11 +48,16 @@ def _taps(site: Site) -> Iterator[str]:
 
 def _directories(site: Site) -> Iterator[str]:
     for node in NODES:
-        listed = json.loads(run(str(site.agent(node)), "--json", "list"))
-        for vm in listed["vms"]:
-            yield f"{node} still has a directory of VM {vm['tag']} ({vm['status']})"
+        for part in ("state/vms", "run"):
+            for path in (site.node_dir(node) / part).rglob("*"):
+                if not path.is_dir() or part == "state/vms":
+                    yield f"{path} is still there"
 
 
 def _rows(site: Site) -> Iterator[str]:
     for row in ask(site.state, "workspace.list", {}):
         yield f"workspace {row['name']} is {row['state']}, not ended"
+    for node in ask(site.state, "node.list", {}):
+        for what, free in node["free"].items():
+            if free != node[what]:
+                yield f"{node[what] - free} {what} of {node['name']} are still held"

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import socket
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +65,7 @@ def build(form: Form, root: Path, image: dict[str, Any] | None) -> Site:
     site = Site(form, root, _free_port())
     site.state.mkdir()
     for node in NODES:
-        _node(site, node)
+        _node(site, node, image)
     if form is Form.NAMESPACES:
         _head_bridges()
         for number, node in enumerate(NODES, 2):
@@ -78,6 +79,14 @@ def build(form: Form, root: Path, image: dict[str, Any] | None) -> Site:
     return site
 
 
+def kill_all(site: Site) -> None:
+    """End every VM on every node, as kill-all does for an administrator; for a demo that did not get to its end."""
+    owned = os.geteuid() == 0 and site.form is not Form.NAMESPACES  # by the daemon's user, who must end them
+    become = ["setpriv", "--reuid", DAEMON_USER, "--clear-groups"] if owned else []
+    for node in NODES:
+        subprocess.run([*become, str(site.agent(node)), "kill-all"], capture_output=True, check=False)
+
+
 def _free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port: int = server.getsockname()[1]
@@ -89,7 +98,7 @@ def bridge(network: str) -> str:
     return f"br-{network}"
 
 
-def _node(site: Site, node: str) -> None:
+def _node(site: Site, node: str, image: dict[str, Any] | None) -> None:
     directory = site.node_dir(node)
     directory.mkdir(mode=0o755)
     settings = {
@@ -97,6 +106,9 @@ def _node(site: Site, node: str) -> None:
         "run": str(directory / "run"),
         "node": node,
         "driver": "simulated" if site.form is Form.SIMULATED else "qemu",
+        # what the node's root agent does for the service ends at these
+        "images": [str(Path(image["path"]).parent if image else site.root)],
+        "bridges": [bridge(network) for network in NETWORKS],
     }
     config = directory / "nodectl.json"
     config.write_text(json.dumps(settings, indent=1))
@@ -153,7 +165,6 @@ def _config(site: Site) -> str:
         "[server]",
         f"state_dir = {json.dumps(str(site.state))}",
         f"user = {json.dumps(DAEMON_USER)}",
-        'site = "Flying Low demo"',
         'log_format = "text"',
         "reconcile_every = 5.0",
         f"[listen.client]\nport = {site.port}",

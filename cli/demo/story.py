@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from flyinglow.cli.demo.site import MEMBER_MB
+from flyinglow.cli.plain import plain
 from flyinglow.client import Consumer, Disk, Nic, Part
 from flyinglow.nodectl.errors import BrokenError
 
@@ -59,6 +60,12 @@ def _told(news: Notification) -> str:
     return f"{news.state}{task}{reason}" + (f" [{counts}]" if counts else "")
 
 
+def _links_to_others(member: Member, members: tuple[Member, ...]) -> int:
+    """Return how many addresses of other members are on the networks of this one."""
+    own = {nic.network for nic in member.nics}
+    return sum(nic.network in own for other in members if other.name != member.name for nic in other.nics)
+
+
 class Story:
     """One lease from request to destroy, told on a screen. Raises FlyingLowError or TimeoutError when it goes wrong."""
 
@@ -100,20 +107,22 @@ class Story:
             self._screen.print("No guest lines: the hypervisor is simulated.")
             return
         for member in members:
-            lines = self._console(member.resource, member.name)
+            answers = _links_to_others(member, members) if self._peers else 0
+            lines = self._console(member.resource, member.name, answers)
             self._screen.print(f"{member.name} says on its console:", style="bold")
             for line in lines:
                 self._screen.print(f"  {line}", highlight=False, markup=False)
             self._check(member, lines)
 
-    def _console(self, resource: Resource, name: str) -> list[str]:
+    def _console(self, resource: Resource, name: str, answers: int) -> list[str]:
         deadline = time.monotonic() + _WAIT
         while time.monotonic() < deadline:
             text = resource.console().data.decode(errors="replace")
-            if "GUEST-READY" in text and (not self._peers or "GUEST-PEER" in text):
-                return [line.strip() for line in text.splitlines() if _GUEST_SAYS.search(line)]
+            lines = [plain(line.strip()) for line in text.splitlines() if _GUEST_SAYS.search(line)]
+            if "GUEST-READY" in text and sum("GUEST-PEER" in line for line in lines) >= answers:
+                return lines
             time.sleep(0.3)
-        message = f"the guest {name} did not say that it is ready within {_WAIT:.0f} s"
+        message = f"the guest {name} did not say within {_WAIT:.0f} s that it is ready and reaches the others"
         raise BrokenError(message)
 
     def _check(self, member: Member, lines: list[str]) -> None:

@@ -5,22 +5,34 @@ Nothing of the machine is changed: no bridge, address, firewall rule or file out
 
 from __future__ import annotations
 
-import grp
+import fcntl
 import os
-import pwd
-import stat
+import shutil
+import signal
+import socket
+import struct
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import flyinglow
 from flyinglow.nodectl.errors import BrokenError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
 INSIDE = "--inside"
+
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""The signals by which a person or a terminal ends the demo."""
+
+_SIOCSIFFLAGS = 0x8914
+_IFF_UP = 1
+_UNSHARE = [
+    *("unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"),
+    *("--propagation", "private"),
+]
 
 
 def run(*argv: str) -> str:
@@ -32,89 +44,39 @@ def run(*argv: str) -> str:
     return done.stdout
 
 
-def enter(arguments: Sequence[str]) -> None:
-    """Replace this process by the same demo inside new namespaces. Does not return."""
+def can_enter() -> bool:
+    """Say whether this process may make namespaces: root in a container often may not."""
+    if shutil.which(_UNSHARE[0]) is None:
+        return False
+    return subprocess.run([*_UNSHARE, "--", "true"], capture_output=True, check=False).returncode == 0
+
+
+def enter(arguments: Sequence[str]) -> int:
+    """Run the same demo inside new namespaces and return its exit code; signals to this process reach that one.
+
+    All that runs inside ends with it, whatever happens.
+    """
     inner = [sys.executable, "-m", "flyinglow.cli", "demo", INSIDE, *arguments]
-    argv = [
-        "unshare",
-        "--mount",
-        "--net",
-        "--pid",
-        "--fork",
-        "--kill-child",
-        "--mount-proc",
-        "--propagation",
-        "private",
-    ]
-    os.execvp("unshare", [*argv, "--", *inner])
+    demo = subprocess.Popen([*_UNSHARE, "--", *inner], process_group=0)
+
+    def forward(number: int, _frame: object) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(demo.pid, signal.SIGTERM if number == signal.SIGHUP else number)
+
+    for number in ENDING:
+        signal.signal(number, forward)
+    return demo.wait()
 
 
 def furnish() -> None:
     """Give the new namespaces what programs expect: a loopback, and a /run that shows nothing of the machine's."""
-    run("ip", "link", "set", "lo", "up")
+    _loopback_up()
     run("mount", "-t", "tmpfs", "-o", "mode=0755", "tmpfs", "/run")
     for name in ("netns", "sudo", "lock"):
         (Path("/run") / name).mkdir(mode=0o755)
 
 
-def expose(paths: Iterable[Path]) -> None:
-    """Let every user reach these directories, in this mount namespace only.
-
-    A project cloned into root's home cannot be read by the unprivileged user the daemon becomes. Each closed ancestor
-    is covered by an empty directory that is open, into which only the needed directories are bound, at the same place.
-    """
-    stash = Path("/run/demo-stash")
-    by_closed: dict[Path, list[Path]] = {}
-    for path in sorted({path.resolve() for path in paths}):
-        if (closed := _closed_ancestor(path)) is not None:
-            by_closed.setdefault(closed, []).append(path)
-    for number, (closed, needed) in enumerate(by_closed.items()):
-        held = stash / str(number)
-        held.mkdir(parents=True, mode=0o700)
-        run("mount", "--rbind", str(closed), str(held))
-        run("mount", "-t", "tmpfs", "-o", "mode=0755", "tmpfs", str(closed))
-        for path in _outermost(needed):
-            path.mkdir(parents=True, exist_ok=True)
-            run("mount", "--rbind", str(held / path.relative_to(closed)), str(path))
-
-
-def _closed_ancestor(path: Path) -> Path | None:
-    for ancestor in reversed(path.parents):
-        if not ancestor.stat().st_mode & stat.S_IXOTH:
-            return ancestor
-    return None
-
-
-def _outermost(paths: Sequence[Path]) -> list[Path]:
-    return [path for path in paths if not any(other != path and path.is_relative_to(other) for other in paths)]
-
-
-def code_directories() -> list[Path]:
-    """Return the directories a Python process of this installation reads its code from."""
-    package = Path(flyinglow.__file__).resolve().parent
-    linked = [entry.resolve() for entry in package.iterdir() if entry.is_dir()]
-    roots = [Path(sys.prefix), Path(sys.base_prefix), package, *linked, *map(Path, sys.path)]
-    return [root for root in roots if root.is_dir()]
-
-
-def check_readable(user: str) -> None:
-    """Make sure that ``user`` can run this installation. Raises BrokenError saying what to do."""
-    argv = ["setpriv", "--reuid", user, "--regid", user_group(user), "--clear-groups"]
-    probe = subprocess.run(
-        [*argv, sys.executable, "-c", "import flyinglow.server.daemon"],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd="/",
-    )
-    if probe.returncode:
-        message = (
-            f"the unprivileged user {user} cannot run {sys.executable} or read this installation; "
-            f"make both readable (chmod -R go+rX). It said: {probe.stderr.strip()[-300:]}"
-        )
-        raise BrokenError(message)
-
-
-def user_group(user: str) -> str:
-    """Return the name of a user's own group."""
-    return grp.getgrgid(pwd.getpwnam(user).pw_gid).gr_name
+def _loopback_up() -> None:
+    # by ioctl (netdevice(7)), for the simulated form must not need iproute2
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", _IFF_UP))

@@ -10,7 +10,8 @@ import os
 import sys
 from pathlib import Path
 
-from flyinglow.cli.demo.world import code_directories, expose, run
+from flyinglow.cli.demo.exposure import code_directories, expose
+from flyinglow.cli.demo.world import run
 
 USER = "nobody"
 
