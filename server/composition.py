@@ -21,6 +21,7 @@ from flyinglow.ensemble.service import EnsembleService
 from flyinglow.factory.service import FactoryService
 from flyinglow.group.derive import CollectionFold
 from flyinglow.group.service import GroupService
+from flyinglow.nodectl.errors import InvalidError
 from flyinglow.notification.consumers import ConsumerPolicy, Consumers
 from flyinglow.notification.delivery import Courier, DeliverySettings
 from flyinglow.notification.drainer import Drainer
@@ -112,7 +113,11 @@ def open_store(
     committed: Callable[[str], None] | None = None,
 ) -> Store:
     """Open the store, take its lock and bring its tables up to date; blocks. Raises BrokenError."""
-    store = Store(store_url(config), now=now, reactor=reactor, pool=threads, committed=committed)
+    try:
+        store = Store(store_url(config), now=now, reactor=reactor, pool=threads, committed=committed)
+    except ModuleNotFoundError as error:
+        message = f"[server] store needs the Python package {error.name}; pip install 'flyinglow[postgresql]' brings it"
+        raise InvalidError(message) from None
     try:
         store.lock()
         store.migrate()

@@ -133,7 +133,7 @@ class Daemon:
         )
         self._ports.append(self._client.serve(self._reactor, site))
         for bound in (self._node, self._guest):
-            self._ports.append(bound.serve(self._reactor, listeners.closed_site(bound.listener)))
+            self._ports.append(bound.serve(self._reactor, listeners.closed_site(bound.listener, self._reactor)))
         self._ports.append(self._listen_admin(parts))
 
     def _listen_admin(self, parts: Parts) -> Any:
