@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Final
 from flyinglow.group.members_xml import census, member
 from flyinglow.group.service import state_of
 from flyinglow.workspace.makers import FL
+from flyinglow.workspace.model import Allocation
 from flyinglow.workspace.producer_xml import COMMON, PRODUCER, lifetime
-from flyinglow.workspace.properties_xml import optional
+from flyinglow.workspace.properties_xml import allocation, optional, schedule
 from flyinglow.wsrf.xml import clean_text, qname
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from datetime import datetime
 
     from lxml.etree import _Element
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
     from flyinglow.wsrf.ports import QName
 
 DOCUMENT: Final = qname("fl", "GroupProperties")
-NAMES: Final = tuple(qname("fl", name) for name in ("Name", "Owner", "State", "Task", "Reason", "Census", "Members"))
+NAMES: Final = tuple(
+    qname("fl", name)
+    for name in ("Name", "Owner", "State", "Task", "Reason", "Schedule", "ResourceAllocation", "Census", "Members")
+)
 
 
 class CollectionDirectory:
@@ -59,6 +63,8 @@ class CollectionDirectory:
             qname("fl", "State"): lambda: [FL.State(folded.state)],
             qname("fl", "Task"): lambda: optional("Task", folded.task),
             qname("fl", "Reason"): lambda: optional("Reason", folded.reason),
+            qname("fl", "Schedule"): lambda: [_schedule(whole)],
+            qname("fl", "ResourceAllocation"): lambda: [allocation(_sum(row.allocation for row in whole.members))],
             qname("fl", "Census"): lambda: [census(folded)],
             qname("fl", "Members"): lambda: [self._members(whole)],
         }
@@ -85,3 +91,21 @@ def end_of(whole: Whole) -> datetime | None:
     if whole.row.open:
         return whole.row.ends_at
     return max((row.ends_at for row in whole.members if row.ends_at is not None), default=None)
+
+
+def _schedule(whole: Whole) -> _Element:
+    """Return when the first member was accepted and has to start, when the whole ends, and the longest lease."""
+    rows = whole.members
+    return schedule(
+        min((row.accepted_at for row in rows), default=whole.row.accepted_at),
+        start_by=min((row.start_by for row in rows if row.start_by is not None), default=None),
+        ends_at=end_of(whole),
+        duration=max((row.duration for row in rows), default=0),
+    )
+
+
+def _sum(sizes: Iterable[Allocation]) -> Allocation:
+    """Return what the members have together."""
+    figures = [(size.memory_mb, size.cpus, size.disk_mb) for size in sizes]
+    memory_mb, cpus, disk_mb = (sum(column) for column in zip(*figures, strict=True)) if figures else (0, 0, 0)
+    return Allocation(memory_mb=memory_mb, cpus=cpus, disk_mb=disk_mb)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lxml.etree import _Element
 
     from flyinglow.access.identity import Identity
-    from flyinglow.workspace.model import Nic, Workspace
+    from flyinglow.workspace.model import Allocation, Nic, Workspace
     from flyinglow.workspace.ports import Now
     from flyinglow.workspace.service import WorkspaceService
     from flyinglow.wsrf.ports import QName
@@ -84,21 +84,28 @@ def _nic(nic: Nic) -> _Element:
     )
 
 
-def _schedule(row: Workspace) -> _Element:
-    element = FL.Schedule(FL.AcceptedTime(timestamp(row.accepted_at)))
-    if row.start_by is not None:
-        element.append(FL.StartBy(timestamp(row.start_by)))
-    if row.ends_at is not None:
-        element.append(FL.TerminationTime(timestamp(row.ends_at)))
-    element.append(FL.Duration(duration_text(row.duration)))
+def schedule(
+    accepted_at: datetime, *, start_by: datetime | None, ends_at: datetime | None, duration: int
+) -> _Element:
+    """Return ``fl:Schedule``: when a lease was accepted, by when it starts, when it ends, how many seconds it lasts."""
+    element = FL.Schedule(FL.AcceptedTime(timestamp(accepted_at)))
+    if start_by is not None:
+        element.append(FL.StartBy(timestamp(start_by)))
+    if ends_at is not None:
+        element.append(FL.TerminationTime(timestamp(ends_at)))
+    element.append(FL.Duration(duration_text(duration)))
     return element
 
 
-def _allocation(row: Workspace) -> _Element:
-    size = row.allocation
+def allocation(size: Allocation) -> _Element:
+    """Return ``fl:ResourceAllocation``."""
     return FL.ResourceAllocation(
         FL.MemoryMB(str(size.memory_mb)), FL.CPUs(str(size.cpus)), FL.DiskMB(str(size.disk_mb))
     )
+
+
+def _schedule(row: Workspace) -> _Element:
+    return schedule(row.accepted_at, start_by=row.start_by, ends_at=row.ends_at, duration=row.duration)
 
 
 def _timing(row: Workspace) -> _Element:
@@ -117,7 +124,7 @@ _RENDER: Final[Mapping[QName, Callable[[Workspace], list[_Element]]]] = {
     qname("fl", "Task"): lambda row: optional("Task", row.task),
     qname("fl", "Reason"): lambda row: optional("Reason", row.reason),
     qname("fl", "Schedule"): lambda row: [_schedule(row)],
-    qname("fl", "ResourceAllocation"): lambda row: [_allocation(row)],
+    qname("fl", "ResourceAllocation"): lambda row: [allocation(row.allocation)],
     qname("fl", "Networking"): lambda row: [networking(row.nics)],
     _NODE: lambda row: optional("Node", row.node),
     qname("fl", "InitialState"): lambda row: [FL.InitialState(row.initial_state)],
