@@ -8,11 +8,14 @@ import secrets
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from rigs import doorway
 
 CLIENT, NODE = "10.87.0.1", "10.87.0.2"
 WAIT = 20.0
@@ -26,6 +29,7 @@ class SshNode:
         self.folder = folder
         self._client, self._node = f"flc{suffix}", f"fln{suffix}"
         self._server: subprocess.Popen[str] | None = None
+        self._door: subprocess.Popen[str] | None = None
         self.identity = self._key("identity")
         self.known_hosts = folder / "known_hosts"
         self.ssh = folder / "ssh-from-client"
@@ -45,6 +49,20 @@ class SshNode:
         self.trust(self._key("host"))
         self.allow()
         self.start()
+
+    def open_to_everyone(self, user: str) -> Path:
+        """Let a client that is not root in, with files of its own; returns the ssh program it is to use."""
+        door, program = self.folder / "door", self.folder / "ssh-through-the-door"
+        words = [sys.executable, doorway.__file__, "listen", str(door), NODE, "22"]
+        self._door = subprocess.Popen(["ip", "netns", "exec", self._client, *words], stdout=subprocess.PIPE, text=True)
+        assert self._door.stdout
+        assert self._door.stdout.readline() == "open\n"
+        enter = f"{sys.executable} {doorway.__file__} enter {door}"
+        program.write_text(f'#!/bin/sh\nexec ssh -o ProxyCommand="{enter}" "$@"\n')
+        program.chmod(0o755)
+        self.folder.chmod(0o755)
+        shutil.chown(self.identity, user)  # ssh takes no key that others can read
+        return program
 
     def trust(self, key: Path) -> None:
         """Let the client expect this host key."""
@@ -83,7 +101,8 @@ class SshNode:
             shutil.which("sshd") or "/usr/sbin/sshd",
             "-D",
             "-e",
-            "-f", str(config),
+            "-f",
+            str(config),
         ]
         self._server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         assert self._server.stderr
@@ -94,14 +113,33 @@ class SshNode:
 
     def kill(self) -> None:
         """Kill the server, its sessions and what runs in them, all at once."""
-        listed = subprocess.run(["ip", "netns", "pids", self._node], capture_output=True, text=True, check=True)
-        for pid in listed.stdout.split():
-            os.kill(int(pid), signal.SIGKILL)
+        for pid in self.processes():
+            os.kill(pid, signal.SIGKILL)
+        self._server_is_dead()
+
+    def _server_is_dead(self) -> None:
         if self._server:
             self._server.wait(WAIT)
             assert self._server.stderr
             self._server.stderr.close()
             self._server = None
+
+    def kill_sshd(self) -> None:
+        """Kill the server and its sessions; what they had started on the node lives on or finds its input ended."""
+        for pid in self.processes():
+            if Path(f"/proc/{pid}/comm").read_text().startswith("sshd"):
+                os.kill(pid, signal.SIGKILL)
+        self._server_is_dead()
+
+    def processes(self) -> list[int]:
+        """Return the numbers of all processes of the node."""
+        listed = subprocess.run(["ip", "netns", "pids", self._node], capture_output=True, text=True, check=True)
+        return [int(pid) for pid in listed.stdout.split()]
+
+    def inside(self, *words: str) -> str:
+        """Run a program on the node and return what it printed."""
+        argv = ["ip", "netns", "exec", self._node, *words]
+        return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=WAIT).stdout
 
     def cut(self) -> None:
         """Take the node off the network."""
@@ -114,6 +152,9 @@ class SshNode:
     def tear_down(self) -> None:
         """Leave nothing behind."""
         self.kill()
+        if self._door:
+            self._door.kill()
+            self._door.communicate()
         for name in (self._client, self._node):
             subprocess.run(["ip", "netns", "del", name], check=False, timeout=WAIT)
 
