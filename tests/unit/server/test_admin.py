@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from twisted.internet.testing import StringTransport
@@ -27,8 +27,9 @@ async def bug(args: Mapping[str, Any]) -> Any:
 
 def answer(*lines: bytes) -> list[dict[str, Any]]:
     """Return what is answered to these lines."""
-    protocol = AdminFactory({"echo": echo, "conflict": conflict, "bug": bug}).buildProtocol(None)
-    transport = StringTransport()
+    # Twisted's own classes are not typed
+    protocol: Any = AdminFactory({"echo": echo, "conflict": conflict, "bug": bug}).buildProtocol(None)
+    transport: Any = cast("Any", StringTransport)()
     protocol.makeConnection(transport)
     for line in lines:
         protocol.dataReceived(line + b"\n")
