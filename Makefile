@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest -q
 COVER := --cov --cov-report= --cov-fail-under=0
 CLIENTS := tests/e2e/clients
 
-.PHONY: help demo test test-full test-313 check bench venv clients packages clean lock
+.PHONY: coverage-folder help demo test test-full test-313 check bench venv clients packages clean lock
 
 help:
 	@echo "make demo       lease a small cluster of real virtual machines on this machine, and give it back"
@@ -35,16 +35,19 @@ venv:
 clients: packages
 	@tools/node-clients.sh $(CLIENTS)
 
+# Services that a test starts as root become an unprivileged user, who must be able to leave their figures as well.
+export COVERAGE_FILE := $(CURDIR)/build/coverage/data
+coverage-folder:
+	@rm -rf build/coverage && mkdir -p build && mkdir -m 1777 build/coverage
+
 # First what may run side by side, then what must have the machine for itself.
-test: packages venv clients
-	@rm -f .coverage .coverage.*
+test: packages venv clients coverage-folder
 	$(PYTEST) -n $(WORKERS) --dist loadgroup -m "not alone and not full" $(COVER)
 	$(PYTEST) -m "alone and not full" $(COVER) --cov-append || [ $$? -eq 5 ]
 	$(BIN)/coverage report
 	@$(MAKE) --no-print-directory test-313
 
-test-full: packages venv clients
-	@rm -f .coverage .coverage.*
+test-full: packages venv clients coverage-folder
 	$(PYTEST) -n $(WORKERS) --dist loadgroup -m "not alone and not full" $(COVER)
 	$(PYTEST) -m "alone or full" $(COVER) --cov-append
 	$(BIN)/coverage report
@@ -79,5 +82,5 @@ lock:
 
 clean:
 	rm -rf .venv .venv313 $(CLIENTS)/node_modules build dist src/*.egg-info
-	rm -rf .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

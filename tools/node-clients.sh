@@ -15,7 +15,7 @@ fi
 cd "$1"
 
 if ! command -v npm >/dev/null 2>&1; then
-    echo "node clients: npm is not installed, so the tests that use Node.js are left out"
+    echo "node clients: npm is not installed, so the tests that use Node.js will fail; tools/system-packages.sh test installs it"
     exit 0
 fi
 
