@@ -3,8 +3,9 @@
     consumers.py COUNT
 
 prints the ports as JSON. Each line on its standard input is a JSON command, answered by a line:
-``["clear"]``, ``["wait", messages, seconds]`` and ``["running", workspaces, seconds]`` (answered by how many there were
-in time) and ``["report"]``: [consumer, subscription, sequence, state, monotonic seconds] of every message.
+``["clear"]``, ``["wait", messages, seconds]`` and ``["running", workspaces, seconds, subscriptions]`` (answered by how
+many there were in time) and ``["report"]``: [consumer, subscription, sequence, state, monotonic seconds] of every
+message.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 _MESSAGE = re.compile(
@@ -65,9 +67,10 @@ class Book:
                 self.running.add(subscription)
         self.news.set()
 
-    async def until(self, count: str, wanted: int, seconds: float) -> int:
+    async def until(self, count: str, wanted: int, seconds: float, of: Sequence[str] = ()) -> int:
         """Wait until there are as many as wanted, or the time is over; return how many there are."""
-        have = {"wait": lambda: len(self.seen), "running": lambda: len(self.running)}[count]
+        known = set(of)
+        have = {"wait": lambda: len(self.seen), "running": lambda: len(self.running & known)}[count]
         deadline = time.monotonic() + seconds
         while have() < wanted and (left := deadline - time.monotonic()) > 0:
             self.news.clear()

@@ -109,3 +109,8 @@ _RESOURCE = re.compile(rb"<flf:Kind>(\w+)</flf:Kind>.*?<fl:ResourceID[^>]*>([0-9
 def resources(answer: bytes) -> list[tuple[str, str]]:
     """Return (kind, id) of every resource in an answer to Create or List, in its order."""
     return [(kind.decode(), key.decode()) for kind, key in _RESOURCE.findall(answer)]
+
+
+def subscriptions(answer: bytes) -> list[str]:
+    """Return the ids of the subscriptions in an answer to Create."""
+    return [key.decode() for key in re.findall(rb"/subscription/(\w+)<", answer)]

@@ -83,6 +83,15 @@ def test_requests_fit_the_schemas(bench: Any) -> None:
         Contract.packaged().validate(etree.fromstring(body)[1][0])
 
 
+def test_the_answer_to_create_is_read(bench: Any) -> None:
+    messages = bench("messages")
+    sample = (BENCH.parent / "docs" / "samples" / "factory-Create-response.xml").read_bytes()
+    assert [kind for kind, _ in messages.resources(sample)] == [
+        *("ensemble", "workspace", "workspace", "group", "workspace", "workspace")
+    ]
+    assert len(set(messages.subscriptions(sample))) == 6
+
+
 def test_consumers_read_the_sample_of_a_notification(bench: Any) -> None:
     sample = BENCH.parent / "docs" / "samples" / "consumer-Notify-request.xml"
     found = bench("consumers").read(sample.read_bytes())
