@@ -18,7 +18,7 @@ MIB = 1 << 20
 
 def node_of(config: Config) -> Node:
     """Return the node ``config`` describes, with its directories made. Raises BrokenError when they cannot be."""
-    state = StateDir(config.state, config.run)
+    state = StateDir(config.state, config.run, config.run_as)
     state.prepare()
     longest = config.console_max_mb * MIB
     if config.driver == "simulated":
@@ -43,7 +43,9 @@ def kill_all(config: Config) -> dict[str, list[str]]:
         except FlyingLowError as error:
             failed.append(f"{vm.tag}: {error.message}")
     if config.driver == "qemu":
-        failed += [f"QEMU process {mark.pid}" for mark in strays(config.state / "vms") if not end(mark)]
+        failed += [
+            f"QEMU process {mark.pid}" for mark in strays(config.state / "vms", node.state.pids) if not end(mark)
+        ]
     node.networks.detach_all()
     node.state.tidy()
     return {"destroyed": destroyed, "failed": failed}

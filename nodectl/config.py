@@ -9,16 +9,21 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from flyinglow.nodectl.errors import InvalidError
+from flyinglow.nodectl.trust import check_file, is_root
 
 DEFAULT_FILE = Path("/etc/flyinglow/nodectl.json")
+ROOT_STATE = Path("/var/lib/flyinglow-node")  # not below the service's own directory, which is not root's
+ROOT_IMAGES = "/srv/flyinglow/images"
 DRIVERS = ("qemu", "simulated")
 ACCELERATORS = ("tcg", "kvm", "auto")
+USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}\Z")
 
 
 @dataclass(frozen=True)
@@ -59,11 +64,21 @@ class Config:
     start_seconds: float = 30.0
     simulated: Simulated = field(default_factory=Simulated)
 
+    @property
+    def image_directories(self) -> tuple[str, ...]:
+        """Where images, kernels and initial RAM disks must lie; empty, which root's agent never is: anywhere."""
+        return self.images or ((ROOT_IMAGES,) if is_root() else ())
+
+    def allows_bridge(self, name: str) -> bool:
+        """Tell whether VMs may use a bridge; root's agent knows listed ones only."""
+        return name in self.bridges or not (self.bridges or is_root())
+
 
 def load(file: Path | None = None, **overrides: Any) -> Config:
     """Read a node's configuration; ``overrides`` that are not None win. Raises InvalidError for what is wrong in it.
 
-    Without ``file`` the default one is read, and need not be there.
+    Without ``file`` the default one is read, and need not be there. Raises DeniedError when root is to read a file that
+    is not root's.
     """
     data = _read(file if file is not None else DEFAULT_FILE, required=file is not None)
     data.update({key: value for key, value in overrides.items() if value is not None})
@@ -87,7 +102,9 @@ def build(data: dict[str, Any]) -> Config:
 
 def _read(path: Path, *, required: bool) -> dict[str, Any]:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        with path.open(encoding="utf-8") as file:
+            check_file(file.fileno(), path)
+            data = json.load(file)
     except FileNotFoundError as error:
         if required:
             raise InvalidError(f"configuration file {path} does not exist") from error
@@ -131,6 +148,8 @@ def _check(config: Config) -> None:
         value = getattr(config, name)
         if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
             raise InvalidError(f"configuration key {name} must be a number of at least 0, not {value!r}")
+    if config.run_as is not None and not USER.match(str(config.run_as)):
+        raise InvalidError(f"configuration key run_as must be the name of a user, not {config.run_as!r}")
     for name, floor in (("workers", 1), ("tb_size", 1)):
         value = getattr(config, name)
         if isinstance(value, bool) or not isinstance(value, int) or value < floor:
@@ -141,14 +160,14 @@ def _check(config: Config) -> None:
 
 
 def _default_state() -> Path:
-    if os.geteuid() == 0:
-        return Path("/var/lib/flyinglow/nodectl")
+    if is_root():
+        return ROOT_STATE
     return Path.home() / ".local/state/flyinglow/nodectl"
 
 
 def _default_run(state: Path) -> Path:
     """Choose a short directory: the path of a unix socket may have no more than 107 bytes."""
     digest = hashlib.sha256(str(state).encode()).hexdigest()[:8]
-    if os.geteuid() == 0:
+    if is_root():
         return Path("/run/flyinglow") / digest
     return Path(f"/tmp/flyinglow-{os.geteuid()}-{digest}")  # noqa: S108 - its owner and mode are checked on use

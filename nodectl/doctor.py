@@ -13,8 +13,10 @@ from pathlib import Path
 from flyinglow.nodectl import tools
 from flyinglow.nodectl.config import Config
 from flyinglow.nodectl.errors import BrokenError, FlyingLowError
+from flyinglow.nodectl.hypervisor.commandline import rights
 from flyinglow.nodectl.hypervisor.qmp import Qmp
 from flyinglow.nodectl.network import bridge_addresses
+from flyinglow.nodectl.trust import is_root, weak_spot
 from flyinglow.nodectl.vmdir import StateDir
 
 
@@ -39,10 +41,16 @@ def _checks(config: Config) -> Iterator[tuple[str, Callable[[], str]]]:
     yield "qemu", lambda: _version(config.qemu, "qemu-system-x86")
     yield "qemu-img", lambda: _version(config.qemu_img, "qemu-utils")
     yield "qemu starts", lambda: _qemu_starts(config)
-    if os.geteuid() == 0:
+    if is_root():
         yield "ip", lambda: _present(config.ip, "iproute2")
         yield "dnsmasq", lambda: _present(config.dnsmasq, "dnsmasq-base")
         yield "/dev/net/tun", _tun
+    if is_root():
+        yield "state", lambda: _root_only(config.state, "state")
+        if not config.bridges:
+            yield "bridges", lambda: "none: VMs get user-mode networks only (configuration key bridges lists none)"
+        for folder in config.image_directories:
+            yield "images", lambda folder=folder: _root_only(Path(folder), "images")  # type: ignore[misc]
     for bridge in config.bridges:
         yield f"bridge {bridge}", lambda bridge=bridge: _bridge(config, bridge)  # type: ignore[misc]
 
@@ -55,7 +63,7 @@ def _finding(name: str, check: Callable[[], str]) -> Finding:
 
 
 def _directories(config: Config) -> str:
-    state = StateDir(config.state, config.run)
+    state = StateDir(config.state, config.run, config.run_as)
     state.prepare()
     state.prepare_run()
     state.tidy()
@@ -87,6 +95,18 @@ def _tun() -> str:
     return str(path)
 
 
+def _root_only(path: Path, key: str) -> str:
+    if not path.is_dir():
+        raise BrokenError(f"there is no directory {path}: make it, or set the configuration key {key}")
+    found = weak_spot(path)
+    if found is not None:
+        raise BrokenError(
+            f"{found} belongs to, or is writable by, another user than root, who could exchange {path}: "
+            f"mend that, or set another directory with the configuration key {key}"
+        )
+    return str(path)
+
+
 def _bridge(config: Config, bridge: str) -> str:
     addresses = bridge_addresses(config.ip, bridge)
     if not addresses:
@@ -100,7 +120,7 @@ def _qemu_starts(config: Config) -> str:
     with tempfile.TemporaryDirectory(prefix="fl") as folder:
         path = Path(folder) / "q"
         words = [config.qemu, "-accel", accelerator, "-cpu", config.cpu, "-M", config.machine, "-S"]
-        words += ["-nodefaults", "-no-user-config", "-display", "none", "-m", "32"]
+        words += ["-nodefaults", "-no-user-config", "-display", "none", "-m", "32", *rights(config)]
         child = subprocess.Popen(
             [*words, "-qmp", f"unix:{path},server=on,wait=off"],
             stdin=subprocess.DEVNULL,

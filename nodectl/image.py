@@ -18,8 +18,9 @@ from urllib.parse import unquote, urlsplit
 
 from flyinglow.nodectl import tools
 from flyinglow.nodectl.config import Config
-from flyinglow.nodectl.errors import BrokenError, ExhaustedError, InvalidError
+from flyinglow.nodectl.errors import BrokenError, DeniedError, ExhaustedError, InvalidError
 from flyinglow.nodectl.messages import DiskSpec, VmSpec
+from flyinglow.nodectl.trust import is_root, weak_spot
 from flyinglow.nodectl.vmdir import VmDir, read_json, write_json
 
 CHUNK = 1 << 20
@@ -51,7 +52,10 @@ class Images:
         self._lock = threading.Lock()
 
     def prepare(self, vm: VmDir, spec: VmSpec) -> None:
-        """Make every disk of ``spec``. May be repeated. Raises InvalidError, ExhaustedError or BrokenError."""
+        """Make every disk of ``spec``. May be repeated.
+
+        Raises InvalidError, DeniedError, ExhaustedError or BrokenError.
+        """
         for path in (spec.kernel, spec.initrd):
             if path is not None:
                 self.locate(path)
@@ -60,15 +64,23 @@ class Images:
             self._prepare(vm, number, disk)
 
     def locate(self, source: str) -> Path:
-        """Return the file that ``source`` names. Raises InvalidError when the site does not offer it."""
+        """Return the file that ``source`` names, behind all links.
+
+        Raises DeniedError when it lies where the site offers nothing, whether it is there or not; InvalidError when it
+        is not there or no file.
+        """
         path = path_of(source)
+        roots = self._config.image_directories
         try:
-            real = path.resolve(strict=True)
+            real = path.resolve()
+            if roots and not any(_below(real, Path(root)) for root in roots):
+                raise DeniedError(
+                    f"image {source} lies outside the directories this node takes images from: "
+                    f"{', '.join(roots)} (configuration key images)"
+                )
             kind = real.stat().st_mode
-        except OSError as error:
-            raise InvalidError(f"image {source} is not on this node: {error.strerror}") from error
-        if self._config.images and not any(_below(real, Path(root)) for root in self._config.images):
-            raise InvalidError(f"image {source} lies outside the directories this node takes images from")
+        except (OSError, RuntimeError) as error:
+            raise InvalidError(f"image {source} is not on this node: {error}") from error
         if not stat.S_ISREG(kind):
             raise InvalidError(f"image {source} is not a regular file")
         return real
@@ -115,13 +127,15 @@ class Images:
             raise InvalidError(f"image {source} refers to another file, which is not allowed")
 
     def _check_space(self, spec: VmSpec) -> None:
-        where = self._config.state
+        """Refuse blank disks that could not be filled now. An overlay is small until its guest has written to it."""
+        where, kept = self._config.state, self._config.minimum_free_disk_mb
+        asked = sum(disk.blank_mb or 0 for disk in spec.disks)
         status = os.statvfs(where)
         free = status.f_bavail * status.f_frsize // MIB
-        if free < self._config.minimum_free_disk_mb:
+        if free < asked + kept:
             raise ExhaustedError(
-                f"too little disk left at {where}: {free} MiB free, {self._config.minimum_free_disk_mb} MiB kept back",
-                {"disk_mb.free": free, "disk_mb.kept": self._config.minimum_free_disk_mb},
+                f"too little disk left at {where}: {free} MiB free, {asked} MiB asked for, {kept} MiB kept back",
+                {"disk_mb.asked": asked, "disk_mb.free": free, "disk_mb.kept": kept},
             )
 
 
@@ -155,7 +169,16 @@ def path_of(source: str) -> Path:
 
 
 def _below(path: Path, root: Path) -> bool:
-    return root.resolve() in path.parents
+    """Tell whether a path lies below a directory. Raises DeniedError when root cannot rely on where that is."""
+    if root.resolve() not in path.parents:
+        return False
+    found = weak_spot(root) if is_root() else None
+    if found is not None:
+        raise DeniedError(
+            f"images below {root} are not taken by root: {found} belongs to, or is writable by, another user "
+            f"(configuration key images)"
+        )
+    return True
 
 
 def _sha256(path: Path) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ipaddress
 import json
-import os
 import socket
 from pathlib import Path
 from typing import Protocol
@@ -18,6 +17,7 @@ from flyinglow.nodectl.config import Config
 from flyinglow.nodectl.dhcp import Dhcp, network_of
 from flyinglow.nodectl.errors import BrokenError, DeniedError
 from flyinglow.nodectl.messages import NicSpec, VmSpec
+from flyinglow.nodectl.trust import is_root
 from flyinglow.nodectl.vmdir import StateDir
 
 
@@ -86,9 +86,12 @@ class BridgeNetworks:
                 self._dhcp(bridge).remove_all()
 
     def _attach(self, tap: str, nic: NicSpec, bridge: str, hostname: str) -> None:
-        if self._config.bridges and bridge not in self._config.bridges:
-            raise DeniedError(f"VMs may not use bridge {bridge} on node {self._config.node}")
-        if os.geteuid() != 0:
+        if not self._config.allows_bridge(bridge):
+            raise DeniedError(
+                f"VMs may not use bridge {bridge} on node {self._config.node}: "
+                f"it is not listed (configuration key bridges)"
+            )
+        if not is_root():
             raise BrokenError(f"NIC {nic.mac}: only root can connect a VM to bridge {bridge}; leave the bridge out")
         self._check_bridge(bridge, nic)
         if tap not in _interfaces():

@@ -12,6 +12,7 @@ import dataclasses
 import fcntl
 import json
 import os
+import pwd
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -76,6 +77,7 @@ class VmDir:
 
     path: Path
     sockets: Path
+    run_as: str | None = None  # the user its hypervisor becomes, who cannot write to ``path``
 
     @property
     def tag(self) -> str:
@@ -91,6 +93,30 @@ class VmDir:
     def qmp(self) -> Path:
         """QEMU's control socket, in the short run directory."""
         return self.sockets / f"{self.tag}.qmp"
+
+    @property
+    def pid_file(self) -> Path:
+        """Return the file QEMU writes its number to, and removes when it ends in order, with the rights it then has."""
+        return self.pid_files[1 if self.run_as else 0]
+
+    @property
+    def pid_files(self) -> tuple[Path, Path]:
+        """Where the pid file may be: the second place is for a QEMU that became another user."""
+        return self.path / "qemu.pid", self.sockets.parent / "pids" / self.tag / "qemu.pid"
+
+    def clear_pid_file(self) -> None:
+        """Remove the pid file of an earlier run, and all that a user QEMU had become may have put beside it."""
+        self.pid_files[0].unlink(missing_ok=True)
+        folder = self.pid_files[1].parent
+        if folder.exists():
+            shutil.rmtree(folder)
+        if self.run_as:
+            folder.mkdir(mode=PRIVATE)  # root's own while QEMU is root and writes there
+
+    def release_pid_file(self) -> None:
+        """Let a QEMU that has become another user remove its pid file."""
+        if self.run_as:
+            shutil.chown(self.pid_file.parent, self.run_as)
 
     def exists(self) -> bool:
         """Tell whether there is anything of this VM."""
@@ -133,16 +159,19 @@ class VmDir:
         """Remove all files of the VM; it may be gone already."""
         with contextlib.suppress(FileNotFoundError):
             self.qmp.unlink()
-        with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(self.path)
+        for path in (self.pid_files[1].parent, self.path):
+            with contextlib.suppress(FileNotFoundError):
+                shutil.rmtree(path)
 
 
 class StateDir:
     """All VM directories of a node, and the facts it remembers."""
 
-    def __init__(self, state: Path, run: Path) -> None:
+    def __init__(self, state: Path, run: Path, run_as: str | None = None) -> None:
         self.path = state
         self.run = run
+        self.pids = run / "pids"
+        self._run_as = run_as
         self._vms = state / "vms"
         self._locks = state / "locks"
         self._sockets = run / "qmp"
@@ -160,7 +189,12 @@ class StateDir:
         try:
             self.run.mkdir(mode=0o755, parents=True, exist_ok=True)  # dnsmasq reads below it without being root
             self._sockets.mkdir(mode=PRIVATE, exist_ok=True)
+            if self._run_as:
+                pwd.getpwnam(self._run_as)
+                self.pids.mkdir(mode=0o755, exist_ok=True)
             owner = self.run.lstat().st_uid
+        except LookupError as error:
+            raise BrokenError(f"there is no user {self._run_as} on this node (configuration key run_as)") from error
         except OSError as error:
             raise BrokenError(f"the run directory of this node cannot be made: {error}") from error
         if owner != os.geteuid() or self.run.is_symlink():
@@ -168,13 +202,13 @@ class StateDir:
 
     def tidy(self) -> None:
         """Remove the run directory if nothing is in it."""
-        for path in (self._sockets, self.run / "dhcp", self.run):
+        for path in (self._sockets, self.pids, self.run / "dhcp", self.run):
             with contextlib.suppress(OSError):
                 path.rmdir()
 
     def vm(self, tag: str) -> VmDir:
         """Return the directory of one VM, which need not exist."""
-        return VmDir(self._vms / tag, self._sockets)
+        return VmDir(self._vms / tag, self._sockets, self._run_as)
 
     def vms(self) -> list[VmDir]:
         """Return the directories that exist, by tag."""

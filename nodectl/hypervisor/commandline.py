@@ -28,7 +28,7 @@ def command_line(config: Config, accelerator: str, vm: VmDir, spec: VmSpec, disk
     """Return the words that start ``spec`` with its processors stopped. Raises InvalidError for what QEMU cannot do."""
     if len(str(vm.qmp).encode()) > LONGEST_SOCKET_PATH:
         raise InvalidError(f"the path {vm.qmp} is too long for a socket: set a shorter directory with the key run")
-    words = [config.qemu, "-name", f"fl-{spec.tag},process=fl-{spec.tag}", "-pidfile", str(pid_file(vm)), "-S"]
+    words = [config.qemu, "-name", f"fl-{spec.tag},process=fl-{spec.tag}", "-pidfile", str(vm.pid_file), "-S"]
     words += ["-accel", _accelerator(config, accelerator), "-cpu", config.cpu, "-M", config.machine]
     words += ["-m", f"{spec.memory_mb}M", "-smp", str(spec.cpus)]
     words += ["-nodefaults", "-no-user-config", "-display", "none"]
@@ -38,15 +38,13 @@ def command_line(config: Config, accelerator: str, vm: VmDir, spec: VmSpec, disk
     words += ["-device", "virtio-balloon-pci"]
     words += itertools.chain.from_iterable(_disk(number, disk) for number, disk in enumerate(disks))
     words += itertools.chain.from_iterable(_nic(spec, number, nic) for number, nic in enumerate(spec.nics))
-    words += _files(vm)
-    words += ["-sandbox", SANDBOX] if config.sandbox else []
-    words += ["-runas", config.run_as] if config.run_as else []
-    return words
+    return words + _files(vm) + rights(config)
 
 
-def pid_file(vm: VmDir) -> Path:
-    """Return the file QEMU writes its number to, and removes only when it ends in order."""
-    return vm.path / "qemu.pid"
+def rights(config: Config) -> list[str]:
+    """Return the words by which QEMU gives up what it needs no more once it has opened its files."""
+    words = ["-sandbox", SANDBOX] if config.sandbox else []
+    return words + (["-runas", config.run_as] if config.run_as else [])
 
 
 def user_network(nic: NicSpec, hostname: str) -> str:

@@ -18,13 +18,14 @@ from flyinglow.nodectl.config import Config
 from flyinglow.nodectl.errors import BrokenError, ExhaustedError, FlyingLowError, TransientError
 from flyinglow.nodectl.hypervisor.accelerator import Accelerator
 from flyinglow.nodectl.hypervisor.api import Sight
-from flyinglow.nodectl.hypervisor.commandline import command_line, pid_file
+from flyinglow.nodectl.hypervisor.commandline import command_line
 from flyinglow.nodectl.hypervisor.qmp import Qmp
 from flyinglow.nodectl.image import disk_files
 from flyinglow.nodectl.messages import VmSpec, VmStatus
 from flyinglow.nodectl.vmdir import ProcessMark, Record, VmDir
 
 POLL = 0.01
+LONGEST_NUMBER = 20  # bytes of a pid file
 QUIT_SECONDS = 3.0
 PRESS_SECONDS = 5.0  # a guest that is still booting does not feel its power button: press again
 PAUSED = frozenset({"paused", "prelaunch", "suspended"})
@@ -49,11 +50,12 @@ class Qemu:
         accelerator = self._accelerator.choose(spec.kernel, spec.initrd)
         argv = command_line(self._config, accelerator, vm, spec, disk_files(vm, spec))
         self.destroy(vm)  # a process that was started and never came into the record would hold the disks
-        for path in (pid_file(vm), vm.qmp):
-            path.unlink(missing_ok=True)
+        vm.clear_pid_file()
+        vm.qmp.unlink(missing_ok=True)
         child = self._spawn(argv, vm)
         try:
             vm.update(process=self._wait_for_answer(child, vm), started=True)
+            vm.release_pid_file()
             if not paused:
                 with Qmp(vm.qmp) as qmp:
                     qmp.ask("cont")
@@ -65,7 +67,7 @@ class Qemu:
         """Press the power button, wait for the guest at most so long, then end it all the same."""
         mark = self._process(vm)
         if mark is None:
-            pid_file(vm).unlink(missing_ok=True)  # that it ended in a bad way is settled now
+            vm.pid_file.unlink(missing_ok=True)  # that it ended in a bad way is settled now
             return
         deadline = time.monotonic() + seconds
         left = seconds
@@ -78,8 +80,9 @@ class Qemu:
 
     def destroy(self, vm: VmDir) -> None:
         """End a VM at once. Raises BrokenError when its process does not die."""
-        for mark in list(processes.with_argument(str(pid_file(vm)))):  # whatever the record says, or fails to say
-            self._end(vm, mark)
+        for path in vm.pid_files:
+            for mark in list(processes.with_argument(str(path))):  # whatever the record says, or fails to say
+                self._end(vm, mark)
         self.reap()
 
     def pause(self, vm: VmDir) -> None:
@@ -105,7 +108,7 @@ class Qemu:
             return Sight(VmStatus.CREATED)
         if record.process.boot != processes.boot_id():
             return Sight(VmStatus.STOPPED, "the node was started anew")
-        if pid_file(vm).exists():
+        if vm.pid_file.exists():
             return Sight(VmStatus.BROKEN, f"its QEMU process ended in a bad way{_words(vm)}")
         return Sight(VmStatus.STOPPED)
 
@@ -142,11 +145,8 @@ class Qemu:
         record = vm.record()
         if record is not None and processes.alive(record.process):
             return record.process
-        try:
-            pid = int(pid_file(vm).read_text(encoding="ascii"))
-        except (FileNotFoundError, ValueError):
-            return None
-        return processes.mark(pid) if str(pid_file(vm)) in processes.arguments(pid) else None
+        pid = _number(vm.pid_file)
+        return processes.mark(pid) if pid and str(vm.pid_file) in processes.arguments(pid) else None
 
     def _spawn(self, argv: list[str], vm: VmDir) -> int:
         """Start a process that leads its own session and is nobody's business when this program ends."""
@@ -172,7 +172,7 @@ class Qemu:
             mark = processes.mark(child)
             if mark is None:
                 raise self._did_not_start(vm)
-            if vm.qmp.exists() and pid_file(vm).exists() and self._listens(vm, max(1.0, deadline - time.monotonic())):
+            if vm.qmp.exists() and vm.pid_file.exists() and self._listens(vm, max(1.0, deadline - time.monotonic())):
                 return mark
             if time.monotonic() > deadline:
                 raise TransientError(f"VM did not start: QEMU said nothing for {self._config.start_seconds:g} s")
@@ -212,10 +212,24 @@ class Qemu:
         if not self._gone(mark, QUIT_SECONDS) and not processes.end(mark):
             raise BrokenError(f"the QEMU process {mark.pid} of VM {vm.tag} cannot be ended")
         self.reap()
-        pid_file(vm).unlink(missing_ok=True)
+        vm.pid_file.unlink(missing_ok=True)
 
     def _gone(self, mark: ProcessMark, seconds: float) -> bool:
         return processes.gone(mark, seconds)
+
+
+def _number(path: Path) -> int | None:
+    """Read a pid file without trust in it: a user that QEMU became may have put anything there."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return None
+    try:
+        return int(os.read(handle, LONGEST_NUMBER))
+    except (OSError, ValueError):
+        return None
+    finally:
+        os.close(handle)
 
 
 def _collected(pid: int) -> bool:
@@ -235,12 +249,13 @@ def _words(vm: VmDir) -> str:
     return f": {text[-tools.TAIL :]}" if text else ""
 
 
-def strays(vms: Path) -> list[ProcessMark]:
-    """Return the living QEMU processes that were started for a VM below ``vms``, whatever their records say."""
+def strays(vms: Path, pids: Path) -> list[ProcessMark]:
+    """Return the living QEMU processes that were started for a VM of these directories, whatever their records say."""
+    places = (f"{vms}{os.sep}", f"{pids}{os.sep}")
     found = []
     for entry in processes.PROC.iterdir():
         words = processes.arguments(int(entry.name)) if entry.name.isdigit() else []
-        if any(word.startswith(f"{vms}{os.sep}") and word.endswith("/qemu.pid") for word in words):
+        if any(word.startswith(places) and word.endswith("/qemu.pid") for word in words):
             mark = processes.mark(int(entry.name))
             found += [mark] if mark is not None else []
     return found

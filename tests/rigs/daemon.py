@@ -77,7 +77,8 @@ class Daemon:
     def _hand_over(self) -> None:
         if os.geteuid() == 0:
             for path in (self.root, *self.root.rglob("*")):
-                shutil.chown(path, USER)
+                if path.name != "nodectl.json":  # which root believes only when it is root's
+                    shutil.chown(path, USER)
 
     def _toml(self) -> str:
         image = self._options.get("image")
@@ -109,7 +110,7 @@ class Daemon:
     def start(self, *, script: str = "serve_checked.py", arguments: tuple[str, ...] = (), wait: bool = True) -> None:
         """Start the service, and wait until it answers."""
         argv = [sys.executable, str(RIGS / script), str(self.config), str(self.violations), *arguments]
-        argv = wrapped(argv, self.root, RIGS, *_coverage_directory())
+        argv = wrapped(argv, self.root, RIGS, *self._options.get("expose", ()), *_coverage_directory())
         with self.log.open("ab") as out:
             self._process = subprocess.Popen(argv, stdout=out, stderr=out, start_new_session=True)
         if wait:

@@ -14,6 +14,8 @@ import pytest
 from flyinglow.nodectl import guest
 from flyinglow.nodectl.errors import BrokenError
 
+IMAGES = Path(tempfile.gettempdir()) / f"flyinglow-guest-{os.geteuid()}"  # for a node's configuration key images
+
 
 @dataclass(frozen=True)
 class Guest:
@@ -40,15 +42,14 @@ def _sources() -> str:
 @pytest.fixture(scope="session")
 def guest_image() -> Guest:
     """Return the guest; skip where no Debian packages are to be had. Its files can be read by every user."""
-    base = Path(tempfile.gettempdir()) / f"flyinglow-guest-{os.geteuid()}"
-    base.mkdir(mode=0o755, exist_ok=True)
-    assert base.stat().st_uid == os.geteuid()
-    out = base / _sources()
-    with (base / "lock").open("w") as lock:
+    IMAGES.mkdir(mode=0o755, exist_ok=True)
+    assert IMAGES.stat().st_uid == os.geteuid()
+    out = IMAGES / _sources()
+    with (IMAGES / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (out / "image.json").exists():
             try:
-                guest.build(out, base / "cache")
+                guest.build(out, IMAGES / "cache")
             except BrokenError as error:
                 pytest.skip(f"no guest: {error.message}")
     return Guest(json.loads((out / "image.json").read_text()))

@@ -13,6 +13,7 @@ import pytest
 from flyinglow.nodectl import compose, config
 from flyinglow.nodectl.messages import VmInfo
 from flyinglow.nodectl.node import Node
+from rigs.guest import IMAGES
 
 
 class Subject:
@@ -21,7 +22,7 @@ class Subject:
     def __init__(self, driver: str, state: Path, run: Path, spec: Callable[..., dict[str, Any]]) -> None:
         self.driver = driver
         self.spec = spec
-        self._settings = {"state": str(state), "run": str(run), "driver": driver, "node": "n1"}
+        self._settings = {"state": str(state), "run": str(run), "driver": driver, "node": "n1", "images": [str(IMAGES)]}
         self.node = self.again()
 
     def again(self, **settings: Any) -> Node:

@@ -37,11 +37,14 @@ def test_it_says_hello_first_and_ends_with_its_input(configure: Configure) -> No
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_in_order(configure: Configure, number: signal.Signals) -> None:
-    agent = AgentProcess(configure(simulated={"delays": {"start": 0.3}}))
+def test_a_signal_ends_it_in_order(configure: Configure, number: signal.Signals, tmp_path: Path) -> None:
+    agent = AgentProcess(configure(simulated={"delays": {"start": 1.0}}))
     agent.order("create", "a1", **plain_spec("a1"))
     started = agent.send("start", "a1")
-    agent.order("list")
+    deadline = time.monotonic() + 10
+    while not (tmp_path / "state/locks/a1").exists():  # what has not begun is not finished either
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
     agent.process.send_signal(number)
     assert agent.process.wait(10) == 0
     agent.close()

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from flyinglow.nodectl.network import tap_name
-from rigs.guest import Guest
+from rigs.guest import IMAGES, Guest
 from rigs.namespaces import Space, link
 from rigs.node_agent import AgentProcess
 
@@ -43,6 +43,7 @@ def run_folder() -> Iterator[Path]:
 def _config(folder: Path, run: Path, name: str, **settings: Any) -> Path:
     path = folder / f"{name}.json"
     plain = {"state": str(folder / name), "run": str(run / name), "node": name, "watch_seconds": 0.1}
+    plain.update(images=[str(IMAGES)], bridges=["pub", "priv"])
     path.write_text(json.dumps({**plain, **settings}))
     return path
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from rigs.guest import Guest
+from rigs.guest import IMAGES, Guest
 from rigs.node import plain_spec
 
 ROOT = Path(__file__).parents[3]
@@ -106,7 +106,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(tree: Path, guest_image: Guest) 
         pytest.skip("mounting needs root")
     state = tree / "state"
     state.mkdir()
-    (tree / "c.json").write_text(json.dumps({"minimum_free_disk_mb": 0}))
+    (tree / "c.json").write_text(json.dumps({"minimum_free_disk_mb": 0, "images": [str(IMAGES)]}))
     spec = tree / "spec.json"
     spec.write_text(json.dumps(guest_image.spec("a1", context="x" * 200_000)))
     python = f"/usr/bin/python3 -m flyinglow.nodectl --config {tree}/c.json --state {state} --json"

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from flyinglow.nodectl import config
 from flyinglow.nodectl.__main__ import EXIT_CODES, main
-from flyinglow.nodectl.errors import KINDS, InvalidError
+from flyinglow.nodectl.errors import KINDS, DeniedError, InvalidError
 from rigs.node import plain_spec
 
 
@@ -89,6 +90,50 @@ def test_doctor_names_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixt
 def test_a_wrong_configuration_is_refused(data: dict[str, Any], words: str) -> None:
     with pytest.raises(InvalidError, match=words):
         config.build(data)
+
+
+@pytest.mark.parametrize("name", ["n b", "user x", "", 7, "a\nlink delete eth0"])
+def test_a_user_for_qemu_is_a_name(name: Any) -> None:
+    with pytest.raises(InvalidError, match="run_as"):
+        config.build({"run_as": name})
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="giving files to others needs root")
+def test_root_believes_no_file_that_another_could_write(tmp_path: Path) -> None:
+    file = tmp_path / "c.json"
+    file.write_text("{}")
+    config.load(file)
+    file.chmod(0o664)
+    with pytest.raises(DeniedError, match=f"{file} must belong to root"):
+        config.load(file)
+    file.chmod(0o644)
+    os.chown(file, 65534, 0)
+    (tmp_path / "link").symlink_to(file)
+    with pytest.raises(DeniedError, match="must belong to root"):
+        config.load(tmp_path / "link")
+
+
+def test_root_lets_vms_use_listed_bridges_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    for uid, listed, allowed in ((0, [], False), (0, ["br0"], True), (0, ["br1"], False), (1000, [], True)):
+        monkeypatch.setattr("os.geteuid", lambda uid=uid: uid)
+        assert config.build({"bridges": listed}).allows_bridge("br0") is allowed
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="what root is told")
+def test_doctor_tells_root_what_orders_may_use(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "images").mkdir()
+    os.chown(tmp_path / "images", 65534, 0)
+    file = tmp_path / "c.json"
+    settings = {"state": str(tmp_path / "s"), "run": str(tmp_path / "run"), "run_as": "nosuchuser", "sandbox": True}
+    file.write_text(json.dumps({**settings, "images": [str(tmp_path / "images"), str(tmp_path / "none")]}))
+    assert main(["--config", str(file), "doctor"]) == 1
+    said = capsys.readouterr().out
+    assert "ok  bridges: none" in said
+    assert f"BAD images: {tmp_path}/images belongs to, or is writable by, another user" in said
+    assert f"BAD images: there is no directory {tmp_path}/none" in said
+    assert "BAD directories: there is no user nosuchuser on this node (configuration key run_as)" in said
 
 
 def test_a_missing_file_is_an_error_only_when_it_was_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
