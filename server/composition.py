@@ -172,13 +172,20 @@ class _News:
         self.hear(node, info)
 
 
-def compose(config: Config, store: Store, reactor: Any, addresses: Addresses) -> Parts:
-    """Build everything over an open store."""
+def compose(
+    config: Config,
+    store: Store,
+    reactor: Any,
+    addresses: Addresses,
+    committed: Callable[[str], None] | None = None,
+) -> Parts:
+    """Build everything over an open store. ``committed`` hears each step of ``lifecycle.STEPS`` when it is done."""
+    heard = committed or _unheard
     images = catalogue(config.image)
     book = _world(config, store)
     news = _News()
     backend = _backend(config, book, reactor, news)
-    provisioner = Provisioner(store, backend, reactor, now, images, timing=timing(config))
+    provisioner = Provisioner(store, backend, reactor, now, images, timing=timing(config), committed=heard)
     news.hear = provisioner.news
     consumers = Consumers(_policy(config))
     notifying = _notifying(config, store, reactor, addresses, consumers)
@@ -191,9 +198,13 @@ def compose(config: Config, store: Store, reactor: Any, addresses: Addresses) ->
         backend=backend,
         services=_services(config, store, backend, consumers, images),
         provisioner=provisioner,
-        sweeper=Sweeper(store, now, terms(config)),
+        sweeper=Sweeper(store, now, terms(config), committed=heard),
         notifying=notifying,
     )
+
+
+def _unheard(_: str) -> None:
+    """Take no notice of a step."""
 
 
 def _world(config: Config, store: Store) -> NodeBook:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
 from flyinglow import __version__
@@ -36,11 +37,13 @@ if TYPE_CHECKING:
     from flyinglow.server.composition import Parts
     from flyinglow.server.config import Config
     from flyinglow.server.listeners import Bound
+    from flyinglow.store import Store
 
 log = logging.getLogger("flyinglow.server.daemon")
 
 ADMIN_SOCKET = "admin.sock"
 _SWEEP_EVERY = 1.0
+_HOLD_EVERY = 10.0
 _EXPIRE_SUBSCRIPTIONS_EVERY = 30.0
 
 
@@ -85,23 +88,32 @@ class Daemon:
         self._workers = worker_pool(config.server.threads)
         self._timers = Timers(reactor)
         self._ports: list[Any] = []
-        self._broken: Exception | None = None
+        self._broken: BrokenError | None = None
 
     def run(self) -> None:
-        """Start, serve, stop. Raises BrokenError when it could not start."""
+        """Start, serve, stop. Raises BrokenError when it could not start, or lost the store meanwhile."""
         store = open_store(self._config, reactor=self._reactor, threads=self._database, committed=self._committed)
-        parts = compose(self._config, store, self._reactor, self._addresses)
+        parts = compose(self._config, store, self._reactor, self._addresses, self._committed)
         self._reactor.callWhenRunning(lambda: Deferred.fromCoroutine(self._start(parts)).addErrback(self._failed))
         self._reactor.addSystemEventTrigger("before", "shutdown", lambda: Deferred.fromCoroutine(self._stop(parts)))
         self._reactor.run()
         store.close()
         if self._broken is not None:
-            message = f"the service could not start: {self._broken}"
-            raise BrokenError(message) from self._broken
+            raise self._broken
 
     def _failed(self, failure: Any) -> None:
-        self._broken = failure.value
+        self._broken = BrokenError(f"the service could not start: {failure.value}")
+        self._broken.__cause__ = failure.value
         self._reactor.stop()
+
+    async def _hold(self, store: Store) -> None:
+        """Stop the service when the store is no longer its own: a second one may be at work on it by now."""
+        if not await deferToThreadPool(self._reactor, self._database, store.still_locked) and self._broken is None:
+            self._broken = BrokenError(
+                "the store's lock was lost (was its database restarted?); start the service again"
+            )
+            log.critical("the store's lock was lost; stopping, for another service may use the store now")
+            self._reactor.stop()
 
     async def _start(self, parts: Parts) -> None:
         self._database.start()
@@ -114,6 +126,7 @@ class Daemon:
         self._timers.every(_SWEEP_EVERY, "sweep", parts.sweeper.run)
         expire = parts.services.subscriptions.expire
         self._timers.every(_EXPIRE_SUBSCRIPTIONS_EVERY, "subscriptions", lambda: parts.store.run(expire))
+        self._timers.every(_HOLD_EVERY, "store lock", lambda: self._hold(parts.store))
         # what lives now lives as long as the daemon: the collector need not look at it again
         gc.collect()
         gc.freeze()

@@ -1,7 +1,8 @@
 """Let only one daemon at a time work on a store.
 
 SQLite: a lock on a file beside the database, which the kernel drops when its holder dies. PostgreSQL: an advisory
-lock on a connection held open, which the server drops when the connection breaks.
+lock on a connection held open, which the server drops when the connection breaks: then another daemon may take it, so
+the holder asks from time to time whether the lock is still its own.
 """
 
 from __future__ import annotations
@@ -9,16 +10,17 @@ from __future__ import annotations
 import fcntl
 import os
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from flyinglow.nodectl.errors import BrokenError
 from flyinglow.store.engine import explain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -38,15 +40,24 @@ _HOLDER = text(
 )
 
 
-def take(database: Database, now: Now) -> AbstractContextManager[None]:
-    """Return a context in which the store is ours; entering raises BrokenError naming the other holder."""
+_MINE = text(
+    "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid = pg_backend_pid()"
+    " AND (classid::bigint << 32) + objid::bigint = :key)"
+)
+
+
+def take(database: Database, now: Now) -> AbstractContextManager[Callable[[], bool]]:
+    """Return a context in which the store is ours; entering raises BrokenError naming the other holder.
+
+    It gives a function that says whether the store is ours still; that one blocks and raises nothing.
+    """
     if database.file is not None:
         return _file_lock(database.file.with_name(f"{database.file.name}.lock"), now)
     return _advisory_lock(database)
 
 
 @contextmanager
-def _file_lock(path: Path, now: Now) -> Iterator[None]:
+def _file_lock(path: Path, now: Now) -> Iterator[Callable[[], bool]]:
     descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
         try:
@@ -56,13 +67,13 @@ def _file_lock(path: Path, now: Now) -> Iterator[None]:
             raise _taken(holder) from error
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"pid {os.getpid()} since {now():%Y-%m-%dT%H:%M:%SZ}\n".encode(), 0)
-        yield
+        yield partial(_is_file, descriptor, path)
     finally:  # the file stays: removing it would let two processes lock two files of one name
         os.close(descriptor)
 
 
 @contextmanager
-def _advisory_lock(database: Database) -> Iterator[None]:
+def _advisory_lock(database: Database) -> Iterator[Callable[[], bool]]:
     try:
         connection = database.writing.connect().execution_options(isolation_level="AUTOCOMMIT")
     except DBAPIError as error:
@@ -71,10 +82,26 @@ def _advisory_lock(database: Database) -> Iterator[None]:
         if not _try(connection):
             holder = connection.execute(_HOLDER, {"key": _KEY}).scalars().first()
             raise _taken(holder or "another process")
-        yield
+        yield partial(_is_mine, connection)
     finally:
         connection.invalidate()  # not back into the pool: closing it is what drops the lock
         connection.close()
+
+
+def _is_file(descriptor: int, path: Path) -> bool:
+    """Say whether the locked file is the one that another process would lock."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except OSError:
+        return False
+
+
+def _is_mine(connection: Connection) -> bool:
+    """Ask the server. A connection that broke, or was made anew, holds no lock."""
+    try:
+        return bool(connection.execute(_MINE, {"key": _KEY}).scalar_one())
+    except SQLAlchemyError:
+        return False
 
 
 def _try(connection: Connection) -> bool:

@@ -62,6 +62,7 @@ class Store:
         self._listeners = list(listeners)
         self._committed = committed
         self._held = ExitStack()
+        self._is_held: Callable[[], bool] = lambda: False
         self._inside = threading.local()
         self._log = Logger()
 
@@ -71,7 +72,14 @@ class Store:
 
     def lock(self) -> None:
         """Claim the store for this process until ``close``; raises BrokenError naming who holds it already."""
-        self._held.enter_context(take(self._database, self._now))
+        self._is_held = self._held.enter_context(take(self._database, self._now))
+
+    def still_locked(self) -> bool:
+        """Say whether the claim of ``lock`` still stands; blocks. Once it was lost, another daemon may have the store.
+
+        A database server that was restarted, or that ended our connection, has dropped it.
+        """
+        return self._is_held()
 
     def listen(self, listener: Callable[[tuple[Event, ...]], None]) -> None:
         """Call ``listener(events)`` after each commit that added events, on the committing thread."""

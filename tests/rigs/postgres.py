@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import pytest
+from sqlalchemy import create_engine, make_url, text
 
 SETTINGS = {
     "fsync": "off",
@@ -159,3 +160,13 @@ def postgres_url(postgres: Postgres) -> str:
 def new_postgres_url(postgres: Postgres) -> Callable[[], str]:
     """Give a function that creates an empty database and returns its URL, as often as it is called."""
     return postgres.create_database
+
+
+def end_holders(url: str) -> None:
+    """End the connections that hold advisory locks in a database, as a server that is restarted does."""
+    statement = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted"
+    here = " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"))
+    with engine.connect() as connection:
+        assert connection.execute(text(statement + here)).scalars().all()
+    engine.dispose()

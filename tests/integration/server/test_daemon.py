@@ -13,6 +13,7 @@ import pytest
 
 from flyinglow.client import Consumer, Disk, Nic, Part, connect
 from rigs.daemon import Daemon
+from rigs.postgres import end_holders
 from rigs.unprivileged import USER
 
 PART = Part(name="wn", count=2, memory_mb=64, disks=(Disk(image="guest"),), nics=(Nic(network="private"),))
@@ -117,3 +118,12 @@ def _free(daemon: Daemon, section: str) -> int:
     text = daemon.config.read_text().replace(f"[listen.{section}]\nport = 0", f"[listen.{section}]\nport = {port}")
     daemon.config.write_text(text)
     return port
+
+
+def test_a_service_that_lost_its_store_stops(daemon_factory: Callable[..., Daemon], postgres_url: str) -> None:
+    first = daemon_factory(store=postgres_url)
+    end_holders(postgres_url)
+    assert first.wait_for_death() != 0
+    assert "the store's lock was lost" in first.tail()
+    first.start()
+    first.admin("status")

@@ -13,7 +13,7 @@ import pytest
 from flyinglow.nodectl.errors import BrokenError, TransientError
 from flyinglow.store import Store
 from flyinglow.workspace.model import Selection
-from rigs.postgres import free_port
+from rigs.postgres import end_holders, free_port
 from rigs.store import OpenStore, event, noon, workspace
 
 ROOT = Path(__file__).parents[3]
@@ -128,3 +128,23 @@ def test_selections_use_their_indexes(sqlite_store: Store, tmp_path: Path) -> No
         plan = connection.execute(f"EXPLAIN QUERY PLAN SELECT * FROM workspaces WHERE {condition}").fetchall()
         assert index in str(plan)
     connection.close()
+
+
+def test_a_claim_that_the_database_dropped_is_seen(open_store: OpenStore, postgres_url: str) -> None:
+    store = open_store(postgres_url)
+    assert not store.still_locked()
+    store.lock()
+    assert store.still_locked()
+    end_holders(postgres_url)
+    assert not store.still_locked()
+    assert not store.still_locked()  # though the connection has been made anew
+    open_store(postgres_url).lock()
+    assert store.call(lambda tx: tx.workspaces.select(Selection())) == []
+
+
+def test_a_claim_whose_file_was_taken_away_is_seen(open_store: OpenStore, tmp_path: Path) -> None:
+    store = open_store()
+    store.lock()
+    assert store.still_locked()
+    (tmp_path / "store.db.lock").unlink()
+    assert not store.still_locked()
