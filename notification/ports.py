@@ -35,8 +35,8 @@ class SubscriptionRows(Protocol):
     def expired(self, before: datetime) -> list[Subscription]:
         """Return subscriptions whose ends_at is at or before this time."""
 
-    def count(self, *, owner: str | None = None, consumer_host: str | None = None) -> int:
-        """Count them, for limits."""
+    def count_requests(self, *, owner: str | None = None, consumer_host: str | None = None) -> int:
+        """Count the requests that made them, for limits: those of one owner, consumer and moment are one request's."""
 
 
 class DeliveryRows(Protocol):

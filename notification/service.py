@@ -26,7 +26,10 @@ from flyinglow.workspace.ports import Now, Store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubscriptionSettings:
-    """Limits (configuration): how long subscriptions live, and how many one owner and one consumer's host may have."""
+    """Limits (configuration): how long subscriptions live, and how many one owner and one consumer's host may have.
+
+    What one request made is counted once: a Create that subscribes its maker to all that it makes is one.
+    """
 
     lifetimes: Lifetimes = field(default_factory=Lifetimes)
     per_owner: int = 2000
@@ -100,23 +103,24 @@ class SubscriptionService:
     ) -> dict[ResourceKey, str]:
         """Subscribe a consumer that was judged to each of these resources, and return the subscriptions' ids.
 
+        However many resources there are, this is one towards the limits: a lease has as many as it has members.
         Raises UnknownError, or SubscribeCreationFailedFault when there would be too many.
         """
-        self._leave_room(tx, caller, len(producers), draft.request.consumer)
+        self._leave_room(tx, caller, draft.request.consumer)
         rows = [self._row(caller, producer, draft) for producer in producers]
         for row in rows:
             _require(tx, caller, row.producer)
             tx.subscriptions.add(row)
         return {row.producer: row.id for row in rows}
 
-    def _leave_room(self, tx: NotificationTx, caller: Identity, more: int, consumer: str) -> None:
+    def _leave_room(self, tx: NotificationTx, caller: Identity, consumer: str) -> None:
         limits = self._settings
-        if tx.subscriptions.count(owner=caller.name) + more > limits.per_owner:
+        if tx.subscriptions.count_requests(owner=caller.name) + 1 > limits.per_owner:
             raise faults.creation_failed(
                 f"{caller.name} would have over {limits.per_owner} subscriptions, the most allowed"
             )
         host = urlsplit(consumer).hostname or ""
-        if tx.subscriptions.count(consumer_host=host) + more > limits.per_consumer:
+        if tx.subscriptions.count_requests(consumer_host=host) + 1 > limits.per_consumer:
             message = f"over {limits.per_consumer} subscriptions would send to {host}, the most allowed"
             raise faults.creation_failed(message)
 

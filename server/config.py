@@ -100,8 +100,8 @@ class NotificationTerms:
         "Private networks (CIDR) a ConsumerReference may name; public addresses are always allowed.", default=()
     )
     maximum_lifetime: int = doc("The longest life of a subscription.", default=7 * 86400)
-    per_owner: int = doc("Subscriptions one identity may hold.", default=1000)
-    per_host: int = doc("Subscriptions that may name one consumer host.", default=200)
+    per_owner: int = doc("Subscriptions one identity may hold; a Create counts as one.", default=1000)
+    per_host: int = doc("Subscriptions that may name one consumer host; a Create counts as one.", default=200)
     give_up_after: int = doc("A consumer that fails this long loses its subscription.", default=3600)
 
 

@@ -70,14 +70,17 @@ class Subscriptions:
         """Return subscriptions whose ends_at is at or before this time."""
         return [_from_row(row) for row in self._connection.execute(_EXPIRED, {"before": before})]
 
-    def count(self, *, owner: str | None = None, consumer_host: str | None = None) -> int:
-        """Count them, for limits. ``consumer_host`` is compared without regard to case."""
-        query = select(func.count()).select_from(SUBSCRIPTIONS)
+    def count_requests(self, *, owner: str | None = None, consumer_host: str | None = None) -> int:
+        """Count the requests that made them, for limits: those of one owner, consumer and moment are one request's.
+
+        ``consumer_host`` is compared without regard to case.
+        """
+        query = select(_C.owner, _C.consumer, _C.created_at).distinct()
         if owner is not None:
             query = query.where(_C.owner == owner)
         if consumer_host is not None:
             query = query.where(_C.consumer_host == consumer_host.lower())
-        return self._connection.execute(query).scalar_one()
+        return self._connection.execute(select(func.count()).select_from(query.subquery())).scalar_one()
 
 
 def remove_of(connection: Connection, producers: Sequence[ResourceKey]) -> None:

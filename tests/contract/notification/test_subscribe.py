@@ -99,7 +99,7 @@ class Site:
         return detail[0]
 
     def subscriptions(self) -> int:
-        return int(self.store.view(lambda tx: tx.subscriptions.count()))
+        return int(self.store.view(lambda tx: tx.subscriptions.count_requests()))
 
 
 @pytest.fixture

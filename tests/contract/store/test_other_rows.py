@@ -242,9 +242,11 @@ class TestSubscriptions:
         for number, consumer in enumerate(consumers):
             row = subscription(number, consumer=consumer, owner="ann" if number else "bob")
             any_store.call(partial(add_subscription, row))
+            again = replace(row, id=f"again{number}", producer=ResourceKey(Kind.GROUP, "g"))
+            any_store.call(partial(add_subscription, again))  # made by the same request
 
         def count(**wanted: str) -> int:
-            counted: int = any_store.view(lambda tx: tx.subscriptions.count(**wanted))
+            counted: int = any_store.view(lambda tx: tx.subscriptions.count_requests(**wanted))
             return counted
 
         assert count() == 3

@@ -381,7 +381,7 @@ def test_a_consumer_that_failed_too_long_is_dropped(with_rig: Any, store_url: st
         service = await Service(rig, store_url, give_up=1.0).start()
         await service.subscribe(1, rig.listen(consumer))
         await service.happen(1)
-        await until(rig, lambda: service.store.view(lambda tx: tx.subscriptions.count()) == 0)
+        await until(rig, lambda: service.store.view(lambda tx: tx.subscriptions.count_requests()) == 0)
         assert len(consumer.requests) > 2
         await service.stop()
 

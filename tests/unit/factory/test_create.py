@@ -17,6 +17,7 @@ from flyinglow.nodectl.errors import (
     NeverError,
     UnknownError,
 )
+from flyinglow.notification.service import SubscriptionSettings
 from flyinglow.notification.subscribing import SubscribeRequest
 from flyinglow.workspace.model import Allocation, Context, Disk, EndAction, File, Kind, Nic, Selection, Topic
 from flyinglow.wsrf.faults import TypedFault
@@ -237,3 +238,17 @@ def test_a_consumer_that_is_refused_leaves_nothing_behind(site: Site) -> None:
         site.factory.create(LOCAL, request(part("vm")), elsewhere)
     assert site.store.view(lambda tx: tx.workspaces.select(Selection())) == []
     assert site.create(part("vm")).subscriptions == {}
+
+
+@pytest.mark.parametrize("limit", ["per_owner", "per_consumer"])
+def test_a_create_is_one_towards_the_most_subscriptions_however_much_it_makes(site: Site, limit: str) -> None:
+    service = site.factory._subscriptions
+    service._settings = replace(SubscriptionSettings(), **{limit: 2})  # type: ignore[arg-type]
+    for name in ("one", "two"):
+        site.factory.create(LOCAL, request(part(name, 5), name=name), CONSUMER)
+        site.settle(1)
+    with pytest.raises(TypedFault, match="the most allowed"):
+        site.factory.create(LOCAL, request(part("three")), CONSUMER)
+    assert not [row for row in site.rows() if row.name == "three"]
+    with pytest.raises(TypedFault, match="the most allowed"):
+        service.subscribe(LOCAL, site.row("one-1").key, CONSUMER)
