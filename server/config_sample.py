@@ -20,7 +20,7 @@ _HEAD = """\
 """
 _NAMED: dict[str, tuple[type, str, dict[str, Any]]] = {
     "network": (Network, "private", {"cidr": "10.1.0.0/24", "range": "10.1.0.10-10.1.0.99"}),
-    "image": (Image, "guest", {"file": "/var/lib/flyinglow/guest/image.json"}),
+    "image": (Image, "guest", {"file": "/srv/flyinglow/images/guest/image.json"}),
     "node": (Node, "node1", {"memory_mb": 4096, "cpus": 4, "disk_mb": 20480, "networks": {"private": "br-private"}}),
 }
 

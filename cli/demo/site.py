@@ -101,7 +101,7 @@ def bridge(network: str) -> str:
 def _node(site: Site, node: str, image: dict[str, Any] | None) -> None:
     directory = site.node_dir(node)
     directory.mkdir(mode=0o755)
-    settings = {
+    settings: dict[str, Any] = {
         "state": str(directory / "state"),
         "run": str(directory / "run"),
         "node": node,
@@ -109,7 +109,10 @@ def _node(site: Site, node: str, image: dict[str, Any] | None) -> None:
         # what the node's root agent does for the service ends at these
         "images": [str(Path(image["path"]).parent if image else site.root)],
         "bridges": [bridge(network) for network in NETWORKS],
+        "sandbox": True,
     }
+    if site.form is Form.NAMESPACES:
+        settings["run_as"] = DAEMON_USER
     config = directory / "nodectl.json"
     config.write_text(json.dumps(settings, indent=1))
     enter = f"ip netns exec {node} " if site.form is Form.NAMESPACES else ""
