@@ -14,7 +14,7 @@ from flyinglow.group.members import members_of
 from flyinglow.workspace.model import Collection, Kind, ResourceKey, Selection, Workspace
 from flyinglow.workspace.ports import Tx
 
-_CHUNK = 200
+_LEAST = 50  # rows of one read, where a state is asked for that few are in
 R = TypeVar("R")
 
 
@@ -50,7 +50,8 @@ class Filter:
 def page(tx: Tx, wanted: Filter, after: str | None, limit: int) -> Page:
     """Return up to ``limit`` entries with ids above ``after``, in id order."""
     kinds = [wanted.kind] if wanted.kind else list(Kind)
-    streams = [_stream(tx, kind, wanted.owner, after) for kind in kinds]
+    chunk = max(limit + 1, _LEAST)  # one read is enough unless a filter drops rows
+    streams = [_stream(tx, kind, wanted.owner, after, chunk) for kind in kinds]
     entries = merge(*streams, key=lambda entry: entry.key.id)
     matching = (entry for entry in entries if wanted.state in {None, entry.state})
     found = list(islice(matching, limit + 1))
@@ -58,26 +59,30 @@ def page(tx: Tx, wanted: Filter, after: str | None, limit: int) -> Page:
     return Page(tuple(found[:limit]), found[limit - 1].key.id if more else None)
 
 
-def _stream(tx: Tx, kind: Kind, owner: str, after: str | None) -> Iterator[Listed]:
+def _stream(tx: Tx, kind: Kind, owner: str, after: str | None, chunk: int) -> Iterator[Listed]:
     if kind is Kind.WORKSPACE:
         rows = _chunks(
-            lambda last: tx.workspaces.select(Selection(owner=owner, visible=True, after=last, limit=_CHUNK)),
+            lambda last: tx.workspaces.select(Selection(owner=owner, visible=True, after=last, limit=chunk)),
             after,
             lambda row: row.id,
+            chunk,
         )
         return (_workspace(row) for row in rows)
     collections = _chunks(
-        lambda last: tx.collections.select(kind, owner=owner, after=last, limit=_CHUNK),
+        lambda last: tx.collections.select(kind, owner=owner, after=last, limit=chunk),
         after,
         lambda row: row.key.id,
+        chunk,
     )
     return (_collection(tx, row) for row in collections if row.destroyed_at is None)
 
 
-def _chunks(read: Callable[[str | None], list[R]], after: str | None, id_of: Callable[[R], str]) -> Iterator[R]:
+def _chunks(
+    read: Callable[[str | None], list[R]], after: str | None, id_of: Callable[[R], str], chunk: int
+) -> Iterator[R]:
     while rows := read(after):
         yield from rows
-        if len(rows) < _CHUNK:
+        if len(rows) < chunk:
             return
         after = id_of(rows[-1])
 
