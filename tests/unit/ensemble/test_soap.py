@@ -7,7 +7,8 @@ import pytest
 
 from flyinglow.wsrf.contract import Contract
 from flyinglow.wsrf.xml import NS, qname, text_of
-from rigs.contract import ENSEMBLE, NOW, Site
+from rigs.contract import ENSEMBLE, NOW
+from rigs.contract_site import Site
 
 
 @pytest.fixture

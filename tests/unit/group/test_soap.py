@@ -10,7 +10,8 @@ from flyinglow.workspace.states import State
 from flyinglow.workspace.terms import Terms
 from flyinglow.wsrf.contract import Contract
 from flyinglow.wsrf.xml import NIL, NS, qname, text_of
-from rigs.contract import ADDRESSES, ENDS, GROUP, MEMBERS, Site
+from rigs.contract import ADDRESSES, ENDS, GROUP, MEMBERS
+from rigs.contract_site import Site
 
 
 @pytest.fixture
