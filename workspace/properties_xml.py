@@ -84,9 +84,7 @@ def _nic(nic: Nic) -> _Element:
     )
 
 
-def schedule(
-    accepted_at: datetime, *, start_by: datetime | None, ends_at: datetime | None, duration: int
-) -> _Element:
+def schedule(accepted_at: datetime, *, start_by: datetime | None, ends_at: datetime | None, duration: int) -> _Element:
     """Return ``fl:Schedule``: when a lease was accepted, by when it starts, when it ends, how many seconds it lasts."""
     element = FL.Schedule(FL.AcceptedTime(timestamp(accepted_at)))
     if start_by is not None:
