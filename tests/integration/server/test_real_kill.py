@@ -10,6 +10,7 @@ import pytest
 
 from flyinglow.client import Disk, Nic, Part, connect
 from flyinglow.nodectl import processes
+from flyinglow.nodectl.vmdir import ProcessMark
 from rigs.daemon import NODES, Daemon
 from rigs.guest import Guest, guest_image
 from rigs.waiting import eventually
@@ -58,7 +59,7 @@ def test_kill_minus_9_leaves_real_guests_running_and_the_next_start_knows_and_en
     assert all(node["free"]["memory_mb"] == node["memory_mb"] for node in daemon.admin("node.list"))
 
 
-def _marks(daemon: Daemon) -> list[processes.ProcessMark]:
+def _marks(daemon: Daemon) -> list[ProcessMark]:
     """Return what tells the QEMU processes of all nodes from any others, by number."""
     pids = [vm["pid"] for node in NODES for vm in daemon.nodectl(node, "list")["vms"]]
     return [mark for mark in map(processes.mark, sorted(pids)) if mark is not None]
