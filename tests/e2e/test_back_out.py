@@ -146,7 +146,18 @@ def test_a_hypervisor_that_does_not_start(
 
 def user_namespaces() -> bool:
     """Say whether an unprivileged user may mount in namespaces of its own here."""
-    words = ["unshare", "--user", "--map-root-user", "--mount", "mount", "-t", "tmpfs", "none", "/mnt"]
+    words = [
+        "unshare",
+        "--user",
+        "--map-current-user",
+        "--keep-caps",
+        "--mount",
+        "mount",
+        "-t",
+        "tmpfs",
+        "none",
+        "/mnt",
+    ]
     if os.geteuid() == 0:
         words = ["setpriv", "--reuid", "nobody", "--clear-groups", *words]
     return subprocess.run(words, capture_output=True, check=False).returncode == 0
@@ -187,4 +198,6 @@ def shrink(daemon: Daemon, node: str) -> None:
     script = Path(program.parent / "inner.sh")
     script.write_text(f"{shebang}\n{inner}\n")
     script.chmod(0o755)
-    program.write_text(f'{shebang}\nmkdir -p "{state}"\nexec unshare --user --map-root-user --mount "{script}" "$@"\n')
+    program.write_text(
+        f'{shebang}\nmkdir -p "{state}"\nexec unshare --user --map-current-user --keep-caps --mount "{script}" "$@"\n'
+    )
