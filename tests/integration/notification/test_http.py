@@ -79,9 +79,16 @@ class Rig:
         self.ports.append(self.reactor.listenTCP(0, factory, interface="127.0.0.1"))
         return int(self.ports[-1].getHost().port)
 
+    def keep(self, port: int) -> None:
+        """Hold a port without listening: who connects is refused, and no other test's server can come by it."""
+        self.held = socket.socket()
+        self.held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.held.bind(("127.0.0.1", port))
+
     def again(self, port: int, consumer: Resource) -> None:
         """Listen once more where a consumer was before."""
         site: Any = Site(consumer)  # type: ignore[no-untyped-call]
+        self.held.close()
         self.ports.append(self.reactor.listenTCP(port, site, interface="127.0.0.1"))
 
     def sender(
@@ -355,6 +362,7 @@ def test_a_consumer_that_was_down_and_a_restarted_service_lose_nothing(with_rig:
         await service.happen(1)
         await until(rig, lambda: consumer.seen == [1])
         await rig.ports[-1].stopListening()
+        rig.keep(port)
         await rig.senders[-1].close()
         for sequence in range(2, 6):
             await service.happen(sequence)
