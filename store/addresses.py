@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, delete, func, insert, select, update
@@ -25,6 +26,8 @@ _POOLS = select(POOLS).order_by(POOLS.c.network)
 _LOCK = _POOLS.with_for_update()
 _FORGET_POOL = delete(POOLS).where(POOLS.c.network == bindparam("of_network"))
 _TAKEN = select(_C.network, func.count()).where(LEASED, _C.listed == 1).group_by(_C.network)
+_COUNTED = select(func.count()).where(LEASED, _C.listed == 1, _C.network == bindparam("of_network"))
+_MOVE = update(POOLS).where(POOLS.c.network == bindparam("of_network")).values(taken=POOLS.c.taken + bindparam("more"))
 _FIRST = select(_C.id).where(FREE, _C.network == bindparam("of_network")).order_by(_C.position).limit(1)
 _LEASE = (
     update(ADDRESSES)
@@ -44,6 +47,7 @@ class Addresses:
         self._connection = connection
         self._writing = writing
         self._pools: Sequence[Any] | None = None
+        self._moved: Counter[str] = Counter()  # on lease since the pools were read, by network
 
     def define(self, network: str, pool: Sequence[Nic]) -> None:
         """Make the pool of a network exactly these; an address on lease stays until it is given back.
@@ -54,18 +58,21 @@ class Addresses:
         wanted = {nic.ip: _to_row(position, nic) for position, nic in enumerate(pool)}
         if len(wanted) != len(pool):
             raise InvalidError(f"the pool of network {network} names an address twice")
+        self._bring_about(network, wanted)
         if wanted:
-            self._connection.execute(upsert(self._connection, POOLS), {"network": network, "total": len(wanted)})
+            taken = self._connection.execute(_COUNTED, {"of_network": network}).scalar_one()
+            row = {"network": network, "total": len(wanted), "taken": taken}
+            self._connection.execute(upsert(self._connection, POOLS), row)
         else:
             self._connection.execute(_FORGET_POOL, {"of_network": network})
         self._pools = None
-        self._bring_about(network, wanted)
+        self._moved.clear()
 
     def view(self) -> Mapping[str, PoolView]:
         """Return, by network, how many addresses there are and how many are free; locks as ``NodeRows.view``."""
-        pools = self._lock()
-        taken = {network: count for network, count in self._connection.execute(_TAKEN)}  # noqa: C416 - rows are no pairs
-        return {network: PoolView(total, total - taken.get(network, 0)) for network, total in pools}
+        return {
+            network: PoolView(total, total - taken - self._moved[network]) for network, total, taken in self._lock()
+        }
 
     def lease(self, network: str, workspace_id: str, nic_name: str) -> Nic:
         """Lease the first free address; raises ExhaustedError with figures."""
@@ -76,14 +83,23 @@ class Addresses:
             total = self.view().get(network, PoolView(0, 0)).total
             figures = {f"network.{network}.total": total, f"network.{network}.free": 0}
             raise ExhaustedError(f"network {network} has no free address; try again when a lease has ended", figures)
+        self._move(network, 1)
         return _to_nic(row, network, nic_name)
 
     def give_back(self, workspace_ids: Sequence[str]) -> None:
         """Give back every address of these workspaces; none on lease is no error."""
+        if workspace_ids:
+            self._lock()
         for batch in batches(workspace_ids):
             theirs = (LEASED, _C.workspace_id.in_(batch))
+            for network, count in self._connection.execute(_TAKEN.where(_C.workspace_id.in_(batch))).all():
+                self._move(network, -count)
             self._connection.execute(delete(ADDRESSES).where(*theirs, _C.listed == 0))
             self._connection.execute(update(ADDRESSES).where(*theirs).values(workspace_id=None))
+
+    def _move(self, network: str, more: int) -> None:
+        self._connection.execute(_MOVE, {"of_network": network, "more": more})
+        self._moved[network] += more
 
     def _lock(self) -> Sequence[Any]:
         """Read all pools, once, in a fixed order: who locks them one by one may meet another coming the other way."""

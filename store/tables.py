@@ -204,6 +204,8 @@ POOLS = Table(
     METADATA,
     Column("network", Text, primary_key=True),
     Column("total", BigInteger, nullable=False),
+    # how many of them are on lease: counting them at every Create would cost the more the fuller the site is
+    Column("taken", BigInteger, nullable=False),
 )
 
 ADDRESSES = Table(

@@ -164,6 +164,7 @@ def _create_pools() -> None:
         "pools",
         sa.Column("network", sa.Text(), nullable=False),
         sa.Column("total", sa.BigInteger(), nullable=False),
+        sa.Column("taken", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("network", name="pk_pools"),
     )
 
