@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import signal
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+_PLACE = 40
 _ASKED = "the simulated hypervisor, as asked"
 
 
@@ -37,6 +40,8 @@ _ASKED = "the simulated hypervisor, as asked"
 @click.option(world.INSIDE, "inside", is_flag=True, hidden=True)
 def demo(*, simulated: bool, keep: bool, guest: Path | None, inside: bool) -> None:
     """Run the demo; exit 0 after the line ``demo: ok``."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # each event is seen when it comes, through a pipe as well
     screen = Screen(highlight=False, soft_wrap=True)
     try:
         _demo(screen, simulated=simulated, keep=keep, guest=guest, inside=inside)
@@ -100,7 +105,9 @@ def _guest(where: Path, screen: Screen, *, quiet: bool) -> dict[str, Any]:
 
 
 def _play(form: Form, image: dict[str, Any] | None, screen: Screen, *, inside: bool, keep: bool) -> None:
-    directory = Path(tempfile.mkdtemp(prefix="flyinglow-demo-"))
+    # nodes keep unix sockets below it, whose paths cannot be long (unix(7)); some sessions have a deep TMPDIR
+    place = tempfile.gettempdir()
+    directory = Path(tempfile.mkdtemp(prefix="flyinglow-demo-", dir=place if len(place) <= _PLACE else "/tmp"))  # noqa: S108
     try:
         if inside:
             world.furnish()

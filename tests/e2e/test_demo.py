@@ -9,6 +9,8 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,13 @@ SECONDS = 150
 DEMO = [sys.executable, "-m", "flyinglow.cli", "demo"]
 EVENT = re.compile(r"^ +\d+\.\d\d s +(workspace|group|ensemble) +(\S+) +#(\d+) +(.*)$", re.MULTILINE)
 MEMBERS = ("ce", "se", "wn-1", "wn-2")
+
+
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """Give a directory whose path is short enough for a TMPDIR: nodes keep unix sockets in it."""
+    with tempfile.TemporaryDirectory(prefix="fl-", dir="/tmp") as name:
+        yield Path(name)
 
 
 def play(argv: list[str], home: Path) -> str:
@@ -112,19 +121,22 @@ def test_root_that_may_not_make_namespaces_still_sees_the_demo(tmp_path: Path) -
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("privileged", [True, False])
 def test_a_demo_that_is_interrupted_leaves_nothing_running(
-    tmp_path: Path, number: signal.Signals, *, privileged: bool
+    short_path: Path, number: signal.Signals, *, privileged: bool
 ) -> None:
+    tmp_path = short_path
     argv = DEMO if privileged else _as_nobody(tmp_path)
     if privileged and os.geteuid() != 0:
         pytest.skip("the form with namespaces needs root")
     env = {**environment(), "HOME": str(tmp_path), "TMPDIR": str(tmp_path)}
-    tmp_path.chmod(0o777)
+    tmp_path.chmod(0o1777)
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env=env, cwd="/") as demo:
         assert demo.stdout is not None
+        heard = []
         for line in demo.stdout:
+            heard.append(line)
             if "Members" in line:  # the guests run
                 break
-        assert _ours(tmp_path)
+        assert _ours(tmp_path), "".join(heard)
         demo.send_signal(number)
         demo.stdout.read()
         assert demo.wait(30) != 0
