@@ -77,9 +77,14 @@ def resolve(host: str, port: int) -> Sequence[str]:
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
+_PLAIN = frozenset({int(IPv6Address("::")), int(IPv6Address("::1"))})
+"""Addresses in the range of those that carry an IPv4 address, and that do not."""
+
+
 def judge(address: Address, policy: ConsumerPolicy) -> str | None:
     """Say why nothing is sent to a numeric address, or None when it is allowed."""
-    if isinstance(address, IPv6Address) and not address.is_loopback and not address.is_unspecified:
+    # by value: since Python 3.13 the properties of ::ffff:127.0.0.1 are those of the IPv4 address that it carries
+    if isinstance(address, IPv6Address) and int(address) not in _PLAIN:
         if address.scope_id is not None:
             return "is bound to one link"
         if any(address in network for network in CARRIERS):

@@ -3,6 +3,7 @@
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,7 @@ class Scene:
 
     def names(self) -> set[str]:
         """Return what is committed."""
-        with sqlite3.connect(str(self.engine.url.database)) as connection:
+        with closing(sqlite3.connect(str(self.engine.url.database))) as connection:
             return {row[0] for row in connection.execute("SELECT name FROM t")}
 
 
