@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -40,6 +40,7 @@ _HOLDER = text(
 )
 
 
+_UNLOCK = text("SELECT pg_advisory_unlock(:key)")
 _MINE = text(
     "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid = pg_backend_pid()"
     " AND (classid::bigint << 32) + objid::bigint = :key)"
@@ -83,6 +84,9 @@ def _advisory_lock(database: Database) -> Iterator[Callable[[], bool]]:
             holder = connection.execute(_HOLDER, {"key": _KEY}).scalars().first()
             raise _taken(holder or "another process")
         yield partial(_is_mine, connection)
+        with suppress(SQLAlchemyError):  # a connection that broke has dropped it
+            # said, not left to the end of the connection, which the server may notice a moment later
+            connection.execute(_UNLOCK, {"key": _KEY})
     finally:
         connection.invalidate()  # not back into the pool: closing it is what drops the lock
         connection.close()
