@@ -52,6 +52,9 @@ def share(row: Row) -> float:
 
 
 def _launches(axes: Any, rows: Sequence[Row]) -> None:
+    if not any(row.part.startswith("Launch") for row in rows):  # a run of one measurement has none to draw
+        axes.set_axis_off()
+        return
     for part in dict.fromkeys(row.part for row in rows if row.part.startswith("Launch")):
         found = [
             (int(match[1]), row) for row in rows if row.part == part and (match := re.match(r"N = (\d+)", row.name))
