@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
 
     from flyinglow.nodectl.messages import OrderName, VmInfo
 
@@ -73,6 +74,7 @@ class Request:
     demands: tuple[Demand, ...]
     duration: int
     start_within: int | None = None
+    preemptable: bool = False  # may be ended early for others, and may use what is left over
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,12 +138,53 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """The place where one member's VM is to run.
+
+    ``node.name`` is what ``channel`` and ``Observation`` call it; people are shown ``node_name`` of it. ``stamps`` are
+    the times at which the back-end made it ready: ``scheduled``, ``launched``, ``adapted`` of the timing receipt.
+    """
+
+    node: NodeState
+    stamps: Mapping[str, datetime] = field(default_factory=dict)
+
+
+def node_name(place: str) -> str:
+    """Return the node's own name of a place that a back-end named ``SOMETHING@NODE``, or ``NODE``."""
+    return place.rpartition("@")[2]
+
+
+class ClaimTopic(StrEnum):
+    """What a back-end tells unasked of a claim."""
+
+    WAITING = "waiting"  # not started yet; why, and when it may be
+    ENDING = "ending"  # its places are about to be taken away; ``seconds`` are left
+    LOST = "lost"  # its places are gone
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimNews:
+    """Something happened to a claim. ``places`` are those concerned; empty: all of them. Times are seconds from now."""
+
+    key: str
+    topic: ClaimTopic
+    reason: str
+    places: frozenset[str] = frozenset()
+    seconds: float | None = None  # ENDING: until the places are gone
+    starts_in: float | None = None  # WAITING: the batch scheduler's own estimate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """What a reconcile pass saw. A node that did not answer is absent from ``vms`` and named in ``silent``."""
+    """What a reconcile pass saw. A node that did not answer is absent from ``vms`` and named in ``silent``.
+
+    ``lost_places`` maps places that are gone for good to why; the claim may have others that are not.
+    """
 
     vms: Mapping[str, tuple[VmInfo, ...]] = field(default_factory=dict)
     silent: Mapping[str, str] = field(default_factory=dict)  # node -> why
     lost: Mapping[str, str] = field(default_factory=dict)  # claim key -> why its nodes are gone
+    lost_places: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,8 +219,11 @@ class Backend(Protocol):
     def admit(self, request: Request, view: View) -> Decision:
         """Decide on a request; pure: looks at nothing but its arguments and changes nothing."""
 
-    async def acquire(self, claim: Claim) -> Mapping[str, str]:
-        """Make the nodes of an admitted claim ready and return member -> node. Raises FlyingLowError."""
+    async def acquire(self, claim: Claim) -> Mapping[str, Grant]:
+        """Make the places of an admitted claim ready and return member -> grant; may wait for hours.
+
+        Raises FlyingLowError when they cannot be had any more.
+        """
 
     async def release(self, key: str) -> None:
         """Give back all that ``acquire`` took for this key; an unknown key is no error."""
@@ -186,10 +232,68 @@ class Backend(Protocol):
         """Look at every node once, in parallel, and at these claims; never raises for a silent node."""
 
     def channel(self, node: str) -> NodeChannel:
-        """Return the kept channel to a node. Raises UnknownError."""
+        """Return the kept channel to a node or place. Raises UnknownError when it is not there (any more)."""
 
     async def close(self) -> None:
         """Close all channels; nodes and VMs are left as they are."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """When a request might start: ``starts_in`` seconds (None: nobody can say), and why it would have to wait."""
+
+    starts_in: float | None
+    reason: str
+
+
+@runtime_checkable
+class Estimates(Protocol):
+    """A back-end that can say, beyond ``admit``, what would become of a request."""
+
+    async def rehearse(self, request: Request) -> Estimate:
+        """Ask whoever decides (a batch scheduler's dry run); takes and changes nothing.
+
+        Raises NeverError, InvalidError or DeniedError when the request would be refused, TransientError when nobody
+        answers.
+        """
+
+
+@runtime_checkable
+class Extends(Protocol):
+    """A back-end whose places are its own for a limited time only."""
+
+    async def extend(self, key: str, seconds: float) -> float:
+        """Make sure that the claim's places are held for ``seconds`` from now; return for how long they are held now.
+
+        Raises DeniedError with the figure ``longest`` (seconds from now) when that is not to be had.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer to bytes that came in: an HTTP status and a body."""
+
+    status: int
+    body: bytes
+
+
+@runtime_checkable
+class Doorway(Protocol):
+    """A back-end that programs on nodes report to. The server owns the socket and hands bytes in."""
+
+    async def answer(self, body: bytes, peer: str) -> Reply:
+        """Take one message in and return the answer to it, which may be held back until there is something to say."""
+
+
+@runtime_checkable
+class Operated(Protocol):
+    """A back-end that shows itself to the site's administrator, and waits for a word in doubt."""
+
+    async def inspect(self) -> Mapping[str, Any]:
+        """Return what it holds and does, as plain JSON."""
+
+    async def confirm(self) -> Mapping[str, Any]:
+        """Let go on what the mass-cancel guard holds back; return what that was, as plain JSON."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,10 +301,15 @@ class Settings:
     """What a back-end's factory is given.
 
     ``nodes`` is a live mapping, kept true by the daemon while nodes are added and removed. ``options`` is the
-    configuration table ``[backend]`` without ``kind``. ``news`` is called on the reactor with (node, VmInfo).
+    configuration table ``[backend]`` without ``kind``. ``news`` is called on the reactor with (node, VmInfo), ``claims``
+    with what happens to claims.
     """
 
     reactor: Any
     nodes: Mapping[str, NodeState]
     options: Mapping[str, Any]
     news: Callable[[str, VmInfo], None]
+    claims: Callable[[ClaimNews], None] = lambda _: None
+    ledger: Any = None  # durable memory: ``run(fn)`` and ``read(fn)`` as in ``backend/lrm/ports.py``
+    urls: Mapping[str, str] = field(default_factory=dict)  # base URL by listener: client, node, guest
+    now: Callable[[], datetime] | None = None  # the wall clock, aware UTC

@@ -38,6 +38,10 @@ class OrderName(str, Enum):
     LIST = "list"  # no tag -> {"vms": [VmInfo, ...]}
     INFO = "info"  # -> VmInfo; UnknownError when there is no such VM
     CONSOLE = "console"  # body {"offset": int, "max": int} -> {"data": base64, "offset": int, "size": int}
+    RESERVE = "reserve"  # no tag; body SlotSpec: take a slot of this node for this agent -> SlotInfo
+    RELEASE = (
+        "release"  # no tag; body {"slot": id}: end its VMs, give its memory back -> {"destroyed": [tags], ...SlotInfo}
+    )
 
 
 class VmStatus(str, Enum):
@@ -106,6 +110,45 @@ class VmInfo:
     reason: str = ""
     seconds: dict[str, float] = field(default_factory=dict)
     pid: int | None = None
+
+
+class MemoryPolicy(str, Enum):
+    """How much of a node's memory a slot takes from what ran there before (section 3.2 of the paper)."""
+
+    EXACT = "exact"  # what the slot was asked for
+    MARGIN = "margin"  # that and a margin
+    ALL = "all"  # all but the minimum that the node keeps
+
+
+@dataclass(frozen=True)
+class SlotSpec:
+    """What an agent is to hold on its node until it is told otherwise, or its input ends. ``memory_mb`` is for VMs and
+    the hypervisor's overhead together.
+    """
+
+    slot: str
+    memory_mb: int
+    cpus: int
+    policy: MemoryPolicy = MemoryPolicy.EXACT
+    margin_mb: int = 0
+
+
+@dataclass(frozen=True)
+class SlotInfo:
+    """How a node's memory stands: what the machine's own share was, is to be and is (MiB); ``settled`` when they agree."""
+
+    slot: str
+    memory_mb: int
+    base_mb: int
+    target_mb: int
+    actual_mb: int
+    settled: bool
+    seconds: float = 0.0
+
+
+def slot_spec(body: dict[str, Any]) -> SlotSpec:
+    """Build a SlotSpec from its JSON form. Raises TypeError or ValueError when it is not one."""
+    return SlotSpec(**{**body, "policy": MemoryPolicy(body.get("policy", "exact"))})
 
 
 def encode(value: Any) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""How claims become slots: one small pure function a policy, behind one Protocol (the paper, section 2.2)."""
