@@ -9,10 +9,12 @@ PYTEST := $(BIN)/python -m pytest -q
 COVER := --cov --cov-report= --cov-fail-under=0
 CLIENTS := tests/e2e/clients
 
-.PHONY: coverage-folder help demo test test-full test-313 check bench venv clients packages clean lock
+.PHONY: coverage-folder help demo demo-slurm demo-gridengine test test-full test-313 check bench venv clients packages clean lock
 
 help:
 	@echo "make demo       lease a small cluster of real virtual machines on this machine, and give it back"
+	@echo "make demo-slurm lease it from a private Slurm cluster, and see the lease pre-empted (root)"
+	@echo "make demo-gridengine  the same with Grid Engine"
 	@echo "make test       run the tests"
 	@echo "make test-full  run the tests, and those that take long"
 	@echo "make check      lint, types, layers"
@@ -25,6 +27,11 @@ demo:
 	@tools/system-packages.sh demo
 	@tools/venv.sh .venv runtime
 	@exec $(BIN)/flyinglow demo
+
+demo-slurm demo-gridengine:
+	@tools/system-packages.sh $@
+	@tools/venv.sh .venv runtime
+	@exec $(BIN)/flyinglow demo --lrm $(@:demo-%=%)
 
 packages:
 	@tools/system-packages.sh test

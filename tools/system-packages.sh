@@ -1,7 +1,7 @@
 #!/bin/bash
 # Make sure that the Debian packages a target needs are there.
 #
-#   tools/system-packages.sh demo|test|bench
+#   tools/system-packages.sh demo|demo-slurm|demo-gridengine|test|bench
 #
 # As root on a Debian system it installs what is missing, and nothing else; no
 # service is started by it. Anybody else is told what is missing, and the
@@ -12,15 +12,20 @@ target=${1:-demo}
 python=${PYTHON:-python3}
 
 demo="qemu-system-x86 qemu-utils seabios iproute2 util-linux e2fsprogs dnsmasq-base nftables sudo"
-test="$demo openssh-server openssh-client postgresql php-cli php-soap php-xml nodejs npm procps iputils-ping"
+slurm="$demo slurm-wlm munge"
+# Grid Engine itself is unpacked, not installed, because it owns the same command names as other batch schedulers.
+gridengine="$demo libhwloc15 libjemalloc2 libmunge2 libtirpc3 libdb5.3 tcsh"
+test="$slurm $gridengine openssh-server openssh-client postgresql php-cli php-soap php-xml nodejs npm procps iputils-ping"
 bench="$test wrk"
 
 case $target in
     demo) wanted=$demo ;;
+    demo-slurm) wanted=$slurm ;;
+    demo-gridengine) wanted=$gridengine ;;
     test) wanted=$test ;;
     bench) wanted=$bench ;;
     *)
-        echo "usage: $0 demo|test|bench" >&2
+        echo "usage: $0 demo|demo-slurm|demo-gridengine|test|bench" >&2
         exit 64
         ;;
 esac
