@@ -7,14 +7,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flyinglow.backend import reach
-from flyinglow.backend.api import NodePolicy, NodeState
+from flyinglow.backend.api import NodePolicy, NodeState, Operated
 from flyinglow.nodectl.errors import ConflictError, InvalidError, UnknownError
 from flyinglow.workspace.model import Selection
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from flyinglow.backend.api import NodeView
+    from flyinglow.backend.api import Backend, NodeView
     from flyinglow.server.nodes import NodeBook
     from flyinglow.workspace.model import Workspace
     from flyinglow.workspace.ports import Store, Tx
@@ -26,8 +26,11 @@ _PAGE = 1000
 class AdminVerbs:
     """The verbs, by name in ``table``. Each takes the request's args and returns plain JSON types."""
 
-    def __init__(self, store: Store, book: NodeBook, networks: Mapping[str, object], version: str) -> None:
+    def __init__(
+        self, store: Store, book: NodeBook, networks: Mapping[str, object], version: str, backend: Backend
+    ) -> None:
         self._store, self._book, self._networks, self._version = store, book, networks, version
+        self._backend = backend
         self.table: dict[str, Callable[[Mapping[str, Any]], Awaitable[Any]]] = {
             "node.add": self.node_add,
             "node.update": self.node_update,
@@ -37,6 +40,8 @@ class AdminVerbs:
             "node.list": self.node_list,
             "workspace.list": self.workspace_list,
             "status": self.status,
+            "backend.inspect": self.backend_inspect,
+            "backend.confirm": self.backend_confirm,
         }
 
     async def node_add(self, args: Mapping[str, Any]) -> Any:
@@ -89,6 +94,20 @@ class AdminVerbs:
         """Return counts by state and the version."""
         census: Mapping[str, int] = await self._store.run(lambda tx: dict(tx.workspaces.census()))
         return {"version": self._version, "workspaces": census, "nodes": len(self._book.nodes)}
+
+    async def backend_inspect(self, args: Mapping[str, Any]) -> Any:
+        """Return what the back-end holds and does: pilot jobs, slots, what it waits for."""
+        return await self._operated().inspect()
+
+    async def backend_confirm(self, args: Mapping[str, Any]) -> Any:
+        """Let the back-end go on with what its mass-cancel guard holds back."""
+        return await self._operated().confirm()
+
+    def _operated(self) -> Operated:
+        if not isinstance(self._backend, Operated):
+            message = "this back-end has no jobs or slots to show: its nodes are its own (`flyinglow admin node list`)"
+            raise ConflictError(message)
+        return self._backend
 
     def _known(self, args: Mapping[str, Any]) -> NodeState:
         node = self._book.nodes.get(str(args.get("name")))

@@ -45,7 +45,7 @@ from flyinglow.wsrf.addresses import Addresses
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from flyinglow.backend.api import Backend
+    from flyinglow.backend.api import Backend, ClaimNews
     from flyinglow.nodectl.messages import VmInfo
     from flyinglow.server.config import Config
     from flyinglow.workspace.catalogue import Catalogue
@@ -165,11 +165,15 @@ class Parts:
 class _News:
     """Carries a back-end's news to the provisioner, which is made after the back-end."""
 
-    hear: Callable[[str, VmInfo], None]
+    to: Provisioner
 
-    def __call__(self, node: str, info: VmInfo) -> None:
-        """Pass it on."""
-        self.hear(node, info)
+    def vms(self, node: str, info: VmInfo) -> None:
+        """Pass on what happened to a VM."""
+        self.to.news(node, info)
+
+    def claims(self, news: ClaimNews) -> None:
+        """Pass on what happened to a claim."""
+        self.to.claims(news)
 
 
 def compose(
@@ -178,15 +182,19 @@ def compose(
     reactor: Any,
     addresses: Addresses,
     committed: Callable[[str], None] | None = None,
+    urls: Mapping[str, str] | None = None,
 ) -> Parts:
-    """Build everything over an open store. ``committed`` hears each step of ``lifecycle.STEPS`` when it is done."""
+    """Build everything over an open store. ``committed`` hears each step of ``lifecycle.STEPS`` when it is done.
+
+    ``urls`` are the listeners' base URLs by name, as nodes and guests are told them.
+    """
     heard = committed or _unheard
     images = catalogue(config.image)
     book = _world(config, store)
     news = _News()
-    backend = _backend(config, book, reactor, news)
+    backend = _backend(config, _settings(config, store, book, reactor, news, urls or {}))
     provisioner = Provisioner(store, backend, reactor, now, images, timing=timing(config), committed=heard)
-    news.hear = provisioner.news
+    news.to = provisioner
     consumers = Consumers(_policy(config))
     notifying = _notifying(config, store, reactor, addresses, consumers)
     store.listen(lambda events: reactor.callFromThread(provisioner.notice, events))
@@ -223,10 +231,23 @@ def _define(tx: Tx, pools: Mapping[str, Sequence[Nic]]) -> None:
         tx.addresses.define(name, [])
 
 
-def _backend(config: Config, book: NodeBook, reactor: Any, news: Callable[[str, VmInfo], None]) -> Backend:
-    create = loading.load(config.backend.kind)
-    options = {"max_members": config.lease.max_members, **config.backend.options}
-    made: Backend = create(Settings(reactor=reactor, nodes=book.nodes, options=options, news=news))
+def _settings(
+    config: Config, store: Store, book: NodeBook, reactor: Any, news: _News, urls: Mapping[str, str]
+) -> Settings:
+    return Settings(
+        reactor=reactor,
+        nodes=book.nodes,
+        options={"max_members": config.lease.max_members, **config.backend.options},
+        news=news.vms,
+        claims=news.claims,
+        ledger=store,
+        urls=urls,
+        now=now,
+    )
+
+
+def _backend(config: Config, settings: Settings) -> Backend:
+    made: Backend = loading.load(config.backend.kind)(settings)
     return made
 
 

@@ -93,7 +93,8 @@ class Daemon:
     def run(self) -> None:
         """Start, serve, stop. Raises BrokenError when it could not start, or lost the store meanwhile."""
         store = open_store(self._config, reactor=self._reactor, threads=self._database, committed=self._committed)
-        parts = compose(self._config, store, self._reactor, self._addresses, self._committed)
+        urls = {"client": self._client.url, "node": self._node.url, "guest": self._guest.url}
+        parts = compose(self._config, store, self._reactor, self._addresses, self._committed, urls)
         self._reactor.callWhenRunning(lambda: Deferred.fromCoroutine(self._start(parts)).addErrback(self._failed))
         self._reactor.addSystemEventTrigger("before", "shutdown", lambda: Deferred.fromCoroutine(self._stop(parts)))
         self._reactor.run()
@@ -152,7 +153,7 @@ class Daemon:
     def _listen_admin(self, parts: Parts) -> Any:
         path = self._config.server.state_dir / ADMIN_SOCKET
         path.unlink(missing_ok=True)  # a killed daemon leaves it behind; the store's lock says that none runs
-        verbs = AdminVerbs(parts.store, parts.book, self._config.network, __version__)
+        verbs = AdminVerbs(parts.store, parts.book, self._config.network, __version__, parts.backend)
         return self._reactor.listenUNIX(str(path), AdminFactory(verbs.table), mode=0o600)
 
     async def _stop(self, parts: Parts) -> None:
