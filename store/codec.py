@@ -1,4 +1,4 @@
-"""Turn the values inside a row (disks, NICs, context, stamps, keys) into JSON text and back.
+"""Turn the values inside a row (disks, NICs, context, stamps, keys, components) into JSON text and back.
 
 Every function pair is each other's inverse. What equals its default is left out, so rows stay short.
 """
@@ -11,6 +11,7 @@ from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from flyinglow.backend.lrm.model import Component
 from flyinglow.store.tables import EPOCH, TICK
 from flyinglow.workspace.model import Context, Disk, File, Kind, Nic, ResourceKey
 
@@ -32,6 +33,21 @@ def dump(value: Any) -> str:
 def load(text: str) -> Any:
     """Read plain JSON."""
     return {} if text == "{}" else json.loads(text)
+
+
+def dump_foreign(value: Mapping[str, Any]) -> str:
+    """Write plain JSON from outside, in ASCII: it may hold half a surrogate pair, which no database takes."""
+    return json.dumps(dict(value), separators=(",", ":"))
+
+
+def dump_components(components: Sequence[Component]) -> str:
+    """Write the components of a pilot job."""
+    return _compact([[part.nodes, part.memory_mb, part.cpus] for part in components])
+
+
+def load_components(text: str) -> tuple[Component, ...]:
+    """Read the components of a pilot job."""
+    return tuple(Component(nodes=nodes, memory_mb=mb, cpus=cpus) for nodes, mb, cpus in json.loads(text))
 
 
 def dump_strings(values: Sequence[str]) -> str:

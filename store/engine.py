@@ -78,7 +78,7 @@ def _sqlite(url: URL, connections: int, *, durable: bool) -> Database:
         raise BrokenError(f"the store's file {path} cannot be opened: {error.strerror}") from error
     pragmas = ("journal_mode=WAL", f"synchronous={'FULL' if durable else 'OFF'}", "foreign_keys=ON")
     arguments = {"timeout": BUSY_SECONDS, "cached_statements": 512, "check_same_thread": False}
-    sizes: dict[str, Any] = {"pool_reset_on_return": None, "connect_args": arguments}
+    sizes: dict[str, Any] = {"pool_reset_on_return": None, "connect_args": arguments, "hide_parameters": True}
     writing = create_engine(url, pool_size=1, max_overflow=1, **sizes)
     reading = create_engine(url, pool_size=connections, max_overflow=connections, **sizes)
     event.listen(writing, "connect", _pragmas(pragmas))
@@ -110,6 +110,7 @@ def _postgresql(url: URL, connections: int) -> Database:
         pool_size=connections,
         max_overflow=connections,
         pool_reset_on_return=None,
+        hide_parameters=True,
         isolation_level="READ COMMITTED",
         connect_args={"application_name": f"flyinglow pid {os.getpid()}", "connect_timeout": BUSY_SECONDS},
     )
@@ -124,13 +125,17 @@ def _postgresql(url: URL, connections: int) -> Database:
 
 
 def explain(error: DBAPIError) -> FlyingLowError:
-    """Say what a database's failure means to the caller: run again (StaleError), try later, or a person is needed."""
+    """Say what a database's failure means to the caller: run again (StaleError), try later, or a person is needed.
+
+    Rows have keys in them, so neither parameters nor PostgreSQL's details, which cite rows, become part of it.
+    """
     state = getattr(error.orig, "sqlstate", None)
     name = getattr(error.orig, "sqlite_errorname", None) or ""
+    words = getattr(getattr(error.orig, "diag", None), "message_primary", None) or error.orig
     if state in _RETRY_STATES or name in _RETRY_NAMES:
-        return StaleError(f"the store met a newer row: {error.orig}")
+        return StaleError(f"the store met a newer row: {words}")
     unreachable = not name and state is None and isinstance(error, OperationalError)
     passing = name.startswith(_PASSING_NAMES) or (state or "")[:2] in _PASSING_CLASSES
     if error.connection_invalidated or unreachable or passing:
-        return TransientError(f"the store did not answer: {error.orig}")
-    return BrokenError(f"the store failed: {error.orig}")
+        return TransientError(f"the store did not answer: {words}")
+    return BrokenError(f"the store failed: {words}")

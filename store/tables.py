@@ -2,7 +2,8 @@
 
 Times are integers, microseconds since 1970 in UTC, so that both databases order and compare them alike. Values that
 are only ever read whole (disks, context, stamps, bodies) are JSON text. Conditions of partial indexes stand here by
-name, because SQLite uses such an index only for a query that repeats the condition word for word.
+name, because SQLite uses such an index only for a query that repeats the condition word for word. The tables of the
+LRM back-end are in ``slot_tables.py``.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    false,
     text,
 )
 
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 TICK = timedelta(microseconds=1)
 
-REVISION = "0001"
+REVISION = "0002"
 """The newest migration; a store that bears it is opened without Alembic."""
 
 
@@ -68,10 +70,11 @@ METADATA = MetaData(
     },
 )
 
-_COUNTER = BigInteger().with_variant(Integer(), "sqlite")  # SQLite numbers rows in INTEGER columns only
+COUNTER = BigInteger().with_variant(Integer(), "sqlite")  # SQLite numbers rows in INTEGER columns only
 
 
-def _where(condition: Any) -> dict[str, Any]:
+def where(condition: Any) -> dict[str, Any]:
+    """Make an index partial, in the words of either database."""
     return {"sqlite_where": condition, "postgresql_where": condition}
 
 
@@ -102,8 +105,10 @@ WORKSPACES = Table(
     Column("end_action", String(16), nullable=False),
     Column("save_uri", Text),
     Column("duration", BigInteger, nullable=False),
+    Column("preemptable", Boolean, nullable=False, server_default=false()),
     Column("accepted_at", Instant, nullable=False),
     Column("start_by", Instant),
+    Column("starts_at", Instant),
     Column("ends_at", Instant),
     Column("warned", Boolean, nullable=False),
     Column("destroyed_at", Instant),
@@ -118,10 +123,10 @@ WORKSPACES = Table(
     Index("ix_workspaces_group", "group_id"),
     Index("ix_workspaces_ensemble", "ensemble_id"),
     Index("ix_workspaces_state", "state"),
-    Index("ix_workspaces_task", "id", **_where(HAS_TASK)),
-    Index("ix_workspaces_living", "ends_at", **_where(LIVING)),
-    Index("ix_workspaces_node", "node", **_where(LIVING)),
-    Index("ix_workspaces_finished", "finished_at", **_where(FINISHED)),
+    Index("ix_workspaces_task", "id", **where(HAS_TASK)),
+    Index("ix_workspaces_living", "ends_at", **where(LIVING)),
+    Index("ix_workspaces_node", "node", **where(LIVING)),
+    Index("ix_workspaces_finished", "finished_at", **where(FINISHED)),
 )
 
 COLLECTIONS = Table(
@@ -159,7 +164,7 @@ LEASES = Table(
 EVENTS = Table(
     "events",
     METADATA,
-    Column("id", _COUNTER, primary_key=True, autoincrement=True),
+    Column("id", COUNTER, primary_key=True, autoincrement=True),
     Column("kind", String(16), nullable=False),
     Column("resource_id", String(64), nullable=False),
     Column("sequence", BigInteger, nullable=False),
@@ -171,7 +176,7 @@ EVENTS = Table(
     Column("ensemble_id", String(64)),
     Column("sent", Integer, nullable=False, server_default=text("0")),
     UniqueConstraint("kind", "resource_id", "sequence"),
-    Index("ix_events_unsent", "id", **_where(UNSENT)),
+    Index("ix_events_unsent", "id", **where(UNSENT)),
     Index("ix_events_at", "at"),
     sqlite_autoincrement=True,
 )
@@ -211,7 +216,7 @@ POOLS = Table(
 ADDRESSES = Table(
     "addresses",
     METADATA,
-    Column("id", _COUNTER, primary_key=True, autoincrement=True),
+    Column("id", COUNTER, primary_key=True, autoincrement=True),
     Column("network", Text, nullable=False),
     Column("position", BigInteger, nullable=False),
     Column("ip", String(64), nullable=False),
@@ -223,9 +228,9 @@ ADDRESSES = Table(
     Column("listed", Integer, nullable=False),
     Column("workspace_id", String(64)),
     UniqueConstraint("network", "ip"),
-    Index("ix_addresses_free", "network", "position", **_where(FREE)),
-    Index("ix_addresses_leased", "network", "listed", "workspace_id", **_where(LEASED)),
-    Index("ix_addresses_workspace", "workspace_id", **_where(LEASED)),
+    Index("ix_addresses_free", "network", "position", **where(FREE)),
+    Index("ix_addresses_leased", "network", "listed", "workspace_id", **where(LEASED)),
+    Index("ix_addresses_workspace", "workspace_id", **where(LEASED)),
 )
 
 SUBSCRIPTIONS = Table(
@@ -256,7 +261,7 @@ SUBSCRIPTIONS = Table(
 DELIVERIES = Table(
     "deliveries",
     METADATA,
-    Column("position", _COUNTER, primary_key=True, autoincrement=True),
+    Column("position", COUNTER, primary_key=True, autoincrement=True),
     Column("subscription_id", ForeignKey("subscriptions.id", ondelete="CASCADE"), nullable=False),
     Column("event_id", ForeignKey("events.id"), nullable=False),
     UniqueConstraint("event_id", "subscription_id"),

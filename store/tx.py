@@ -6,12 +6,17 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from flyinglow.store.addresses import Addresses
+from flyinglow.store.assignments import Assignments
 from flyinglow.store.collections import Collections
 from flyinglow.store.deliveries import Deliveries
+from flyinglow.store.jobs import Jobs
 from flyinglow.store.leases import Leases
+from flyinglow.store.marks import Marks
 from flyinglow.store.nodes import Nodes
 from flyinglow.store.outbox import Events
+from flyinglow.store.slots import Slots
 from flyinglow.store.subscriptions import Subscriptions
+from flyinglow.store.trails import Trails
 from flyinglow.store.workspaces import Workspaces
 
 if TYPE_CHECKING:
@@ -21,7 +26,10 @@ if TYPE_CHECKING:
 
 
 class Tx:
-    """Implements ``notification.ports.NotificationTx``. ``writing`` says whether rows read to decide on are locked."""
+    """Implements ``notification.ports.NotificationTx`` and ``backend.lrm.ports.LrmTx``.
+
+    ``writing`` says whether rows read to decide on are locked.
+    """
 
     def __init__(self, connection: Connection, *, writing: bool) -> None:
         self._connection = connection
@@ -66,6 +74,31 @@ class Tx:
     def deliveries(self) -> Deliveries:
         """The deliveries under way."""
         return Deliveries(self._connection)
+
+    @cached_property
+    def jobs(self) -> Jobs:
+        """The pilot jobs."""
+        return Jobs(self._connection)
+
+    @cached_property
+    def slots(self) -> Slots:
+        """The slots."""
+        return Slots(self._connection)
+
+    @cached_property
+    def assignments(self) -> Assignments:
+        """Which member is on which slot."""
+        return Assignments(self._connection)
+
+    @cached_property
+    def trails(self) -> Trails:
+        """The pilots' reports."""
+        return Trails(self._connection)
+
+    @cached_property
+    def marks(self) -> Marks:
+        """Small durable facts by name."""
+        return Marks(self._connection)
 
     @property
     def added(self) -> tuple[Event, ...]:

@@ -145,8 +145,10 @@ class Workspace:
     end_action: EndAction = EndAction.TRASH
     save_uri: str | None = None
     duration: int
+    preemptable: bool = False  # may be ended early for others, and may use what is left over
     accepted_at: datetime
     start_by: datetime | None = None
+    starts_at: datetime | None = None  # when it is expected to start, while it waits
     ends_at: datetime | None = None
     warned: bool = False
     destroyed_at: datetime | None = None  # the lessee's intent; from then on the EPR is unknown

@@ -2,11 +2,11 @@
 
 from alembic import context
 
-from flyinglow.store.tables import METADATA
+from flyinglow.store.slot_tables import MARKS
 
 context.configure(
     connection=context.config.attributes["connection"],
-    target_metadata=METADATA,
+    target_metadata=MARKS.metadata,  # all tables share one
     transactional_ddl=True,
     render_as_batch=True,
 )

@@ -14,6 +14,7 @@ from flyinglow.nodectl.errors import ConflictError, ExhaustedError, FlyingLowErr
 from flyinglow.store import Store
 from flyinglow.workspace.model import Kind, Lease, Selection
 from flyinglow.workspace.ports import StaleError
+from rigs.slots import assignment, pilot_job, slot, trail
 from rigs.store import NOON, collection, event, pool, workspace
 
 THREADS = 20
@@ -48,6 +49,43 @@ def test_of_two_writers_one_is_stale(any_store: Store) -> None:
     (won,) = (answer for answer in answers if answer not in stale)
     assert len(stale) == 1
     assert any_store.view(lambda tx: tx.workspaces.get(old.id)) == won
+
+
+def test_of_two_writers_of_a_slot_one_is_stale_and_decides_again(any_store: Store) -> None:
+    any_store.call(lambda tx: (tx.jobs.add(pilot_job(1)), tx.slots.add([slot(1, 0)])))
+    old = slot(1, 0)
+    answers = together(lambda n: any_store.call(lambda tx: tx.slots.write(old, replace(old, reason=f"writer {n}"))), 2)
+    assert sorted(isinstance(answer, StaleError) for answer in answers) == [False, True]
+
+    def report(number: int) -> None:
+        def take(tx: Any) -> None:
+            row, job = tx.slots.get(old.id), tx.jobs.get(old.job)
+            tx.slots.write(row, replace(row, sequence=row.sequence + 1))
+            tx.jobs.write(job, replace(job, attempts=job.attempts + 1))
+            tx.trails.add([trail(old.id, row.sequence + 1, effect=f"writer {number}")])
+
+        for _ in range(3):
+            any_store.call(take)
+
+    assert together(report, 5) == [None] * 5
+    row, job, trails = any_store.view(lambda tx: (tx.slots.get(old.id), tx.jobs.get(old.job), tx.trails.of(old.id)))
+    assert (row.sequence, job.attempts, job.version) == (15, 15, 16)
+    assert [report.sequence for report in trails] == list(range(1, 16))
+
+
+def test_one_member_is_put_on_one_slot(any_store: Store) -> None:
+    any_store.call(lambda tx: (tx.jobs.add(pilot_job(1)), tx.slots.add([slot(1, rank) for rank in range(THREADS)])))
+
+    def place(number: int) -> str:
+        def put(tx: Any) -> str:
+            found = tx.assignments.select(claim="c")
+            if not found:
+                tx.assignments.add([assignment("c", "m", f"j0000001.{number}")])
+            return str(found[0].slot) if found else f"j0000001.{number}"
+
+        return any_store.call(put)
+
+    assert len(set(together(place))) == 1
 
 
 def test_no_change_is_lost(any_store: Store) -> None:

@@ -1,5 +1,6 @@
 """The migrations arrive at the tables as the code knows them, on both databases, and go back."""
 
+from dataclasses import replace
 from importlib.resources import files
 from typing import Any
 
@@ -9,13 +10,15 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, inspect
+from sqlalchemy import Connection, inspect, text
 
 from flyinglow.nodectl.errors import BrokenError, InvalidError
 from flyinglow.store import Store
 from flyinglow.store.revision import current
-from flyinglow.store.tables import METADATA, REVISION
-from rigs.store import OpenStore, noon, workspace
+from flyinglow.store.tables import EPOCH, METADATA, REVISION, TICK
+from flyinglow.workspace.model import Selection
+from rigs.slots import pilot_job
+from rigs.store import NOON, OpenStore, noon, workspace
 
 
 def config(connection: Connection | None = None) -> Config:
@@ -51,7 +54,7 @@ def test_partial_indexes_bear_the_conditions_of_the_code(any_store: Store) -> No
             for table in METADATA.tables
             for index in inspect(connection).get_indexes(table)
         }
-    assert len(wanted) == 8
+    assert len(wanted) == 11
     assert all(found[name] is not None for name in wanted)
     if dialect == "sqlite":
         assert {name: str(found[name]) for name in wanted} == wanted
@@ -63,6 +66,34 @@ def test_every_migration_can_be_undone(any_store: Store) -> None:
         assert set(inspect(connection).get_table_names()) == {"alembic_version"}
     any_store.migrate()
     any_store.call(lambda tx: tx.workspaces.add([workspace(1)]))
+
+
+OLD_WORKSPACE = (
+    "INSERT INTO workspaces (id, tag, owner, name, part, lease_id, launch_set, state, reason, memory_mb, cpus, disk_mb,"
+    " disks, nics, context, initial_state, end_action, duration, accepted_at, warned, attempts, stamps, seconds,"
+    " version, sequence)"
+    " VALUES (:id, :tag, 'local', 'w1', 'part', 'lease', 'lease', 'Unpropagated', '', 512, 1, 1024, '', '',"
+    " '', 'Running', 'trash', 3600, :noon, false, 0, '{}', '{}', 3, 2)"
+)
+
+
+def test_rows_of_the_first_revision_are_kept(store_url: str) -> None:
+    store, old = Store(store_url, now=noon), workspace(1, task=None, version=3, sequence=2)
+    with store._database.writing.connect() as connection, connection.begin():
+        command.upgrade(config(connection), "0001")
+        values = {"id": old.id, "tag": old.tag, "noon": (NOON - EPOCH) // TICK}
+        connection.execute(text(OLD_WORKSPACE), values)
+        connection.execute(text("INSERT INTO pools VALUES ('public', 7, 3)"))
+    store.migrate()
+    assert store.view(lambda tx: tx.workspaces.select(Selection())) == [old]
+    new = store.call(lambda tx: tx.workspaces.write(old, replace(old, preemptable=True, starts_at=NOON)))
+    assert store.view(lambda tx: tx.workspaces.get(old.id)) == new
+    store.call(lambda tx: tx.jobs.add(pilot_job(1)))
+    with store._database.writing.connect() as connection, connection.begin():
+        assert connection.execute(text("SELECT total, taken FROM pools")).one() == (7, 3)
+        command.downgrade(config(connection), "0001")
+        assert connection.execute(text("SELECT name FROM workspaces")).scalar_one() == "w1"
+    store.close()
 
 
 def test_a_migration_that_fails_leaves_the_store_as_it_was(store_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

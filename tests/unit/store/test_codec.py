@@ -7,6 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flyinglow.backend.lrm.model import Component
 from flyinglow.store import codec
 from flyinglow.store.batches import SIZE, batches
 from flyinglow.store.tables import EPOCH
@@ -83,6 +84,22 @@ def test_strings(values: tuple[str, ...]) -> None:
 @given(st.lists(st.tuples(words, st.builds(ResourceKey, st.sampled_from(Kind), words)), max_size=4).map(tuple))
 def test_resources(values: Any) -> None:
     assert codec.load_resources(codec.dump_resources(values)) == values
+
+
+components = st.builds(Component, nodes=counts, memory_mb=counts, cpus=counts)
+
+
+@given(st.lists(components, max_size=4).map(tuple))
+def test_components(values: tuple[Component, ...]) -> None:
+    assert codec.load_components(codec.dump_components(values)) == values
+
+
+@given(st.dictionaries(st.text(), st.none() | st.text() | counts | st.lists(st.booleans()), max_size=4))
+def test_what_comes_from_outside(value: dict[str, Any]) -> None:
+    dumped = codec.dump_foreign(value)
+    assert codec.load(dumped) == value
+    assert dumped.isascii()
+    assert "\0" not in dumped
 
 
 def test_what_is_empty_takes_no_room() -> None:

@@ -5,24 +5,30 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from flyinglow.backend.lrm import ports as lrm
 from flyinglow.notification import ports as notification
 from flyinglow.store import Store
 from flyinglow.store.addresses import Addresses
+from flyinglow.store.assignments import Assignments
 from flyinglow.store.collections import Collections
 from flyinglow.store.deliveries import Deliveries
+from flyinglow.store.jobs import Jobs
 from flyinglow.store.leases import Leases
+from flyinglow.store.marks import Marks
 from flyinglow.store.nodes import Nodes
 from flyinglow.store.outbox import Events
+from flyinglow.store.slots import Slots
 from flyinglow.store.subscriptions import Subscriptions
+from flyinglow.store.trails import Trails
 from flyinglow.store.tx import Tx
 from flyinglow.store.workspaces import Workspaces
 from flyinglow.workspace import ports as core
 
 if TYPE_CHECKING:
 
-    def typed(store: Store, tx: Tx) -> tuple[core.Store, notification.NotificationTx]:
+    def typed(store: Store, tx: Tx) -> tuple[core.Store, lrm.Ledger, notification.NotificationTx, lrm.LrmTx]:
         """Show mypy that the classes are what the ports say."""
-        return store, tx
+        return store, store, tx, tx
 
 
 PAIRS = [
@@ -35,6 +41,12 @@ PAIRS = [
     (core.Store, Store),
     (notification.SubscriptionRows, Subscriptions),
     (notification.DeliveryRows, Deliveries),
+    (lrm.JobRows, Jobs),
+    (lrm.SlotRows, Slots),
+    (lrm.AssignmentRows, Assignments),
+    (lrm.TrailRows, Trails),
+    (lrm.MarkRows, Marks),
+    (lrm.Ledger, Store),
 ]
 
 
@@ -49,5 +61,6 @@ def test_every_verb_is_there(port: type, made: type) -> None:
 
 
 def test_a_transaction_has_every_repository() -> None:
-    wanted = {name for port in (core.Tx, notification.NotificationTx) for name in vars(port) if name[0] != "_"}
+    ports = (core.Tx, notification.NotificationTx, lrm.LrmTx)
+    wanted = {name for port in ports for name in vars(port) if name[0] != "_"}
     assert wanted == {name for name in vars(Tx) if name[0] != "_"} - {"added"}
