@@ -222,7 +222,9 @@ class Backend(Protocol):
     async def acquire(self, claim: Claim) -> Mapping[str, Grant]:
         """Make the places of an admitted claim ready and return member -> grant; may wait for hours.
 
-        Raises FlyingLowError when they cannot be had any more.
+        Raises ConflictError when the claim was taken back meanwhile (its workspaces end as Cancelled), any other
+        FlyingLowError when its places were refused or failed (they end as Corrupted). Either way the message is the
+        reason that the client reads.
         """
 
     async def release(self, key: str) -> None:
@@ -301,8 +303,8 @@ class Settings:
     """What a back-end's factory is given.
 
     ``nodes`` is a live mapping, kept true by the daemon while nodes are added and removed. ``options`` is the
-    configuration table ``[backend]`` without ``kind``. ``news`` is called on the reactor with (node, VmInfo), ``claims``
-    with what happens to claims.
+    configuration table ``[backend]`` without ``kind``. ``news`` is called on the reactor with (node, VmInfo),
+    ``claims`` with what happens to claims.
     """
 
     reactor: Any

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from flyinglow.backend.api import (
         Claim,
         Decision,
+        Grant,
         Limits,
         NodeChannel,
         NodeState,
@@ -74,9 +75,9 @@ class DefaultBackend:
         """Map greedily; never Queued."""
         return greedy.decide(request, view, placement=self._placement)
 
-    async def acquire(self, claim: Claim) -> Mapping[str, str]:
+    async def acquire(self, claim: Claim) -> Mapping[str, Grant]:
         """Return the nodes that admission gave: they are always ready."""
-        return placed(claim)
+        return placed(claim, self._settings.nodes)
 
     async def release(self, key: str) -> None:
         """Give back nothing, as nothing was taken."""

@@ -10,18 +10,21 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from flyinglow.backend import greedy
-from flyinglow.backend.api import Limits, Never, Queued
+from flyinglow.backend.api import ClaimNews, ClaimTopic, Estimate, Limits, Never, Queued
 from flyinglow.backend.options import read
 from flyinglow.backend.simulation import Simulation
-from flyinglow.backend.static import observe, placed, placement
+from flyinglow.backend.static import granted, observe, placed, placement
 from flyinglow.backend.waiting import WaitingLine
-from flyinglow.nodectl.errors import InvalidError, UnknownError, from_wire
+from flyinglow.nodectl.errors import DeniedError, InvalidError, UnknownError, from_wire
 from flyinglow.nodectl.messages import OrderName, VmInfo
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from flyinglow.backend.api import Claim, Decision, NodeChannel, Observation, Order, Request, Settings, View
+    from flyinglow.backend.api import Claim, Decision, Grant, NodeChannel, Observation, Order, Request, Settings, View
+
+WAITS = "waits for its turn in the simulated queue"
+TAKEN = "taken back by the simulated queue"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +52,9 @@ class SimulatedOptions:
     list_timeout: float = 1.0  # how long reconcile waits for a node
     queue: bool = False
     grant_after: float | str = 0.0  # or "never"
+    take_after: float | None = None  # when a claim's places are taken away again, counted from the grant
+    take_notice: float | None = None  # how long before that it is warned of; None: without a word
+    longest: float | None = None  # of a queue: for how long places can be held in all, counted from now
 
 
 class SimulatedChannel:
@@ -71,7 +77,10 @@ class SimulatedBackend:
 
     def __init__(self, settings: Settings, simulation: Simulation | None = None) -> None:
         options = read(SimulatedOptions, settings.options, "the table [backend.options]")
+        self._reactor = settings.reactor
+        self._claims = settings.claims
         self._nodes = settings.nodes
+        self.options = options
         self._max_members = options.max_members
         self._placement = placement(options.placement)
         self._news = settings.news
@@ -80,6 +89,7 @@ class SimulatedBackend:
         self.simulation.listen(self._tell)
         self._line = WaitingLine(settings.reactor, self._nodes, self._placement, _grant_after(options.grant_after))
         self._queues = options.queue
+        self._doomed: set[str] = set()
         self._channels: dict[str, SimulatedChannel] = {}
 
     def limits(self, view: View) -> Limits:
@@ -90,14 +100,33 @@ class SimulatedBackend:
         """Map greedily, or queue what is possible at all."""
         decision = greedy.decide(request, view, placement=self._placement)
         if self._queues and not isinstance(decision, Never):
-            return Queued("waits for its turn in the simulated queue")
+            return Queued(WAITS)
         return decision
 
-    async def acquire(self, claim: Claim) -> Mapping[str, str]:
+    async def acquire(self, claim: Claim) -> Mapping[str, Grant]:
         """Return the claim's nodes; when it was queued, wait for them."""
         if self._queues:
-            return await self._line.acquire(claim)
-        return placed(claim)
+            if not claim.nodes:
+                self._waits(claim.key)
+            grants = granted(await self._line.acquire(claim), self._nodes)
+        else:
+            grants = placed(claim, self._nodes)
+        if self.options.take_after is not None and claim.key not in self._doomed:
+            self._doomed.add(claim.key)
+            self._reactor.callLater(self.options.take_after, self.take, claim.key, self.options.take_notice)
+        return grants
+
+    def take(
+        self, key: str, notice: float | None = None, reason: str = TAKEN, places: frozenset[str] = frozenset()
+    ) -> None:
+        """Take a claim's places away in ``notice`` seconds, or now and without a word; the VMs are left alone."""
+        topic = ClaimTopic.LOST if notice is None else ClaimTopic.ENDING
+        self._claims(ClaimNews(key=key, topic=topic, reason=reason, places=places, seconds=notice))
+
+    def _waits(self, key: str) -> None:
+        after = _grant_after(self.options.grant_after)
+        if after != 0:
+            self._claims(ClaimNews(key=key, topic=ClaimTopic.WAITING, reason=WAITS, starts_in=after))
 
     async def release(self, key: str) -> None:
         """Give back what a queued claim holds."""
@@ -127,9 +156,26 @@ class SimulatedBackend:
             self._news(node, info)
 
 
+class SimulatedQueue(SimulatedBackend):
+    """One that can say when a request might start, and holds places for a limited time: ``Estimates``, ``Extends``."""
+
+    async def rehearse(self, request: Request) -> Estimate:
+        """Say that a request starts ``grant_after`` seconds from now."""
+        after = _grant_after(self.options.grant_after)
+        return Estimate(starts_in=after, reason="" if after == 0 else WAITS)
+
+    async def extend(self, key: str, seconds: float) -> float:
+        """Hold the places for so long, up to the option ``longest``. Raises DeniedError beyond it."""
+        longest = self.options.longest
+        if longest is not None and seconds > longest:
+            raise DeniedError(f"the simulated queue holds places for {longest:g} s at most", {"longest": int(longest)})
+        return seconds
+
+
 def create(settings: Settings) -> SimulatedBackend:
     """Make the back-end; the entry point ``simulated``. Raises InvalidError for options it does not know."""
-    return SimulatedBackend(settings)
+    backend = SimulatedBackend if not settings.options.get("queue") else SimulatedQueue
+    return backend(settings)
 
 
 def _grant_after(value: float | str) -> float | None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred, DeferredList
 
-from flyinglow.backend.api import Observation, Order
+from flyinglow.backend.api import Grant, Observation, Order
 from flyinglow.backend.greedy import Placement
 from flyinglow.nodectl.errors import BrokenError, FlyingLowError, InvalidError
 from flyinglow.nodectl.messages import OrderName, VmInfo, vm_info
@@ -14,7 +14,7 @@ from flyinglow.nodectl.messages import OrderName, VmInfo, vm_info
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from flyinglow.backend.api import Claim, NodeChannel
+    from flyinglow.backend.api import Claim, NodeChannel, NodeState
 
 
 async def observe(nodes: Iterable[str], channel: Callable[[str], NodeChannel], timeout: float) -> Observation:
@@ -41,12 +41,23 @@ async def _list(channel: NodeChannel, timeout: float) -> tuple[VmInfo, ...]:
         raise BrokenError(f"its list of VMs cannot be read: {error}") from error
 
 
-def placed(claim: Claim) -> Mapping[str, str]:
-    """Return the nodes of a claim that was placed when it was admitted. Raises InvalidError when it was not."""
+def placed(claim: Claim, nodes: Mapping[str, NodeState]) -> dict[str, Grant]:
+    """Return the grants of a claim that was placed on ``nodes`` when it was admitted.
+
+    Raises InvalidError when it was not placed, BrokenError for a node that the site no longer has.
+    """
     missing = [demand.name for demand in claim.request.demands if demand.member not in claim.nodes]
     if missing:
         raise InvalidError(f"{missing[0]} was given no node when the request was admitted")
-    return dict(claim.nodes)
+    return granted(claim.nodes, nodes)
+
+
+def granted(places: Mapping[str, str], nodes: Mapping[str, NodeState]) -> dict[str, Grant]:
+    """Return member -> grant for member -> node name. Raises BrokenError for a node that the site no longer has."""
+    gone = sorted(set(places.values()) - set(nodes))
+    if gone:
+        raise BrokenError(f"node {gone[0]} is no longer one of this site's")
+    return {member: Grant(node=nodes[name]) for member, name in places.items()}
 
 
 def placement(word: str) -> Placement:

@@ -13,10 +13,10 @@ from flyinglow.access.identity import Identity
 from flyinglow.group.members import Whole
 from flyinglow.group.service import CollectionService
 from flyinglow.nodectl.errors import ConflictError
+from flyinglow.workspace.ends import schedule
 from flyinglow.workspace.lifecycle import tell
 from flyinglow.workspace.model import Kind, Topic, Workspace
 from flyinglow.workspace.ports import Tx
-from flyinglow.workspace.service import schedule
 from flyinglow.workspace.states import State, Status, Task
 
 

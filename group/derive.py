@@ -17,7 +17,7 @@ from flyinglow.group.fold import Folded, fold
 from flyinglow.group.members import members_of
 from flyinglow.workspace.model import Collection, Event, Kind, ResourceKey, Topic, Workspace
 from flyinglow.workspace.ports import Now, Tx
-from flyinglow.workspace.states import FINAL
+from flyinglow.workspace.states import FINAL, Task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +76,8 @@ def compare(
         "reason": folded.reason,
         "counts": dict(folded.counts),
         "ends_at": _latest(member.ends_at for member in members),
+        "starts_at": _latest(member.starts_at for member in members),
+        "waits": next((member.reason for member in members if member.task is Task.QUEUED and member.reason), None),
         "warned": before.get("warned"),
         "over": all(member.state in FINAL for member in members),
     }
@@ -85,18 +87,24 @@ def compare(
         news.append(_state(before, folded))
     if Topic.NETWORKING in topics:
         news.append(_networking(events))
-    if Topic.SCHEDULE in topics and before.get("ends_at") != after["ends_at"]:
+    if Topic.SCHEDULE in topics and any(before.get(word) != after[word] for word in ("ends_at", "starts_at", "waits")):
         news.append(_schedule(events, after["ends_at"]))
     if Topic.WARNING in topics:
-        warning = max((e.body for e in events if e.topic is Topic.WARNING), key=lambda body: str(body["ends_at"]))
+        warning = max((e.body for e in events if e.topic is Topic.WARNING), key=_urgency)
         if warning["ends_at"] != before.get("warned"):
             after["warned"] = warning["ends_at"]
-            news.append(_News(topic=Topic.WARNING, body={k: warning[k] for k in ("ends_at", "seconds")}))
+            body = {k: warning[k] for k in ("ends_at", "seconds", "reason") if k in warning}
+            news.append(_News(topic=Topic.WARNING, body=body))
     if after["over"] and not before.get("over"):
         at = _latest(member.finished_at for member in members)
         body = {"reason": folded.reason, "at": at, "state": folded.state}
         news.append(_News(topic=Topic.TERMINATION, body=body))
     return after, news
+
+
+def _urgency(warning: Mapping[str, Any]) -> tuple[bool, str]:
+    """Rank warnings: places that are taken away come before the end of a lease; of these, the last one counts."""
+    return "reason" in warning, str(warning["ends_at"])
 
 
 def _state(before: Mapping[str, Any], folded: Folded) -> _News:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from flyinglow.backend.api import node_name
 from flyinglow.group.service import state_of
 from flyinglow.workspace.makers import BF, FL, MAKERS
 from flyinglow.workspace.model import Kind
@@ -31,7 +32,7 @@ def member(row: Workspace, addresses: Addresses, *, show_node: bool) -> _Element
         FL.State(row.state),
         *optional("Task", row.task),
         *optional("Reason", row.reason),
-        *optional("Node", row.node if show_node else None),
+        *optional("Node", node_name(row.node or "") if show_node else None),
         networking(row.nics),
     )
 

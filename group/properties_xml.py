@@ -9,7 +9,7 @@ from flyinglow.group.service import state_of
 from flyinglow.workspace.makers import FL
 from flyinglow.workspace.model import Allocation
 from flyinglow.workspace.producer_xml import COMMON, PRODUCER, lifetime
-from flyinglow.workspace.properties_xml import allocation, optional, schedule
+from flyinglow.workspace.properties_xml import allocation, optional, schedule, wait_of
 from flyinglow.wsrf.xml import clean_text, qname
 
 if TYPE_CHECKING:
@@ -101,6 +101,7 @@ def _schedule(whole: Whole) -> _Element:
         start_by=min((row.start_by for row in rows if row.start_by is not None), default=None),
         ends_at=end_of(whole),
         duration=max((row.duration for row in rows), default=0),
+        wait=wait_of(rows),
     )
 
 

@@ -14,10 +14,11 @@ from flyinglow.access.identity import Identity
 from flyinglow.group.fold import Folded, fold
 from flyinglow.group.members import MemberResult, Whole, find_whole
 from flyinglow.nodectl.errors import ConflictError, FlyingLowError
+from flyinglow.workspace.ends import move_end
 from flyinglow.workspace.model import Kind, ResourceKey, Workspace
 from flyinglow.workspace.outcomes import ShutdownMode, Verb
 from flyinglow.workspace.ports import Now, StaleError, Store, Tx
-from flyinglow.workspace.service import apply, move_end, verb_of
+from flyinglow.workspace.service import apply, verb_of
 from flyinglow.workspace.states import FINAL
 from flyinglow.workspace.terms import Terms
 

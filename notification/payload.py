@@ -106,6 +106,7 @@ def _termination(root: _Element, body: Body) -> None:
 def _warning(root: _Element, body: Body) -> None:
     _time(root, body, "TerminationTime", "ends_at")
     _add(root, "Seconds", int(body.get("seconds", 0)))
+    _some(root, body, Reason="reason")
 
 
 _FILL: Final[Mapping[Topic, Callable[[_Element, Body], None]]] = MappingProxyType(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -26,8 +26,9 @@ class Stopped(Exception):
 class Crew:
     """Handed to every step.
 
-    ``later(seconds, ids)`` has these workspaces looked at again, ``take(ids)`` takes them in hand, ``committed`` is
-    called after each step of ``lifecycle.STEPS`` with its name.
+    ``later(seconds, ids)`` has these workspaces looked at again, ``take(ids)`` takes them in hand, ``wrest(sets)``
+    takes workspaces (id -> launch set) whose places go away from whoever has them in hand, ``committed`` is called
+    after each step of ``lifecycle.STEPS`` with its name.
     """
 
     store: Store
@@ -38,6 +39,7 @@ class Crew:
     catalogue: Catalogue
     later: Callable[[float, Iterable[str]], None]
     take: Callable[[Iterable[str]], Grip]
+    wrest: Callable[[Mapping[str, str]], None]
     committed: Callable[[str], None]
     stopped: bool = False
 

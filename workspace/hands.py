@@ -10,7 +10,8 @@ class Hands:
 
     def __init__(self, look: Callable[[list[str]], None]) -> None:
         self._look = look
-        self._held: dict[str, bool] = {}  # workspace id -> something came meanwhile
+        self._held: dict[str, Grip] = {}
+        self._again: set[str] = set()  # something came meanwhile
 
     def __contains__(self, workspace_id: str) -> bool:
         """Say whether a step has this workspace in its hands."""
@@ -18,19 +19,31 @@ class Hands:
 
     def remind(self, workspace_id: str) -> None:
         """Have a held workspace looked at when it is freed."""
-        self._held[workspace_id] = True
+        self._again.add(workspace_id)
 
     def take(self, ids: Iterable[str]) -> Grip:
         """Take those of these workspaces that nobody holds."""
         taken = {workspace_id for workspace_id in ids if workspace_id not in self._held}
-        self._held.update(dict.fromkeys(taken, False))
-        return Grip(self, taken)
+        grip = Grip(self, taken)
+        self._held.update(dict.fromkeys(taken, grip))
+        return grip
 
-    def give(self, ids: Iterable[str]) -> None:
-        """Free workspaces; called by their grip."""
-        again = [workspace_id for workspace_id in ids if self._held.pop(workspace_id)]
+    def wrest(self, ids: Iterable[str]) -> None:
+        """Free workspaces whoever holds them, and have them looked at; the step finds its row changed."""
+        held = [workspace_id for workspace_id in ids if self._held.pop(workspace_id, None) is not None]
+        self._again.difference_update(held)
+        if held:
+            self._look(held)
+
+    def give(self, ids: Iterable[str], grip: Grip) -> None:
+        """Free workspaces; called by their grip. What was wrested from it meanwhile is not its own any more."""
+        freed = [workspace_id for workspace_id in ids if self._held.get(workspace_id) is grip]
+        for workspace_id in freed:
+            del self._held[workspace_id]
+        again = self._again.intersection(freed)
+        self._again -= again
         if again:
-            self._look(again)
+            self._look(sorted(again))
 
 
 class Grip:
@@ -44,7 +57,7 @@ class Grip:
         """Let go of some."""
         mine = self._ids.intersection(ids)
         self._ids -= mine
-        self._hands.give(mine)
+        self._hands.give(mine, self)
 
     def free_all(self) -> None:
         """Let go of the rest."""

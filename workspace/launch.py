@@ -2,28 +2,30 @@
 
 (Unpropagated, Queued) -> Propagating -> (Propagated, Starting) -> Running or Paused; each arrow is one transaction over
 all members that are ready for it. Any member's failure sends the whole set to Reclaiming with target Corrupted, and
-the reason names the member. A member that its owner destroyed meanwhile drops out, and the others go on.
+the reason names the member; with target Cancelled where the places were taken away. A member that its owner destroyed
+meanwhile drops out, and the others go on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
-from flyinglow.backend.api import Claim, Demand, NodeState, Order, Request
-from flyinglow.nodectl.errors import BrokenError, FlyingLowError, InvalidError
+from flyinglow.backend.api import Claim, Demand, Grant, Order, Request, node_name
+from flyinglow.nodectl.errors import BrokenError, ConflictError, FlyingLowError, InvalidError
 from flyinglow.nodectl.messages import OrderName, VmInfo, VmSpec, VmStatus, encode
 from flyinglow.workspace.crew import Crew
 from flyinglow.workspace.lifecycle import advance, ready, reclaim
 from flyinglow.workspace.model import InitialState, Kind, ResourceKey, Selection, Stamp, Workspace
-from flyinglow.workspace.orders import Answer, Ask, Round
+from flyinglow.workspace.orders import Answer, Ask, GoneError, Round
 from flyinglow.workspace.ports import Tx
 from flyinglow.workspace.states import State, Status, Task
 from flyinglow.workspace.steps import Step, step_of
 from flyinglow.workspace.vmspec import specs
 
+_GRANTED = (Stamp.SCHEDULED, Stamp.LAUNCHED, Stamp.ADAPTED)  # what a back-end says of a place
 _QUEUED = Status(State.UNPROPAGATED, Task.QUEUED)
 _PROPAGATING = Status(State.UNPROPAGATED, Task.PROPAGATING)
 _STARTING = Status(State.PROPAGATED, Task.STARTING)
@@ -43,10 +45,11 @@ class _Begun:
 
 
 class Failed(Exception):
-    """A member could not be brought up."""
+    """A member could not be brought up; the set heads for ``target``."""
 
-    def __init__(self, row: Workspace | None, error: FlyingLowError) -> None:
+    def __init__(self, row: Workspace | None, error: FlyingLowError, *, taken: bool = False) -> None:
         super().__init__(f"member {row.name}: {error.message}" if row else error.message)
+        self.target = State.CANCELLED if taken or isinstance(error, GoneError) else State.CORRUPTED
 
 
 class Launch:
@@ -55,6 +58,14 @@ class Launch:
     def __init__(self, crew: Crew, launch_set: str) -> None:
         self._crew = crew
         self._set = launch_set
+        self._abandoned = False
+        self._round: Round | None = None
+
+    def abandon(self) -> None:
+        """Send nothing more: the set's places were taken away, and its rows are being given back."""
+        self._abandoned = True
+        if self._round is not None:
+            self._round.call_off()
 
     async def run(self) -> None:
         """Bring up every member that is not up yet, or back the whole set out."""
@@ -63,15 +74,15 @@ class Launch:
             return
         grip = None
         try:
-            nodes = await self._acquire(rows)
+            grants = await self._acquire(rows)
             grip = self._crew.take([row.id for row in rows])
-            begun = await self._begin(nodes)
+            begun = await self._begin(grants)
             grip.free([row.id for row in rows if row.id not in begun.ids])
             created = await self._create(begun)
             await self._start([*begun.start, *created])
         except Failed as failed:
-            reason = str(failed)
-            await self._crew.commit("launch.back_out", lambda tx: self._back_out(tx, reason))
+            reason, target = str(failed), failed.target
+            await self._crew.commit("launch.back_out", lambda tx: self._back_out(tx, target, reason))
         finally:
             if grip is not None:
                 grip.free_all()
@@ -88,39 +99,45 @@ class Launch:
     def _selection(self) -> Selection:
         return Selection(launch_set=self._set, living=True)
 
-    async def _acquire(self, rows: list[Workspace]) -> Mapping[str, str]:
-        """Have the members' nodes made ready. This may wait long; the members can be destroyed meanwhile."""
+    async def _acquire(self, rows: list[Workspace]) -> Mapping[str, Grant]:
+        """Have the members' places made ready. This may wait long; the members can be destroyed meanwhile."""
         claim = Claim(key=self._set, request=_request(rows), nodes={row.id: row.node for row in rows if row.node})
         try:
             return await self._crew.backend.acquire(claim)
+        except ConflictError as error:  # granted or not, the claim was taken back
+            raise Failed(None, error, taken=True) from error
         except FlyingLowError as error:
             raise Failed(None, error) from error
 
-    async def _begin(self, nodes: Mapping[str, str]) -> _Begun:
+    async def _begin(self, grants: Mapping[str, Grant]) -> _Begun:
         try:
-            return await self._crew.commit("launch.begin", lambda tx: self._beginning(tx, nodes))
-        except (BrokenError, InvalidError) as error:
+            return await self._crew.commit("launch.begin", lambda tx: self._beginning(tx, grants))
+        except (BrokenError, InvalidError, GoneError) as error:
             raise Failed(None, error) from error
 
-    def _beginning(self, tx: Tx, nodes: Mapping[str, str]) -> _Begun:
+    def _beginning(self, tx: Tx, grants: Mapping[str, Grant]) -> _Begun:
         now = self._crew.now()
         rows = self._waiting(tx)
-        sites = {node.name: node for node in tx.nodes.all()}
-        fresh = [_begin(tx, row, nodes.get(row.id), sites, now) for row in rows if row.status == _QUEUED]
+        places = {grant.node.name: grant.node for grant in grants.values()}
+        held = {node.name for node in tx.nodes.all()}  # the others' capacity is the back-end's own business
+        fresh = [_begin(tx, row, grants.get(row.id), held, now) for row in rows if row.status == _QUEUED]
         creating = [*fresh, *(row for row in rows if row.status == _PROPAGATING)]
         starting = [row for row in rows if row.status == _STARTING]
         # Those launched together, for ever: a guest is told the same after a restart, whoever is gone by then.
         everyone = tx.workspaces.select(Selection(launch_set=self._set)) if creating else []
         members = [row for row in everyone if Stamp.LAUNCHED in row.stamps]
-        told = specs(creating, members, sites, self._crew.catalogue)
+        for row in creating:
+            if row.node not in places:
+                raise GoneError(f"member {row.name}: its place on node {node_name(row.node or '')} is gone")
+        told = specs(creating, members, places, self._crew.catalogue)
         return _Begun(tuple((row, told[row.id]) for row in creating), tuple(starting))
 
     async def _create(self, begun: _Begun) -> list[Workspace]:
         """Create every VM on its node; return the members to start. Raises Failed when one could not be created."""
         asks = [self._ask(row, OrderName.CREATE, encode(spec)) for row, spec in begun.create]
-        if not asks:
+        if not asks or self._abandoned:
             return []
-        answers = self._crew.orders.send(asks)
+        answers = self._round = self._crew.orders.send(asks)
         infos: dict[str, VmInfo] = {}
         failed: Failed | None = None
         while batch := await answers.some():
@@ -139,7 +156,9 @@ class Launch:
     async def _start(self, rows: list[Workspace]) -> None:
         """Start every VM and note each as it runs. Raises Failed when one could not be started."""
         asks = [self._ask(r, OrderName.START, {"paused": r.initial_state is InitialState.PAUSED}) for r in rows]
-        answers = self._crew.orders.send(asks)
+        if self._abandoned:
+            return
+        answers = self._round = self._crew.orders.send(asks)
         failed: Failed | None = None
         while batch := await answers.some():
             good, bad = _sort(batch, {VmStatus.RUNNING, VmStatus.PAUSED})
@@ -171,26 +190,33 @@ class Launch:
                 return Failed(row, error)
         return None
 
-    def _back_out(self, tx: Tx, reason: str) -> None:
+    def _back_out(self, tx: Tx, target: State, reason: str) -> None:
         now = self._crew.now()
         for row in tx.workspaces.select(self._selection()):
-            reclaim(tx, row, State.CORRUPTED, now=now, reason=reason)
+            reclaim(tx, row, target, now=now, reason=reason)
 
     def _ask(self, row: Workspace, name: OrderName, body: Mapping[str, object]) -> Ask:
         return Ask(row, Order(name, row.tag, body), self._crew.timing.of(name))
 
 
-def _begin(tx: Tx, row: Workspace, given: str | None, sites: Mapping[str, NodeState], now: datetime) -> Workspace:
-    """Note that the orders go out; a member that was queued is placed, and its lease begins, only now."""
-    stamps = [Stamp.LAUNCHED]
-    node = row.node or given
-    if row.node is None and node is not None and node in sites:
-        size = row.allocation
-        tx.nodes.hold(node, row.id, memory_mb=size.memory_mb, cpus=size.cpus, disk_mb=size.disk_mb)
-        stamps.append(Stamp.SCHEDULED)
+def _begin(tx: Tx, row: Workspace, grant: Grant | None, held: Collection[str], now: datetime) -> Workspace:
+    """Note that the orders go out; a member that was queued is placed, and its lease begins, only now.
+
+    From here on ``launched`` is stamped, whatever time it says: orders may have gone out.
+    """
+    stamps = {Stamp.LAUNCHED: now}
+    node = row.node or (grant.node.name if grant else None)
+    if row.node is None and node is not None:
+        stamps[Stamp.SCHEDULED] = now
+        if node in held:
+            size = row.allocation
+            tx.nodes.hold(node, row.id, memory_mb=size.memory_mb, cpus=size.cpus, disk_mb=size.disk_mb)
+    if grant is not None:
+        known = {Stamp(word): at for word, at in grant.stamps.items() if word in _GRANTED}
+        stamps |= {stamp: min(at, now) for stamp, at in known.items()}
     ends_at = row.ends_at or now + timedelta(seconds=row.duration)
-    target = State(row.initial_state)
-    return advance(tx, row, _PROPAGATING, now=now, target=target, stamps=stamps, node=node, ends_at=ends_at)
+    target, expected = State(row.initial_state), {"starts_at": None}
+    return advance(tx, row, _PROPAGATING, now=now, target=target, stamps=stamps, node=node, ends_at=ends_at, **expected)
 
 
 def _propagated(tx: Tx, row: Workspace, info: VmInfo, now: datetime) -> Workspace:
@@ -199,7 +225,8 @@ def _propagated(tx: Tx, row: Workspace, info: VmInfo, now: datetime) -> Workspac
     seconds = {**row.seconds, **info.seconds}
     # one order does both, the image first; how long the second took is known from the node
     wired = timedelta(seconds=info.seconds.get(Stamp.NETWORK, 0.0))
-    stamps = {Stamp.IMAGE: max(now - wired, row.stamps.get(Stamp.LAUNCHED, now - wired)), Stamp.NETWORK: now}
+    begun = max((row.stamps[stamp] for stamp in _GRANTED if stamp in row.stamps), default=now - wired)
+    stamps = {Stamp.IMAGE: min(now, max(now - wired, begun)), Stamp.NETWORK: now}
     return advance(tx, row, new, now=now, target=State(row.initial_state), stamps=stamps, seconds=seconds)
 
 
@@ -240,4 +267,8 @@ def _request(rows: list[Workspace]) -> Request:
         )
         for row in rows
     )
-    return Request(demands=demands, duration=max(row.duration for row in rows))
+    return Request(
+        demands=demands,
+        duration=max(row.duration for row in rows),
+        preemptable=all(row.preemptable for row in rows),
+    )

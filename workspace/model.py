@@ -219,7 +219,8 @@ class Event:
     """One thing that happened to one resource; written in the transaction that made it happen.
 
     ``body`` is plain JSON: for ``state``: name, state, task, target, reason, previous; for ``schedule``: reason,
-    starts_at, ends_at; for ``networking``: nics; for ``termination``: reason, at; for ``warning``: ends_at, seconds.
+    starts_at, ends_at; for ``networking``: nics; for ``termination``: reason, at; for ``warning``: ends_at, seconds,
+    reason (when it is not the lease that ends).
     A fold's state event has also counts by state and total.
     """
 

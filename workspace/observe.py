@@ -6,25 +6,26 @@ declares nobody dead.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
-from flyinglow.backend.api import Observation
+from flyinglow.backend.api import Observation, node_name
 from flyinglow.nodectl.messages import VmInfo, VmStatus
 from flyinglow.workspace.lifecycle import advance, ready, reclaim
 from flyinglow.workspace.model import Stamp, Workspace
 from flyinglow.workspace.operation import SEEN
 from flyinglow.workspace.ports import Tx
 from flyinglow.workspace.states import FINAL, State, Status, Task, may_follow
+from flyinglow.workspace.steps import Step, step_of
 
 
 class Change(StrEnum):
     """What a row is to become."""
 
     GONE = "gone"  # its VM is not there: Corrupted
-    TAKEN = "taken"  # its claim was lost: Cancelled
+    TAKEN = "taken"  # its claim or its place was lost: Cancelled
     BROKEN = "broken"  # its VM broke: Corrupted
     MOVED = "moved"  # its VM is in another state than the row
     READY = "ready"  # its guest says that it is ready
@@ -71,17 +72,27 @@ def finding(row: Workspace, seen: Observation, vms: Mapping[tuple[str, str], VmI
 
     ``vms`` are the pass's VMs by node and tag (see ``by_tag``).
     """
-    lost = seen.lost.get(row.launch_set)
+    lost = seen.lost.get(row.launch_set) or (seen.lost_places.get(row.node) if row.node else None)
     if lost is not None and row.task is not Task.RECLAIMING:
         return Finding(workspace_id=row.id, change=Change.TAKEN, reason=lost, version=row.version)
     if row.task is not None or row.node is None or row.node not in seen.vms:
         return None
     info = vms.get((row.node, row.tag))
     if info is None:
-        reason = f"its VM is gone from node {row.node}"
+        reason = f"its VM is gone from node {node_name(row.node)}"
         return Finding(workspace_id=row.id, change=Change.GONE, reason=reason, version=row.version)
     found = sighting(row, info)
     return replace(found, version=row.version) if found else None
+
+
+def shared(rows: Iterable[Workspace], seen: Observation) -> Observation:
+    """Return what was seen, with every launch set that loses a place while it is launched lost as a whole."""
+    lost = {
+        row.launch_set: seen.lost_places[row.node]
+        for row in rows
+        if row.node in seen.lost_places and row.node is not None and step_of(row) is Step.LAUNCH
+    }
+    return replace(seen, lost={**lost, **seen.lost}) if lost else seen
 
 
 def by_tag(seen: Observation) -> dict[tuple[str, str], VmInfo]:

@@ -13,12 +13,18 @@ from typing import Any
 import structlog
 from twisted.internet.defer import Deferred
 
-from flyinglow.backend.api import NodeChannel, Order
+from flyinglow.backend.api import NodeChannel, Order, node_name
 from flyinglow.nodectl.errors import BrokenError, ConflictError, FlyingLowError, TransientError, UnknownError
-from flyinglow.nodectl.messages import VmInfo, vm_info
+from flyinglow.nodectl.messages import OrderName, VmInfo, vm_info
 from flyinglow.workspace.model import Workspace
 
 log = structlog.get_logger(__name__)
+
+
+class GoneError(TransientError):
+    """The place that an order was for is not there any more, so nothing of its workspace is left either."""
+
+    kind = "transient"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +51,11 @@ class Answer:
         try:
             info = vm_info(dict(self.body))
         except (KeyError, TypeError, ValueError) as error:
-            raise BrokenError(f"node {self.row.node} sent an answer that cannot be read") from error
+            raise BrokenError(f"node {node_name(self.row.node or '')} sent an answer that cannot be read") from error
         if info.tag != self.row.tag:
-            raise BrokenError(f"node {self.row.node} sent an answer that cannot be read: it is about another VM")
+            raise BrokenError(
+                f"node {node_name(self.row.node or '')} sent an answer that cannot be read: it is about another VM"
+            )
         return info
 
     def read(self) -> tuple[VmInfo, None] | tuple[None, FlyingLowError]:
@@ -89,21 +97,22 @@ class Round:
 
 
 class Orders:
-    """Sends orders; ``channel`` gives the way to a node, ``per_node`` bounds what is under way on each."""
+    """Sends orders; ``channel`` gives the way to a node, ``per_node`` bounds those under way on each (destroys apart)."""
 
     def __init__(self, channel: Callable[[str], NodeChannel], per_node: int) -> None:
         self._channel = channel
         self._per_node = per_node
-        self._lanes: dict[str, _Lane] = {}
+        self._lanes: dict[tuple[str, bool], _Lane] = {}
 
     def send(self, asks: Sequence[Ask]) -> Round:
         """Send orders, each to the node of its workspace."""
         answers = Round(len(asks))
         for ask in asks:
             node = ask.row.node or ""
-            if node not in self._lanes:
-                self._lanes[node] = _Lane(node, self._channel, self._per_node)
-            self._lanes[node].submit(ask, answers)
+            lane = node, ask.order.name is OrderName.DESTROY  # a lane apart: when places go, none waits for a create
+            if lane not in self._lanes:
+                self._lanes[lane] = _Lane(node, self._channel, self._per_node)
+            self._lanes[lane].submit(ask, answers)
         return answers
 
 
@@ -140,10 +149,10 @@ class _Lane:
             return Answer(ask.row, error=error)
         except Exception:
             log.exception("an order failed in an unforeseen way", node=self._node, order=ask.order.name.value)
-            return Answer(ask.row, error=BrokenError(f"the way to node {self._node} is broken"))
+            return Answer(ask.row, error=BrokenError(f"the way to node {node_name(self._node)} is broken"))
 
     def _reach(self) -> NodeChannel:
         try:
             return self._channel(self._node)
         except UnknownError as error:
-            raise TransientError(f"node {self._node} cannot be reached: {error.message}") from error
+            raise GoneError(f"node {node_name(self._node)} cannot be reached: {error.message}") from error

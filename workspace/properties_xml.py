@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from flyinglow.backend.api import node_name
 from flyinglow.workspace.makers import FL
 from flyinglow.workspace.model import Stamp
 from flyinglow.workspace.producer_xml import COMMON, PRODUCER, lifetime
+from flyinglow.workspace.states import Task
 from flyinglow.wsrf.xml import clean_text, duration_text, qname, timestamp
 
 if TYPE_CHECKING:
@@ -84,14 +87,39 @@ def _nic(nic: Nic) -> _Element:
     )
 
 
-def schedule(accepted_at: datetime, *, start_by: datetime | None, ends_at: datetime | None, duration: int) -> _Element:
-    """Return ``fl:Schedule``: when a lease was accepted, by when it starts, when it ends, how many seconds it lasts."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """Why a lease has not begun, and when it is expected to; nothing once it has."""
+
+    starts_at: datetime | None = None
+    reason: str | None = None
+
+
+def wait_of(rows: Iterable[Workspace]) -> Wait:
+    """Return what these wait for: the latest expected start, the first reason."""
+    queued = [row for row in rows if row.task is Task.QUEUED]
+    return Wait(
+        starts_at=max((row.starts_at for row in queued if row.starts_at is not None), default=None),
+        reason=next((row.reason for row in queued if row.reason), None),
+    )
+
+
+def schedule(
+    accepted_at: datetime, *, start_by: datetime | None, ends_at: datetime | None, duration: int, wait: Wait
+) -> _Element:
+    """Return ``fl:Schedule``: when a lease was accepted, by when it starts, when it ends, how many seconds it lasts.
+
+    Of one that waits, also when it is expected to start and why it waits.
+    """
     element = FL.Schedule(FL.AcceptedTime(timestamp(accepted_at)))
     if start_by is not None:
         element.append(FL.StartBy(timestamp(start_by)))
     if ends_at is not None:
         element.append(FL.TerminationTime(timestamp(ends_at)))
     element.append(FL.Duration(duration_text(duration)))
+    if wait.starts_at is not None:
+        element.append(FL.ExpectedStart(timestamp(wait.starts_at)))
+    element.extend(optional("WaitingReason", wait.reason))
     return element
 
 
@@ -103,7 +131,9 @@ def allocation(size: Allocation) -> _Element:
 
 
 def _schedule(row: Workspace) -> _Element:
-    return schedule(row.accepted_at, start_by=row.start_by, ends_at=row.ends_at, duration=row.duration)
+    return schedule(
+        row.accepted_at, start_by=row.start_by, ends_at=row.ends_at, duration=row.duration, wait=wait_of([row])
+    )
 
 
 def _timing(row: Workspace) -> _Element:
@@ -124,7 +154,7 @@ _RENDER: Final[Mapping[QName, Callable[[Workspace], list[_Element]]]] = {
     qname("fl", "Schedule"): lambda row: [_schedule(row)],
     qname("fl", "ResourceAllocation"): lambda row: [allocation(row.allocation)],
     qname("fl", "Networking"): lambda row: [networking(row.nics)],
-    _NODE: lambda row: optional("Node", row.node),
+    _NODE: lambda row: optional("Node", node_name(row.node or "")),
     qname("fl", "InitialState"): lambda row: [FL.InitialState(row.initial_state)],
     qname("fl", "EndAction"): lambda row: [FL.EndAction(row.end_action.capitalize())],
     qname("fl", "Timing"): lambda row: [_timing(row)],

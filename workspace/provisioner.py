@@ -15,9 +15,10 @@ from typing import Any, Protocol, TypeVar
 import structlog
 from twisted.internet.defer import Deferred
 
-from flyinglow.backend.api import Backend
+from flyinglow.backend.api import Backend, ClaimNews
 from flyinglow.nodectl.messages import VmInfo
 from flyinglow.workspace.catalogue import Catalogue
+from flyinglow.workspace.claims import Claims
 from flyinglow.workspace.crew import Crew, Stopped
 from flyinglow.workspace.hands import Grip, Hands
 from flyinglow.workspace.launch import Launch
@@ -77,14 +78,18 @@ class Provisioner:
             catalogue=catalogue,
             later=self._later,
             take=self._hands.take,
+            wrest=self._wrest,
             committed=committed,
         )
+        self._claims = Claims(self._crew)
         self._operation = Operation(self._crew)
         self._reclaim = Reclaim(self._crew)
         self._reconcile = Reconcile(self._crew, reactor.seconds, lambda reaping: self._spawn(reaping, []))
         self._todo: dict[str, bool] = {}  # workspace id -> found by a reconcile pass
         self._launching: dict[str, set[str]] = {}  # launch set -> members told of meanwhile
+        self._launches: dict[str, Launch] = {}
         self._told: list[tuple[str, VmInfo]] = []
+        self._claimed: list[ClaimNews] = []
         self._hearing = False
         self._timers: set[Timer] = set()
         self._waiting: set[str] = set()  # for the time to be tried again
@@ -100,6 +105,11 @@ class Provisioner:
     def news(self, node: str, info: VmInfo) -> None:
         """Take what a node says unasked of one VM."""
         self._told.append((node, info))
+        self._wake()
+
+    def claims(self, news: ClaimNews) -> None:
+        """Take what the back-end says unasked of one claim."""
+        self._claimed.append(news)
         self._wake()
 
     async def reconcile(self) -> ReconcileReport:
@@ -130,6 +140,7 @@ class Provisioner:
         self._turn = None
         self._todo.clear()
         self._told.clear()
+        self._claimed.clear()
 
     # turns
 
@@ -142,23 +153,28 @@ class Provisioner:
         self._wake()
 
     def _wake(self) -> None:
-        told = self._told and not self._hearing
+        told = (self._told or self._claimed) and not self._hearing
         if self._turn is None and (self._todo or told) and not self._crew.stopped:
             self._turn = self._reactor.callLater(0, self._take_turn)
 
     def _take_turn(self) -> None:
         self._turn = None
         todo, self._todo = self._todo, {}
-        if self._told and not self._hearing:
+        if (self._told or self._claimed) and not self._hearing:
             self._spawn(self._hear(), [])
         if todo:
             self._spawn(self._sort(todo), list(todo))
 
     async def _hear(self) -> None:
-        """Write news down, one lot at a time: two transactions at once might be committed the newer one first."""
+        """Write news down, one lot at a time: two transactions at once might be committed the newer one first.
+
+        Claims come first: a VM that is gone because its place was taken away is Cancelled, not Corrupted.
+        """
         self._hearing = True
         try:
-            while self._told and not self._crew.stopped:
+            while (self._told or self._claimed) and not self._crew.stopped:
+                claimed, self._claimed = self._claimed, []
+                await self._claims.news(claimed)
                 told, self._told = self._told, []
                 await self._reconcile.news(told)
         finally:
@@ -192,10 +208,18 @@ class Provisioner:
                 self._spawn(self._launched(launch_set), ids)
 
     async def _launched(self, launch_set: str) -> None:
+        launch = self._launches[launch_set] = Launch(self._crew, launch_set)
         try:
-            await Launch(self._crew, launch_set).run()
+            await launch.run()
         finally:
+            del self._launches[launch_set]
             self._look(self._launching.pop(launch_set))
+
+    def _wrest(self, sets: Mapping[str, str]) -> None:
+        """Take workspaces whose places go away out of the hands of their steps, and call their launches off."""
+        for launch_set in set(sets.values()) & self._launches.keys():
+            self._launches[launch_set].abandon()
+        self._hands.wrest(sets)
 
     def _begin(
         self, rows: Sequence[Workspace], run: Callable[[Sequence[Workspace], Grip], Coroutine[Any, Any, None]]
@@ -254,7 +278,7 @@ class Provisioner:
                     one.callback(None)
 
     def _busy(self) -> bool:
-        return bool(self._under_way or self._todo or self._told or self._turn)
+        return bool(self._under_way or self._todo or self._told or self._claimed or self._turn)
 
 
 def _calls_for_work(event: Event) -> bool:

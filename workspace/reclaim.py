@@ -1,7 +1,8 @@
 """Giving back: the VM is destroyed on its node, and only when the node has confirmed is anything free again.
 
 State, capacity and addresses change in one transaction, so neither can leak. A node that does not answer is asked
-again with back-off for as long as it takes; until then all stays held.
+again with back-off for as long as it takes; until then all stays held. Where the back-end knows of no such place any
+more, nothing is left to destroy.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from flyinglow.workspace.crew import Crew
 from flyinglow.workspace.hands import Grip
 from flyinglow.workspace.lifecycle import advance, record
 from flyinglow.workspace.model import Selection, Stamp, Workspace
-from flyinglow.workspace.orders import Answer, Ask
+from flyinglow.workspace.orders import Answer, Ask, GoneError
 from flyinglow.workspace.ports import Tx
 from flyinglow.workspace.states import State, Status, Task
 
@@ -39,7 +40,9 @@ class Reclaim:
         asks = [self._ask(row) for row in rows if row.node is not None and Stamp.LAUNCHED in row.stamps]
         answers = self._crew.orders.send(asks)
         while batch := await answers.some():
-            done = [answer for answer in batch if answer.error is None or isinstance(answer.error, UnknownError)]
+            done = [
+                answer for answer in batch if answer.error is None or isinstance(answer.error, UnknownError | GoneError)
+            ]
             if done:
                 await self._end(done, grip)
             ended = {answer.row.id for answer in done}

@@ -18,8 +18,9 @@ from flyinglow.nodectl.errors import FlyingLowError
 from flyinglow.nodectl.messages import OrderName, VmInfo
 from flyinglow.workspace.crew import Crew, Stopped
 from flyinglow.workspace.model import Selection, Workspace
-from flyinglow.workspace.observe import Finding, by_tag, finding, sighting, write_down
+from flyinglow.workspace.observe import Change, Finding, by_tag, finding, shared, sighting, write_down
 from flyinglow.workspace.ports import Tx
+from flyinglow.workspace.states import Task
 
 CHUNK = 200  # rows of one transaction
 log = structlog.get_logger(__name__)
@@ -58,11 +59,12 @@ class Reconcile:
     async def run(self) -> tuple[ReconcileReport, list[str]]:
         """Make one pass; return also the ids of the workspaces that have a task, for their steps to be taken up."""
         rows: list[Workspace] = await self._crew.store.read(lambda tx: tx.workspaces.select(Selection(living=True)))
-        seen = await self._look(rows)
+        seen = shared(rows, await self._look(rows))
         vms = by_tag(seen)
         findings = [found for row in rows if (found := _try(row, seen, vms)) is not None]
         for start in range(0, len(findings), CHUNK):
             await self._write(findings[start : start + CHUNK])
+        await self._wrest([found.workspace_id for found in findings if found.change is Change.TAKEN])
         unfinished = [row.id for row in rows if row.task is not None]
         report = ReconcileReport(
             rows=len(rows),
@@ -88,6 +90,12 @@ class Reconcile:
 
     async def _write(self, findings: Sequence[Finding]) -> None:
         await self._one_by_one([partial(self._found, [one]) for one in findings], partial(self._found, findings))
+
+    async def _wrest(self, taken: Sequence[str]) -> None:
+        """Let nobody wait for orders to places that are gone."""
+        if taken:
+            rows = await self._crew.store.read(lambda tx: tx.workspaces.select(Selection(ids=tuple(taken))))
+            self._crew.wrest({row.id: row.launch_set for row in rows if row.task is Task.RECLAIMING})
 
     async def _one_by_one(self, each: Sequence[Callable[[Tx], None]], together: Callable[[Tx], None]) -> None:
         """Commit all in one transaction; where that fails, each in its own, so that a bad row stops only itself."""

@@ -10,15 +10,16 @@ import base64
 import binascii
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Protocol, TypeVar
 
 from flyinglow.access.identity import Identity
 from flyinglow.backend.api import NodeChannel, Order
-from flyinglow.nodectl.errors import BrokenError, ConflictError, DeniedError, InvalidError
+from flyinglow.nodectl.errors import BrokenError, ConflictError, InvalidError
 from flyinglow.nodectl.messages import OrderName
-from flyinglow.workspace.lifecycle import advance, reclaim, record, tell
-from flyinglow.workspace.model import Stamp, Topic, Workspace
+from flyinglow.workspace.ends import move_end
+from flyinglow.workspace.lifecycle import advance, reclaim, record
+from flyinglow.workspace.model import Workspace
 from flyinglow.workspace.outcomes import OUTCOMES, SHUTDOWN_VERBS, Do, NoOp, Refuse, ShutdownMode, Verb
 from flyinglow.workspace.ports import Now, Store, Tx
 from flyinglow.workspace.states import FINAL, State, Status, Task
@@ -143,33 +144,6 @@ def apply(tx: Tx, row: Workspace, verb: Verb, *, now: datetime) -> Workspace:
             return advance(tx, row, Status(row.state, task), now=now, target=target, attempts=0)
         case NoOp():
             return record(tx, row, **facts) if facts else row
-
-
-def move_end(tx: Tx, row: Workspace, at: datetime, *, now: datetime, terms: Terms) -> datetime:
-    """Set the end of one workspace's lease, tell of it, and return it; raises as ``WorkspaceService.set_end``."""
-    if row.state in FINAL or row.task is Task.RECLAIMING:
-        raise ConflictError(f"the lease of workspace {row.name} is over")
-    if row.ends_at is None:
-        raise ConflictError(f"the lease of workspace {row.name} has not begun: its end is set when it is placed")
-    if at <= now:
-        raise InvalidError("a lease cannot end in the past: use Destroy to end it now")
-    latest = row.accepted_at + timedelta(seconds=terms.max_duration)
-    if at > latest:
-        figures = {"duration.asked": int((at - row.accepted_at).total_seconds()), "duration.max": terms.max_duration}
-        raise DeniedError(f"a lease of this site ends at most {terms.max_duration} s after it was accepted", figures)
-    body = schedule(row, at, "the end of the lease was moved")
-    tell(tx, row, Topic.SCHEDULE, body, now=now, ends_at=at, warned=False)
-    return at
-
-
-def schedule(row: Workspace, ends_at: datetime | None, reason: str) -> dict[str, str | None]:
-    """Return the body of a schedule event."""
-    started = row.stamps.get(Stamp.STARTED) or row.stamps.get(Stamp.SCHEDULED)
-    return {
-        "reason": reason,
-        "starts_at": started.isoformat() if started else None,
-        "ends_at": ends_at.isoformat() if ends_at else None,
-    }
 
 
 async def _console(channel: Callable[[str], NodeChannel], node: str, order: Order) -> ConsoleText:

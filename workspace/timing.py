@@ -22,7 +22,7 @@ class Timing:
     destroy: float = 60
     info: float = 15
     grace: float = 30
-    per_node: int = 8  # orders under way on one node
+    per_node: int = 8  # orders under way on one node, destroys counted apart
     tries: int = 3
     retry_first: float = 1
     retry_most: float = 300

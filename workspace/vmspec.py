@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from flyinglow.backend.api import NodeState
+from flyinglow.backend.api import NodeState, node_name
 from flyinglow.nodectl.errors import BrokenError
 from flyinglow.nodectl.messages import DiskSpec, NicSpec, VmSpec
 from flyinglow.workspace.catalogue import Catalogue, Image
@@ -27,7 +27,7 @@ def vm_spec(row: Workspace, context: str, nodes: Mapping[str, NodeState], catalo
     """Return what the node of one workspace is told."""
     node = nodes.get(row.node or "")
     if node is None:
-        raise BrokenError(f"workspace {row.name}: node {row.node} is no longer one of this site's")
+        raise BrokenError(f"workspace {row.name}: node {node_name(row.node or '')} is no longer one of this site's")
     images = [_image(row, disk, catalogue) for disk in row.disks if disk.image is not None]
     first = images[0]
     return VmSpec(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from flyinglow.backend.api import Claim, NodeState, Observation, Order, Placed
+from flyinglow.backend.api import Claim, NodeState, Observation, Order, Placed, node_name
 from flyinglow.nodectl.errors import TransientError, UnknownError
 from flyinglow.nodectl.messages import OrderName, VmStatus
 
@@ -37,15 +37,19 @@ class GrantingTests:
         raise NotImplementedError
 
     def test_acquire_gives_every_member_a_node_and_may_be_repeated(self, bench: Bench) -> None:
-        """The second answer is the first one; a granted node is the admitted one."""
+        """The second answer is the first one, a granted node the admitted one, and there is a channel to each place."""
         wanted = claim(bench, "k1")
         first = bench.run(lambda: bench.backend.acquire(wanted))
         again = bench.run(lambda: bench.backend.acquire(wanted))
         assert first == again
         assert set(first) == {"k1-a", "k1-b"}
-        assert set(first.values()) <= set(bench.nodes)
+        for grant in first.values():
+            assert node_name(grant.node.name) in bench.nodes
+            assert bench.loop.call(bench.backend.channel, grant.node.name) is not None
+            assert set(grant.stamps) <= {"scheduled", "launched", "adapted"}
+            assert all(at.tzinfo is not None for at in grant.stamps.values())
         if wanted.nodes:
-            assert first == wanted.nodes
+            assert {member: grant.node.name for member, grant in first.items()} == wanted.nodes
         assert bench.run(lambda: bench.backend.release("k1")) is None
 
     def test_release_may_be_repeated_and_knows_no_unknown_key(self, bench: Bench) -> None:

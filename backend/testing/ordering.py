@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from flyinglow.backend.testing.bench import Bench
     from flyinglow.nodectl.messages import VmSpec
 
-TAGGED = [order for order in OrderName if order not in {OrderName.LIST, OrderName.CREATE, OrderName.DESTROY}]
+UNTAGGED = {OrderName.LIST, OrderName.CREATE, OrderName.DESTROY, OrderName.RESERVE, OrderName.RELEASE}
+TAGGED = [order for order in OrderName if order not in UNTAGGED]
 BODIES: dict[OrderName, dict[str, Any]] = {
     OrderName.START: {"paused": False},
     OrderName.SHUTDOWN: {"seconds": 0},

@@ -10,8 +10,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from flyinglow.access.identity import LOCAL, Identity
-from flyinglow.backend.api import NodeState, Settings
-from flyinglow.backend.simulated import SimulatedBackend
+from flyinglow.backend.api import ClaimNews, NodeState, Settings
+from flyinglow.backend.simulated import SimulatedBackend, SimulatedQueue
 from flyinglow.backend.simulation import Simulation
 from flyinglow.ensemble.service import EnsembleService
 from flyinglow.factory.model import Created, CreateRequest, Part
@@ -119,8 +119,14 @@ class Site:
 
     def boot(self, simulation: Simulation | None = None) -> None:
         """Make everything that a daemon makes; given the simulation of another one, its VMs are still there."""
-        settings = Settings(reactor=self.clock, nodes=self.nodes, options=self.options, news=self._news)
-        self.backend = SimulatedBackend(settings, simulation)
+        settings = Settings(
+            reactor=self.clock, nodes=self.nodes, options=self.options, news=self._news, claims=self._claims
+        )
+        self.backend = (
+            SimulatedQueue(settings, simulation)
+            if self.options.get("queue")
+            else SimulatedBackend(settings, simulation)
+        )
         self.simulation = self.backend.simulation
         self.provisioner = Provisioner(
             self.store, self.backend, self.clock, self.now, CATALOGUE, timing=self.timing,
@@ -233,6 +239,9 @@ class Site:
 
     def _news(self, node: str, info: Any) -> None:
         self.provisioner.news(node, info)
+
+    def _claims(self, news: ClaimNews) -> None:
+        self.provisioner.claims(news)
 
 
 def key_of(created: Created, name: str) -> ResourceKey:

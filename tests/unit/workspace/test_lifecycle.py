@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from flyinglow.access.identity import LOCAL
+from flyinglow.backend.api import ClaimNews, ClaimTopic
 from flyinglow.nodectl.errors import BrokenError, ConflictError
 from flyinglow.workspace.lifecycle import STEPS, advance, reclaim
 from flyinglow.workspace.model import Topic, Workspace
@@ -82,4 +83,7 @@ def test_every_step_is_registered_and_committed(site: Site) -> None:
     for seconds in (site.terms.open_limit, site.terms.retain, site.terms.keep_events):
         site.settle(seconds)
         site.sweep()
+    for topic in ClaimTopic:
+        site.provisioner.claims(ClaimNews(key="no such claim", topic=topic, reason=""))
+    site.settle()
     assert set(site.committed) == set(STEPS)
