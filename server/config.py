@@ -61,6 +61,10 @@ class NodeListener(Listener):
     """Pilots on nodes."""
 
     port: int = doc("TCP port.", default=8481)
+    max_body: int = doc("Bytes of a request's body; a pilot's longest message has 8 MiB.", default=8 << 20)
+    max_connections: int = doc("Connections open at once; a pilot has two.", default=4096)
+    certificate: Path | None = doc("TLS certificate with its chain (PEM); none: plain HTTP.", default=None)
+    private_key: Path | None = doc("Key of the certificate (PEM), readable by the daemon's user only.", default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

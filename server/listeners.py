@@ -1,4 +1,7 @@
-"""The three listeners: client (SOAP), node (pilots) and guest (context), each a socket with limits of its own."""
+"""The three listeners: client (SOAP), node (pilots) and guest (context), each a socket with limits of its own.
+
+The node listener speaks TLS when it has a certificate.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from twisted.web.resource import Resource
 
 from flyinglow.nodectl.errors import BrokenError
+from flyinglow.server import tls
+from flyinglow.server.config import NodeListener
 from flyinglow.wsrf.channel import HttpLimits
 from flyinglow.wsrf.channel import Listener as Site
 
@@ -23,27 +28,38 @@ class Bound:
     listener: Listener
     socket: socket.socket
     url: str  # what others are told
+    secured: tls.Secured | None = None
 
     def serve(self, reactor: Any, site: Site) -> Any:
-        """Serve ``site`` on it; the reactor owns a duplicate of the socket from now on."""
+        """Serve ``site`` on it, over TLS where it is so; the reactor owns a duplicate of the socket from now on."""
+        served = self.secured.wrap(site, reactor) if self.secured else site
         with self.socket:
             self.socket.setblocking(False)
-            return reactor.adoptStreamPort(self.socket.fileno(), self.socket.family, site)
+            return reactor.adoptStreamPort(self.socket.fileno(), self.socket.family, served)
 
 
 def bind(listener: Listener) -> Bound:
-    """Bind a listener's socket. Raises BrokenError naming the address."""
+    """Bind a listener's socket. Raises BrokenError naming the address, or what is wrong with its TLS."""
+    secured = _secured(listener)
     family = socket.AF_INET6 if ":" in listener.address else socket.AF_INET
     try:
         bound = socket.create_server((listener.address, listener.port), family=family, backlog=512)
     except OSError as error:
         message = f"cannot listen on {listener.address} port {listener.port}: {error.strerror or error}"
         raise BrokenError(message) from None
-    return Bound(listener, bound, listener.base_url.rstrip("/") or _url(*bound.getsockname()[:2]))
+    scheme = "https" if secured else "http"
+    url = listener.base_url.rstrip("/") or _url(scheme, *bound.getsockname()[:2])
+    return Bound(listener, bound, url, secured)
 
 
-def _url(host: str, port: int) -> str:
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+def _secured(listener: Listener) -> tls.Secured | None:
+    if not isinstance(listener, NodeListener) or (listener.certificate is None and listener.private_key is None):
+        return None
+    return tls.secured(listener.certificate, listener.private_key)
+
+
+def _url(scheme: str, host: str, port: int) -> str:
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def limits(listener: Listener) -> HttpLimits:

@@ -1,7 +1,7 @@
 """Where pilots' messages come in: bytes in, bytes out, no socket.
 
 Nothing in a message is believed before its MAC is known to be right, a wrong key looks like an unknown slot, and a
-report is stored before it is acknowledged. Answers are signed with the key that the message was signed with, refusals, too.
+report is stored before it is acknowledged. Answers, refusals too, are signed with the key that the message came with.
 """
 
 from __future__ import annotations

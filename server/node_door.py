@@ -1,0 +1,93 @@
+"""The node listener's HTTP: pilots' messages in, the back-end's answers out, nothing else.
+
+A poll is held back for longer than most requests take; it ends with its connection. A stop of the service answers it.
+"""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+
+from flyinglow.backend.api import Doorway
+from flyinglow.pilot.messages import LONG_POLL, PATH
+from flyinglow.server.listeners import closed_site
+from flyinglow.wsrf.channel import HttpLimits
+from flyinglow.wsrf.channel import Listener as Site
+
+if TYPE_CHECKING:
+    from twisted.python.failure import Failure
+
+    from flyinglow.backend.api import Backend, Reply
+    from flyinglow.server.config import Listener
+
+log = logging.getLogger("flyinglow.server.node_door")
+
+_IDLE = 4 * LONG_POLL  # seconds that a connection may lie idle between two messages
+_JSON, _TEXT = b"application/json", b"text/plain; charset=utf-8"
+
+
+def node_site(backend: Backend, listener: Listener, reactor: Any) -> Site:
+    """Return what the node listener serves: the back-end's doorway, or nothing where it has none.
+
+    A site's pilots may all come through one address, so a single peer may have all the connections.
+    """
+    if not isinstance(backend, Doorway):
+        return closed_site(listener, reactor)
+    limits = HttpLimits(
+        body_bytes=listener.max_body,
+        request_seconds=listener.timeout,
+        idle_seconds=_IDLE,
+        connections=listener.max_connections,
+        connections_per_peer=listener.max_connections,
+    )
+    return Site(_Door(backend), limits, reactor)
+
+
+class _Door(Resource):
+    """Every path leads here, and one goes through."""
+
+    isLeaf = True  # noqa: N815 - Twisted's name
+
+    def __init__(self, doorway: Doorway) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._doorway = doorway
+
+    def render(self, request: Any) -> Any:
+        """Hand a message in and answer when there is an answer."""
+        if request.path != PATH.encode():
+            return _plain(request, HTTPStatus.NOT_FOUND, b"Nothing is offered here.\n")
+        if request.method != b"POST":
+            request.setHeader(b"allow", b"POST")
+            return _plain(request, HTTPStatus.METHOD_NOT_ALLOWED, b"Messages are posted here.\n")
+        peer = str(getattr(request.getClientAddress(), "host", ""))
+        answer = Deferred.fromCoroutine(self._doorway.answer(request.content.read(), peer))
+        request.notifyFinish().addErrback(lambda _: answer.cancel())
+        answer.addCallbacks(_write, _failed, callbackArgs=(request,), errbackArgs=(request,))
+        return NOT_DONE_YET
+
+
+def _plain(request: Any, status: HTTPStatus, text: bytes) -> bytes:
+    request.setResponseCode(status.value)
+    request.setHeader(b"content-type", _TEXT)
+    return text
+
+
+def _write(reply: Reply, request: Any) -> None:
+    request.setResponseCode(reply.status)
+    request.setHeader(b"content-type", _JSON if reply.status == HTTPStatus.OK else _TEXT)
+    request.setHeader(b"content-length", b"%d" % len(reply.body))
+    request.write(reply.body)
+    request.finish()
+
+
+def _failed(failure: Failure, request: Any) -> None:
+    if isinstance(failure.value, CancelledError):
+        return  # the pilot has hung up
+    log.error("a pilot's message could not be answered", exc_info=(failure.type, failure.value, failure.tb))  # type: ignore[arg-type]
+    request.write(_plain(request, HTTPStatus.INTERNAL_SERVER_ERROR, b"The service failed on this message.\n"))
+    request.finish()
