@@ -18,6 +18,7 @@ from flyinglow.nodectl.bundle import build as bundle
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Mapping, Sequence
+    from typing import Self
 
     from flyinglow.cli.demo.spaces import Inside, Space
 
@@ -33,6 +34,12 @@ class World(Protocol):
     directory: Path
     sbin: Path
     jobs: Path
+
+    def __enter__(self) -> Self:
+        """Start it."""
+
+    def __exit__(self, *_: object) -> None:
+        """End it, and everything on it."""
 
     @property
     def names(self) -> Sequence[str]:

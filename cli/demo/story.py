@@ -22,10 +22,8 @@ if TYPE_CHECKING:
 
     from flyinglow.client import Lease, Member, Notification, Resource, Site
 
-_STAMPS = ("accepted", "scheduled", "image", "network", "started", "ready", "notified")
 _HEADINGS = {"scheduled": "placed"}
 _GUEST_SAYS = re.compile(r"GUEST-(HOSTNAME|IP|CTX\||PEER)\s?(.*)")
-_WAIT = 55.0
 _SETTLE = 3.0
 
 
@@ -54,7 +52,8 @@ def _told(news: Notification) -> str:
     if news.topic == "networking":
         return "networking: " + ", ".join(f"{nic.network} {nic.ip}" for nic in news.nics)
     if news.state is None:
-        return f"{news.topic}{reason}"
+        left = f" ({news.seconds} s left)" if news.seconds is not None else ""
+        return f"{news.topic}{left}{reason}"
     task = f" ({news.task})" if news.task else ""
     counts = ", ".join(f"{count} {state}" for state, count in (news.census or {}).items())
     return f"{news.state}{task}{reason}" + (f" [{counts}]" if counts else "")
@@ -68,6 +67,9 @@ def _links_to_others(member: Member, members: tuple[Member, ...]) -> int:
 
 class Story:
     """One lease from request to destroy, told on a screen. Raises FlyingLowError or TimeoutError when it goes wrong."""
+
+    stamps: tuple[str, ...] = ("accepted", "scheduled", "image", "network", "started", "ready", "notified")
+    patience = 55.0  # seconds for whatever is waited for
 
     def __init__(self, site: Site, screen: Screen, *, guests: bool, peers: bool) -> None:
         self._site, self._screen, self._guests, self._peers = site, screen, guests, peers
@@ -93,7 +95,7 @@ class Story:
 
     def members(self, lease: Lease) -> tuple[Member, ...]:
         """Wait until the whole runs, then show who is where."""
-        properties = lease.whole.wait("Running", timeout=_WAIT)
+        properties = lease.whole.wait("Running", timeout=self.patience)
         table = Table("name", "state", "node", "addresses", title="Members")
         for member in properties.members:
             addresses = ", ".join(f"{nic.network} {nic.ip}" for nic in member.nics)
@@ -115,14 +117,14 @@ class Story:
             self._check(member, lines)
 
     def _console(self, resource: Resource, name: str, answers: int) -> list[str]:
-        deadline = time.monotonic() + _WAIT
+        deadline = time.monotonic() + self.patience
         while time.monotonic() < deadline:
             text = resource.console().data.decode(errors="replace")
             lines = [plain(line.strip()) for line in text.splitlines() if _GUEST_SAYS.search(line)]
             if "GUEST-READY" in text and sum("GUEST-PEER" in line for line in lines) >= answers:
                 return lines
             time.sleep(0.3)
-        message = f"the guest {name} did not say within {_WAIT:.0f} s that it is ready and reaches the others"
+        message = f"the guest {name} did not say within {self.patience:.0f} s that it is ready and reaches the others"
         raise BrokenError(message)
 
     def _check(self, member: Member, lines: list[str]) -> None:
@@ -137,11 +139,11 @@ class Story:
 
     def receipt(self, members: tuple[Member, ...]) -> None:
         """Show when each step of each member was reached, in seconds after the request was accepted."""
-        table = Table("name", *(_HEADINGS.get(stamp, stamp) for stamp in _STAMPS), title="Timing receipt (s)")
+        table = Table("name", *(_HEADINGS.get(stamp, stamp) for stamp in self.stamps), title="Timing receipt (s)")
         for member in members:
             timing = self._complete(member)
             start = timing["accepted"]
-            cells = [f"{(timing[s] - start).total_seconds():.2f}" if s in timing else "-" for s in _STAMPS]
+            cells = [f"{(timing[s] - start).total_seconds():.2f}" if s in timing else "-" for s in self.stamps]
             table.add_row(member.name, *cells)
         self._screen.print(table)
 
@@ -150,7 +152,7 @@ class Story:
         deadline = time.monotonic() + _SETTLE
         while True:
             timing = member.resource.properties().timing
-            if set(_STAMPS) <= set(timing) or time.monotonic() > deadline:
+            if set(self.stamps) <= set(timing) or time.monotonic() > deadline:
                 return timing
             time.sleep(0.1)
 
@@ -159,6 +161,6 @@ class Story:
         lease.whole.destroy()
         expected = {member.name for member in members} | {lease.whole.name}
         with self._news:
-            if not self._news.wait_for(lambda: expected <= self._over, timeout=_WAIT):
+            if not self._news.wait_for(lambda: expected <= self._over, timeout=self.patience):
                 message = f"no termination notice came for {', '.join(sorted(expected - self._over))}"
                 raise BrokenError(message)
