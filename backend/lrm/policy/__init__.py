@@ -1,1 +1,5 @@
 """How claims become slots: one small pure function a policy, behind one Protocol (the paper, section 2.2)."""
+
+from flyinglow.backend.lrm.policy.registry import policy_of as load
+
+__all__ = ["load"]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FreeSlot:
-    """A slot that is ready, and what of it nobody uses.
+    """A slot that is ready, and what of it nobody uses: the pilot's overhead and that of the VMs on it are taken off.
 
     ``left``: until its end. ``claims`` use it now. ``idle``: for how long nobody has used it (0 while it is used).
     """
@@ -59,7 +59,7 @@ class Sizes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holdings:
-    """All free slots, and what is asked for ahead of need and not there yet."""
+    """All slots that are ready, used or not, and what is asked for ahead of need and not there yet."""
 
     free: tuple[FreeSlot, ...]
     coming: tuple[Component, ...] = ()
@@ -77,7 +77,10 @@ class Policy(Protocol):
     """One way to turn claims into slots. Pure."""
 
     def layout(self, request: Request, free: Sequence[FreeSlot], sizes: Sizes) -> Layout:
-        """Place every member. Raises NeverError (with figures) when one is larger than any node or longer than any job."""
+        """Place every member. Raises NeverError with figures when one is larger than any node or longer than any job.
+
+        ``free`` are all slots that are ready, those without any room left, too.
+        """
 
     def upkeep(self, holdings: Holdings, sizes: Sizes) -> Upkeep:
         """Say what to do while no claim asks. A slot that is used is never given back."""
