@@ -9,6 +9,7 @@ import signal
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from flyinglow.cli.demo import exposure, world
 from flyinglow.cli.demo.daemon import serving
 from flyinglow.cli.demo.kinds import Choice, Form, choose
 from flyinglow.cli.demo.leftovers import leftovers
+from flyinglow.cli.demo.schedulers import SCHEDULERS
 from flyinglow.cli.demo.site import DAEMON_USER, Site, build, kill_all
 from flyinglow.cli.demo.story import Story
 from flyinglow.client import Consumer, connect
@@ -26,7 +28,7 @@ from flyinglow.nodectl.errors import BrokenError, FlyingLowError
 from flyinglow.nodectl.guest import build as build_guest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 
 _PLACE = 40
@@ -37,14 +39,18 @@ _ASKED = "the simulated hypervisor, as asked"
 @click.option("--simulated", is_flag=True, help="Use the simulated hypervisor even where QEMU is installed.")
 @click.option("--keep", is_flag=True, help="Keep the demo's directory, with every log, for a look afterwards.")
 @click.option("--guest", type=click.Path(path_type=Path), help="Where the guest image is built and kept.")
+@click.option("--lrm", type=click.Choice(sorted(SCHEDULERS)), help="Lease the nodes from a private batch scheduler.")
 @click.option(world.INSIDE, "inside", is_flag=True, hidden=True)
-def demo(*, simulated: bool, keep: bool, guest: Path | None, inside: bool) -> None:
+def demo(*, simulated: bool, keep: bool, guest: Path | None, lrm: str | None, inside: bool) -> None:
     """Run the demo; exit 0 after the line ``demo: ok``."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # each event is seen when it comes, through a pipe as well
     screen = Screen(highlight=False, soft_wrap=True)
     try:
-        _demo(screen, simulated=simulated, keep=keep, guest=guest, inside=inside)
+        if lrm is None:
+            _demo(screen, simulated=simulated, keep=keep, guest=guest, inside=inside)
+        else:
+            _demo_lrm(screen, lrm, keep=keep, guest=guest, inside=inside)
     except (FlyingLowError, TimeoutError, OSError) as error:
         screen.print(f"demo: failed: {error}", style="red", markup=False)
         raise SystemExit(1) from None
@@ -66,6 +72,28 @@ def _demo(screen: Screen, *, simulated: bool, keep: bool, guest: Path | None, in
     _stop_on_signals()
     _play(choice.form, image, screen, inside=inside, keep=keep)
     screen.print("demo: ok" if choice.form is not Form.SIMULATED else "demo: ok (simulated)")
+
+
+def _demo_lrm(screen: Screen, lrm: str, *, keep: bool, guest: Path | None, inside: bool) -> None:
+    """Play on a private batch scheduler, which starts jobs as other users: root's business."""
+    where = guest or _cache(root=True)
+    if not inside:
+        if os.geteuid() != 0 or not world.can_enter():
+            message = f"a private {lrm} with nodes of its own needs root, and the right to make namespaces"
+            raise BrokenError(message)
+        screen.print(f"Flying Low demo (nodes are leased from a private {lrm}).")
+        _guest(where, screen, quiet=False)
+        again = ["--lrm", lrm, *_again(simulated=False, keep=keep, guest=where)]
+        raise SystemExit(world.enter(again))
+    _stop_on_signals()
+    image = _guest(where, screen, quiet=True)
+    with _directory(screen, keep=keep) as directory:
+        world.furnish()
+        exposure.expose([*exposure.code_directories(), directory, *_files_of(image)])
+        from flyinglow.cli.demo.lrm_play import play as play_lrm  # noqa: PLC0415
+
+        play_lrm(SCHEDULERS[lrm], directory, image, screen)
+    screen.print("demo: ok")
 
 
 def _stop_on_signals() -> None:
@@ -104,11 +132,23 @@ def _guest(where: Path, screen: Screen, *, quiet: bool) -> dict[str, Any]:
     return image
 
 
-def _play(form: Form, image: dict[str, Any] | None, screen: Screen, *, inside: bool, keep: bool) -> None:
+@contextmanager
+def _directory(screen: Screen, *, keep: bool) -> Iterator[Path]:
     # nodes keep unix sockets below it, whose paths cannot be long (unix(7)); some sessions have a deep TMPDIR
     place = tempfile.gettempdir()
     directory = Path(tempfile.mkdtemp(prefix="flyinglow-demo-", dir=place if len(place) <= _PLACE else "/tmp"))  # noqa: S108
+    directory.chmod(0o755)
     try:
+        yield directory
+    finally:
+        if keep:
+            screen.print(f"Kept: {directory}", markup=False)
+        else:
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def _play(form: Form, image: dict[str, Any] | None, screen: Screen, *, inside: bool, keep: bool) -> None:
+    with _directory(screen, keep=keep) as directory:
         if inside:
             world.furnish()
             exposure.expose([*exposure.code_directories(), directory, *_files_of(image)])
@@ -120,11 +160,6 @@ def _play(form: Form, image: dict[str, Any] | None, screen: Screen, *, inside: b
                 _tell(site, screen)
         finally:
             kill_all(site)
-    finally:
-        if keep:
-            screen.print(f"Kept: {directory}", markup=False)
-        else:
-            shutil.rmtree(directory, ignore_errors=True)
 
 
 def _files_of(image: dict[str, Any] | None) -> list[Path]:
