@@ -97,7 +97,7 @@ class Round:
 
 
 class Orders:
-    """Sends orders; ``channel`` gives the way to a node, ``per_node`` bounds those under way on each (destroys apart)."""
+    """Sends orders; ``channel`` gives the way to a node, ``per_node`` bounds those at each, destroys apart."""
 
     def __init__(self, channel: Callable[[str], NodeChannel], per_node: int) -> None:
         self._channel = channel

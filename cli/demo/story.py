@@ -157,9 +157,9 @@ class Story:
             time.sleep(0.1)
 
     def destroy(self, lease: Lease, members: tuple[Member, ...]) -> None:
-        """Destroy the whole and wait until every node confirmed it."""
+        """Destroy the whole and wait until every resource told of its end: workspaces, the groups, the whole."""
         lease.whole.destroy()
-        expected = {member.name for member in members} | {lease.whole.name}
+        expected = {member.name for member in members} | set(lease.resources)
         with self._news:
             if not self._news.wait_for(lambda: expected <= self._over, timeout=self.patience):
                 message = f"no termination notice came for {', '.join(sorted(expected - self._over))}"

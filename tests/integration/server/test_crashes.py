@@ -75,17 +75,22 @@ class Case:
     act: Callable[[Daemon, Lease], None] = nothing
     request: Mapping[str, Any] = field(default_factory=dict)
     lease: str = ""
+    backend: str = ""
     node: Mapping[str, Any] = field(default_factory=dict)
     from_the_start: bool = True
     forgotten: bool = False
 
 
+SIMULATED = '[backend]\nkind = "simulated"\n[backend.options]\n'
 RUNNING, PAUSED, ENDED = ("Running",) * 2, ("Paused",) * 2, ("Ended",) * 2
 CASES: Mapping[str, Case] = {
     "launch.begin": Case(states=RUNNING),
     "launch.created": Case(states=RUNNING),
     "launch.started": Case(states=RUNNING),
     "launch.back_out": Case(states=("Corrupted",) * 2, node={"failures": [{"order": "start"}]}),
+    "claim.waiting": Case(states=RUNNING, backend=f"{SIMULATED}queue = true\ngrant_after = 1.0"),
+    "claim.ending": Case(states=("Cancelled",) * 2, backend=f"{SIMULATED}take_after = 0.5\ntake_notice = 10.0"),
+    "claim.lost": Case(states=("Cancelled",) * 2, backend=f"{SIMULATED}take_after = 0.5"),
     "operation.done": Case(states=PAUSED, act=pause),
     "reclaim.done": Case(states=ENDED, act=trash),
     "reclaim.failed": Case(states=ENDED, act=trash, node={"failures": [{"order": "destroy", "times": 1}]}),
@@ -105,7 +110,7 @@ def test_every_step_has_a_case() -> None:
 @pytest.mark.parametrize("step", STEPS)
 def test_a_crash_after_any_step_changes_nothing_about_the_end(step: str, daemon_factory: Callable[..., Daemon]) -> None:
     case = CASES[step]
-    toml = f"[lease]\n{case.lease}\n[notification]\nallow_loopback = true"
+    toml = f"[lease]\n{case.lease}\n[notification]\nallow_loopback = true\n{case.backend}"
     daemon = daemon_factory(start=False, nodectl={"simulated": case.node}, toml=toml, reconcile_every=1.0)
     daemon.start(arguments=(step,) if case.from_the_start else ())
     lease = tell(daemon, case)
