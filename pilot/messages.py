@@ -1,12 +1,13 @@
 """The only definition of what a pilot and the service say to each other.
 
-A message is one JSON object ``{"signed": TEXT, "mac": HEX}``; TEXT is itself a JSON object (``Message`` or ``Answer``) and
-the MAC is HMAC-SHA256 over its bytes, so nothing has to be brought into a canonical form. A pilot posts messages to
-``PATH`` on the service's node listener; where that fails, reports (not polls) are appended as lines by SSH.
+A message is one JSON object ``{"signed": TEXT, "mac": HEX}``; TEXT is itself a JSON object (``Message`` or
+``Answer``) and the MAC is HMAC-SHA256 over its bytes, so nothing has to be brought into a canonical form. A pilot
+posts messages to ``PATH`` on the service's node listener; where that fails, reports (not polls) are appended as lines
+by SSH.
 
-Keys: the first report (``hello``) carries the MAC of the job's key, which is in the job's script and nowhere else; its answer
-brings the slot's own key, which signs everything after it, in both directions. An answer's MAC also covers the MAC of
-the message it answers, so an old answer cannot be played back.
+Keys: the first report (``hello``) carries the MAC of the job's key, which is in the job's script and nowhere else; its
+answer brings the slot's own key, which signs everything after it, in both directions. An answer's MAC also covers the
+MAC of the message it answers, so an old answer cannot be played back.
 
 Reports have consecutive sequence numbers from 1 within an epoch; a pilot sends one at a time and repeats it until it is
 acknowledged; the service stores first and acknowledges then, and takes none twice. A ``poll`` has its own numbers
@@ -96,7 +97,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Settings:
-    """What the job's script tells the pilot; JSON on its standard input or in its file, never in argv or environment."""
+    """What the job's script tells the pilot: JSON on its standard input or in a file, not in argv or environment."""
 
     job: str
     key: str = field(repr=False)
@@ -118,8 +119,14 @@ class Settings:
 
 def seal(value: Message | Answer, key: str, answers: str = "") -> bytes:
     """Write a message and sign it; ``answers`` is the MAC of the message that this one answers."""
+    return signed(value, key, answers)[0]
+
+
+def signed(value: Message | Answer, key: str, answers: str = "") -> tuple[bytes, str]:
+    """Write a message and sign it, as ``seal`` does, and return its MAC, too: the answer's will cover it."""
     text = json.dumps(dataclasses.asdict(value), separators=(",", ":"), default=str)
-    return json.dumps({"signed": text, "mac": _mac(key, text, answers)}, separators=(",", ":")).encode()
+    mac = _mac(key, text, answers)
+    return json.dumps({"signed": text, "mac": mac}, separators=(",", ":")).encode(), mac
 
 
 def opened(data: bytes) -> tuple[dict[str, Any], str, str]:
@@ -149,12 +156,13 @@ def _mac(key: str, text: str, answers: str) -> str:
 
 def message(fields: dict[str, Any]) -> Message:
     """Build a Message of its fields. Raises InvalidError for what is not one or of another version."""
-    return _built(Message, fields, {"kind": Kind})
+    made: Message = _built(Message, fields, {"kind": Kind})
+    return made
 
 
 def answer(fields: dict[str, Any]) -> Answer:
     """Build an Answer of its fields. Raises InvalidError for what is not one or of another version."""
-    made = _built(Answer, fields, {"standing": lambda value: Standing(**value)})
+    made: Answer = _built(Answer, fields, {"standing": lambda value: Standing(**value)})
     orders = tuple((int(number), dict(line)) for number, line in made.orders)
     return dataclasses.replace(made, orders=orders)
 
@@ -165,10 +173,16 @@ def settings(data: bytes) -> Settings:
         fields = json.loads(data)
     except ValueError as error:
         raise InvalidError(f"the settings are not JSON: {error}") from error
-    return _built(Settings, fields, {"slots": tuple, "agent": tuple})
+    made: Settings = _built(Settings, fields, {"slots": tuple, "agent": tuple})
+    return made
 
 
-_TYPES = {"int": int, "str": str, "float": (int, float), "dict[str, Any]": dict}
+def settings_line(value: Settings) -> bytes:
+    """Write settings as the line of JSON that a pilot reads."""
+    return json.dumps(dataclasses.asdict(value), separators=(",", ":")).encode() + b"\n"
+
+
+_TYPES: dict[Any, Any] = {"int": int, "str": str, "float": (int, float), "dict[str, Any]": dict}
 
 
 def _built(cls: Any, fields: Any, conversions: dict[str, Any]) -> Any:
