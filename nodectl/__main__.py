@@ -14,14 +14,15 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
-from flyinglow import __version__
-from flyinglow.nodectl import compose, config, doctor, guest
+from flyinglow.nodectl import bundle, compose, config, doctor, emergency, guest, status, sudoers
 from flyinglow.nodectl.agent import Agent
+from flyinglow.nodectl.agent_slot import Tenure
+from flyinglow.nodectl.arguments import BY_TAG, parser
 from flyinglow.nodectl.errors import FlyingLowError, InvalidError
 from flyinglow.nodectl.messages import OrderName
+from flyinglow.nodectl.scope import Scope
 
 EXIT_CODES = {
     "broken": 1,
@@ -34,13 +35,13 @@ EXIT_CODES = {
     "never": 7,
     "transient": 8,
 }
-BY_TAG = ("info", "start", "pause", "resume", "reboot", "shutdown", "destroy", "console")
+ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 Arguments = argparse.Namespace
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    arguments = _parser().parse_args(argv)
+    arguments = parser().parse_args(argv)
     try:
         code = _commands()[arguments.command](arguments)
     except FlyingLowError as error:
@@ -51,40 +52,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="flyinglow-nodectl",
-        description="Control the virtual machines of this node.",
-        epilog=(__doc__ or "").split("\n\n", 1)[1],
-    )
-    parser.add_argument("--version", action="version", version=__version__)
-    parser.add_argument("--config", type=Path, metavar="FILE", help=f"JSON file, instead of {config.DEFAULT_FILE}")
-    parser.add_argument("--state", metavar="DIR", help="where VMs are kept, instead of the configured directory")
-    parser.add_argument("--driver", choices=config.DRIVERS, help="hypervisor, instead of the configured one")
-    parser.add_argument("--json", action="store_true", help="print JSON, errors too")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    agent = commands.add_parser("agent", help="serve orders as JSON lines until the end of input")
-    agent.add_argument("--stdio", action="store_true", required=True, help="on standard input and output")
-    commands.add_parser("list", help="list the VMs of this node")
-    commands.add_parser("create", help="make a VM; its specification is read as JSON from standard input")
-    by_tag = {name: commands.add_parser(name, help=f"{name} of one VM") for name in BY_TAG}
-    for sub in by_tag.values():
-        sub.add_argument("tag", metavar="TAG")
-    by_tag["start"].add_argument("--paused", action="store_true", help="with its processors stopped")
-    by_tag["shutdown"].add_argument("--seconds", type=float, default=30.0, help="time the guest gets (default 30)")
-    by_tag["console"].add_argument("--offset", type=int, default=0, help="from this byte on")
-    by_tag["console"].add_argument("--max", type=int, default=1 << 20, help="at most so many bytes")
-    commands.add_parser("kill-all", help="destroy every VM of this node and all that serves them")
-    commands.add_parser("doctor", help="look whether this node can run VMs")
-    build = commands.add_parser("build-guest", help="build a small Linux guest from Debian packages")
-    build.add_argument("out", type=Path, metavar="OUTDIR")
-    build.add_argument("--cache", type=Path, metavar="DIR", help="keep downloaded packages here (default OUTDIR/cache)")
-    return parser
-
-
 def _commands() -> dict[str, Callable[[Arguments], int]]:
     named = {"agent": _agent, "list": _list, "create": _create, "console": _console}
-    rest = {"kill-all": _kill_all, "doctor": _doctor, "build-guest": _build_guest}
+    rest = {"kill-all": _kill_all, "tidy": _tidy, "status": _status, "doctor": _doctor}
+    rest.update({"build-guest": _build_guest, "bundle": _bundle, "sudoers": _sudoers})
     return {**dict.fromkeys(BY_TAG, _order), **named, **rest}
 
 
@@ -96,12 +67,21 @@ def _agent(arguments: Arguments) -> int:
     settings = _config(arguments)
     read, write = os.pipe()
     os.set_blocking(write, False)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for number in ENDING:
         signal.signal(number, lambda *_: None)  # what it writes to the pipe ends the wait
     signal.set_wakeup_fd(write)
     os.chdir("/")  # VMs inherit it, and must not hold a file system that somebody wants to take away
-    Agent(settings, compose.node_of(settings), sys.stdin.fileno(), sys.stdout.fileno(), read).serve()
+    scope = Scope(overhead_mb=settings.overhead_mb)
+    node = compose.node_of(settings, scope)
+    tenure = Tenure(compose.slots_of(settings, node), scope)
+    Agent(settings, node, tenure, (sys.stdin.fileno(), sys.stdout.fileno()), read, _deafen).serve()
     return 0
+
+
+def _deafen() -> None:
+    """Ignore what a batch system sends; so do the programs that are started from now on."""
+    for number in (*ENDING, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _list(arguments: Arguments) -> int:
@@ -139,7 +119,7 @@ def _console(arguments: Arguments) -> int:
 
 
 def _kill_all(arguments: Arguments) -> int:
-    answer = compose.kill_all(_config(arguments))
+    answer = emergency.kill_all(_config(arguments))
     if arguments.json:
         _print(answer)
     else:
@@ -147,6 +127,32 @@ def _kill_all(arguments: Arguments) -> int:
         for line in answer["failed"]:
             _say(f"failed    {line}")
     return EXIT_CODES["broken"] if answer["failed"] else 0
+
+
+def _tidy(arguments: Arguments) -> int:
+    answer = emergency.tidy(_config(arguments))
+    if arguments.json:
+        _print(answer)
+    else:
+        _say(f"undone {len(answer['slots'])}: {' '.join(answer['slots'])}".rstrip(": "))
+        for line in answer["failed"]:
+            _say(f"failed    {line}")
+    return EXIT_CODES["broken"] if answer["failed"] else 0
+
+
+def _status(arguments: Arguments) -> int:
+    found = status.status(_config(arguments))
+    return _print(found) if arguments.json else _say("\n".join(status.lines(found)))
+
+
+def _bundle(arguments: Arguments) -> int:
+    bundle.build(arguments.out)
+    return _print({"path": str(arguments.out)}) if arguments.json else _say(f"wrote {arguments.out}")
+
+
+def _sudoers(arguments: Arguments) -> int:
+    sys.stdout.write(sudoers.text(arguments.user, arguments.path))
+    return 0
 
 
 def _doctor(arguments: Arguments) -> int:

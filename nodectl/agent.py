@@ -1,19 +1,27 @@
 """The agent: orders in on one descriptor, answers and news out on another (``messages`` has their form).
 
-It lives as long as its input; VMs outlive it. A bad line gets an error for an answer and harms no other line. What it
-has begun when its input ends it finishes, so that no VM is left half made by a service that goes away.
+It lives as long as its input. A bad line gets an error for an answer and harms no other line. What it has begun when
+its input ends it finishes, so that no VM is left half made by a service that goes away; VMs outlive it.
+
+An agent that was ever told to take a slot is deaf to signals, for batch systems send them to whatever runs in a job:
+its client has the grace period, and tells it what to do. When that client goes away without giving the slot back,
+the agent does it: it ends the slot's VMs and restores the memory, and only then ends itself.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from flyinglow import __version__
+from flyinglow.nodectl import agent_slot
 from flyinglow.nodectl.agent_orders import Orders
+from flyinglow.nodectl.agent_slot import Tenure
 from flyinglow.nodectl.agent_watch import Watcher
 from flyinglow.nodectl.config import Config
 from flyinglow.nodectl.errors import BrokenError, FlyingLowError, InvalidError
@@ -22,7 +30,8 @@ from flyinglow.nodectl.node import Node
 
 CHUNK = 1 << 16
 ASKING = frozenset({OrderName.LIST, OrderName.INFO, OrderName.CONSOLE})
-NO_TAG = frozenset({OrderName.LIST})
+NO_TAG = frozenset({OrderName.LIST}) | agent_slot.ORDERS
+SLOT_QUEUE = ":slot"  # orders about the slot wait for each other, not for those about VMs
 
 
 class Lines:
@@ -67,11 +76,22 @@ class Output:
 class Agent:
     """Serves one service over two descriptors until its input ends or ``wake`` can be read."""
 
-    def __init__(self, config: Config, node: Node, source: int, target: int, wake: int) -> None:
+    def __init__(
+        self,
+        config: Config,
+        node: Node,
+        tenure: Tenure,
+        streams: tuple[int, int],
+        wake: int,
+        deafen: Callable[[], None],
+    ) -> None:
+        """``streams`` are the descriptors of orders and of answers; ``deafen`` makes the process ignore signals."""
         self._config = config
         self._node = node
-        self._source = source
+        self._tenure = tenure
+        self._source, target = streams
         self._wake = wake
+        self._deafen = deafen
         self._output = Output(target)
         self._orders = Orders(config.workers)
         self._watcher = Watcher(node, self._tell, config.watch_seconds)
@@ -81,19 +101,33 @@ class Agent:
         hello = {"version": __version__, "node": self._config.node, "drivers": [self._config.driver]}
         self._output.send({"news": "hello", "body": hello})
         self._watcher.start()
+        self._orders.put("", self._sweep)
         try:
             self._read()
         finally:
+            self._end()
+
+    def _end(self) -> None:
+        self._orders.stop()
+        self._watcher.stop()
+        try:
+            self._tenure.abandon()
+        except FlyingLowError as error:
+            self._output.send({"news": "fault", "body": {"kind": error.kind, "message": error.message}})
+        finally:
             self._orders.close()
-            self._watcher.stop()
             self._node.state.tidy()
+
+    def _sweep(self) -> None:
+        with contextlib.suppress(FlyingLowError):  # books that cannot be read are told to whoever reserves
+            self._tenure.sweep()
 
     def _read(self) -> None:
         lines = Lines()
         while True:
             readable, _, _ = select.select([self._source, self._wake], [], [])
             if self._wake in readable:
-                return
+                return  # a signal, before it was deaf
             data = os.read(self._source, CHUNK)
             if not data:
                 return
@@ -112,6 +146,10 @@ class Agent:
         except FlyingLowError as error:
             self._refuse(number, error)
             return
+        if name in agent_slot.ORDERS:
+            self._deafen()
+            self._orders.put(SLOT_QUEUE, lambda: self._work(number, name, None, body))
+            return
         key = tag if tag and name not in ASKING else ""
         if key:
             self._watcher.begin(key)
@@ -121,7 +159,10 @@ class Agent:
         answer: dict[str, Any] | None = None
         failure: FlyingLowError | None = None
         try:
-            answer = self._node.carry_out(name, tag, body)
+            if name in agent_slot.ORDERS:
+                answer = self._tenure.carry_out(name, body)
+            else:
+                answer = self._node.carry_out(name, tag, body)
         except FlyingLowError as error:
             failure = error
         except Exception as error:  # noqa: BLE001 - one order's surprise must not end the agent

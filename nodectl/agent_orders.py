@@ -30,12 +30,16 @@ class Orders:
             self._queues.update({key: deque()} if key else {})
             self._pool.submit(self._work, key, job)
 
-    def close(self) -> None:
-        """Finish what has begun, forget what has not. Whoever sent it asks again, and finds the work done or not."""
+    def stop(self) -> None:
+        """Begin nothing any more, and forget what has not begun. Whoever sent it asks again."""
         with self._lock:
             self._closed = True
             for queue in self._queues.values():
                 queue.clear()
+
+    def close(self) -> None:
+        """Stop, and wait until what has begun is finished."""
+        self.stop()
         self._pool.shutdown(wait=True)
 
     def _work(self, key: str, job: Job) -> None:

@@ -1,51 +1,70 @@
-"""Put a node together from its configuration: which driver, which disks, which networks."""
+"""Put a node together from its configuration: which driver, which disks, which networks, which memory."""
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
+from flyinglow.nodectl import processes
 from flyinglow.nodectl.config import Config
-from flyinglow.nodectl.errors import FlyingLowError
+from flyinglow.nodectl.errors import BrokenError
 from flyinglow.nodectl.hypervisor.accelerator import Accelerator
-from flyinglow.nodectl.hypervisor.qemu import Qemu, strays
+from flyinglow.nodectl.hypervisor.qemu import Qemu
 from flyinglow.nodectl.hypervisor.simulated import Script, Simulated, SimulatedDisks, SimulatedNetworks
 from flyinglow.nodectl.image import Images
+from flyinglow.nodectl.ledger import Limits
+from flyinglow.nodectl.memory.accounted import Accounted
+from flyinglow.nodectl.memory.api import NodeMemory, machine_mb
+from flyinglow.nodectl.memory.cgroup import Cgroup
+from flyinglow.nodectl.memory.hugepages import HugePages
+from flyinglow.nodectl.memory.simulated import SimulatedMemory
+from flyinglow.nodectl.memory.xen import Xen
 from flyinglow.nodectl.network import BridgeNetworks
 from flyinglow.nodectl.node import Node
-from flyinglow.nodectl.processes import end
+from flyinglow.nodectl.scope import Scope
+from flyinglow.nodectl.slots import Pace, Slots
 from flyinglow.nodectl.vmdir import StateDir
 
 MIB = 1 << 20
+MEMORY_FILE = "memory.json"
 
 
-def node_of(config: Config) -> Node:
-    """Return the node ``config`` describes, with its directories made. Raises BrokenError when they cannot be."""
-    state = StateDir(config.state, config.run, config.run_as)
+def node_of(config: Config, scope: Scope | None = None, patience: float | None = None) -> Node:
+    """Return the node ``config`` describes, with its directories made. Raises BrokenError when they cannot be.
+
+    ``scope`` None: all of it. ``patience``: seconds after which a lock that somebody holds is gone past.
+    """
+    state = StateDir(config.state, config.run, config.run_as, patience)
     state.prepare()
+    seen = Scope(everything=True) if scope is None else scope
     longest = config.console_max_mb * MIB
     if config.driver == "simulated":
         script = Script(config.simulated)
         parts = (Simulated(script), SimulatedDisks(script), SimulatedNetworks())
-        return Node(state, *parts, console_max=longest)
+        return Node(state, *parts, scope=seen, console_max=longest)
     qemu = Qemu(config, Accelerator(config))
-    return Node(state, qemu, Images(config), BridgeNetworks(config, state), console_max=longest)
+    return Node(state, qemu, Images(config), BridgeNetworks(config, state), scope=seen, console_max=longest)
 
 
-def kill_all(config: Config) -> dict[str, list[str]]:
-    """Remove every VM of this node, and what serves them. Safe to repeat.
+def memory_of(config: Config) -> NodeMemory:
+    """Return the driver of the node's memory."""
+    total = config.memory_mb or machine_mb()
+    file = config.state / MEMORY_FILE
+    if config.memory == "cgroup":
+        return Cgroup(Path(config.memory_cgroup), total)
+    if config.memory == "hugepages":
+        return HugePages()
+    if config.memory == "xen":
+        return Xen(config.xl)
+    if config.memory == "simulated":
+        return SimulatedMemory(file, total, config.simulated.memory)
+    return Accounted(file, total)
 
-    One VM that resists does not keep the others; it is named in the answer: ``{"destroyed": [...], "failed": [...]}``.
-    """
-    node = node_of(config)
-    destroyed, failed = [], []
-    for vm in node.state.vms():
-        try:
-            node.destroy(vm.tag)
-            destroyed.append(vm.tag)
-        except FlyingLowError as error:
-            failed.append(f"{vm.tag}: {error.message}")
-    if config.driver == "qemu":
-        failed += [
-            f"QEMU process {mark.pid}" for mark in strays(config.state / "vms", node.state.pids) if not end(mark)
-        ]
-    node.networks.detach_all()
-    node.state.tidy()
-    return {"destroyed": destroyed, "failed": failed}
+
+def slots_of(config: Config, node: Node) -> Slots:
+    """Return the slots of a node, as this process takes and gives them back."""
+    me = processes.mark(os.getpid())
+    if me is None:
+        raise BrokenError("this process does not find itself below /proc")
+    limits = Limits(config.minimum_node_mb, config.cpus or os.cpu_count() or 1)
+    return Slots(node.state, memory_of(config), limits, node.end_slot, me, Pace(config.settle_seconds))

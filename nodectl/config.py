@@ -23,6 +23,10 @@ ROOT_STATE = Path("/var/lib/flyinglow-node")  # not below the service's own dire
 ROOT_IMAGES = "/srv/flyinglow/images"
 DRIVERS = ("qemu", "simulated")
 ACCELERATORS = ("tcg", "kvm", "auto")
+MEMORIES = ("accounted", "cgroup", "hugepages", "xen", "simulated")
+WISHES = frozenset({"settle", "least_mb", "stuck_mb"})
+QEMU_OVERHEAD_MB = 96  # measured: a QEMU with its translation cache, beside the guest's memory
+LONGEST = 10**15  # no figure of a configuration is larger; NaN and infinity are not smaller
 USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}\Z")
 
 
@@ -33,6 +37,7 @@ class Simulated:
     delays: dict[str, float] = field(default_factory=dict)  # order (or "ready") -> seconds
     failures: tuple[dict[str, Any], ...] = ()  # {"order", "match", "kind", "message", "times"}
     exits: tuple[dict[str, Any], ...] = ()  # {"match", "seconds"}
+    memory: dict[str, float] = field(default_factory=dict)  # {"settle", "least_mb", "stuck_mb"}
 
 
 @dataclass(frozen=True)
@@ -62,12 +67,30 @@ class Config:
     workers: int = 16
     watch_seconds: float = 0.5
     start_seconds: float = 30.0
+    memory: str = "accounted"
+    memory_mb: int | None = None  # what the node has; None: what the machine has
+    cpus: int | None = None  # the same
+    minimum_node_mb: int = 256  # what no slot may take from the node's own share
+    base_mb: int | None = None  # what kill-all lets the own share become when nothing is on record
+    vm_overhead_mb: int | None = None  # of each VM's hypervisor, counted against the slot; None: the driver's usual
+    settle_seconds: float = 10.0
+    memory_cgroup: str = ""
+    vm_cgroup: str = ""
+    xl: str = "xl"
+    hugepages: str = "/dev/hugepages"
     simulated: Simulated = field(default_factory=Simulated)
 
     @property
     def image_directories(self) -> tuple[str, ...]:
         """Where images, kernels and initial RAM disks must lie; empty, which root's agent never is: anywhere."""
         return self.images or ((ROOT_IMAGES,) if is_root() else ())
+
+    @property
+    def overhead_mb(self) -> int:
+        """What each VM takes of its slot besides its own memory."""
+        if self.vm_overhead_mb is not None:
+            return self.vm_overhead_mb
+        return QEMU_OVERHEAD_MB if self.driver == "qemu" else 0
 
     def allows_bridge(self, name: str) -> bool:
         """Tell whether VMs may use a bridge; root's agent knows listed ones only."""
@@ -128,7 +151,17 @@ def _simulated(data: dict[str, Any]) -> Simulated:
         delays=dict(data.get("delays", {})),
         failures=tuple(data.get("failures", ())),
         exits=tuple(data.get("exits", ())),
+        memory=_wishes(data.get("memory", {})),
     )
+
+
+def _wishes(data: Any) -> dict[str, float]:
+    _expect(data, dict, "simulated.memory")
+    for key, value in data.items():
+        if key not in WISHES:
+            raise InvalidError(f"unknown configuration key simulated.memory.{key} (known: {', '.join(sorted(WISHES))})")
+        _least(value, f"simulated.memory.{key}", 0)
+    return dict(data)
 
 
 def _refuse_unknown(data: dict[str, Any], cls: type, prefix: str) -> None:
@@ -145,18 +178,38 @@ def _expect(value: object, kind: type, where: str) -> None:
 
 def _check(config: Config) -> None:
     for name in ("probe_seconds", "minimum_free_disk_mb", "console_max_mb", "watch_seconds", "start_seconds"):
-        value = getattr(config, name)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
-            raise InvalidError(f"configuration key {name} must be a number of at least 0, not {value!r}")
+        _least(getattr(config, name), name, 0)
+    _least(config.settle_seconds, "settle_seconds", 0)
     if config.run_as is not None and not USER.match(str(config.run_as)):
         raise InvalidError(f"configuration key run_as must be the name of a user, not {config.run_as!r}")
-    for name, floor in (("workers", 1), ("tb_size", 1)):
-        value = getattr(config, name)
-        if isinstance(value, bool) or not isinstance(value, int) or value < floor:
-            raise InvalidError(f"configuration key {name} must be a whole number of at least {floor}, not {value!r}")
-    for name, words in (("driver", DRIVERS), ("accelerator", ACCELERATORS)):
+    for name, floor in (("workers", 1), ("tb_size", 1), ("minimum_node_mb", 0)):
+        _whole(getattr(config, name), name, floor)
+    for name, floor in (("memory_mb", 1), ("cpus", 1), ("base_mb", 1), ("vm_overhead_mb", 0)):
+        if getattr(config, name) is not None:
+            _whole(getattr(config, name), name, floor)
+    for name, words in (("driver", DRIVERS), ("accelerator", ACCELERATORS), ("memory", MEMORIES)):
         if getattr(config, name) not in words:
             raise InvalidError(f"configuration key {name} must be one of {', '.join(words)}")
+    _check_groups(config)
+
+
+def _check_groups(config: Config) -> None:
+    for name in ("memory_cgroup", "vm_cgroup"):
+        value = getattr(config, name)
+        if not isinstance(value, str) or (value and (not value.startswith("/") or ".." in value.split("/"))):
+            raise InvalidError(f"configuration key {name} must be the absolute path of a control group, not {value!r}")
+    if config.memory == "cgroup" and not config.memory_cgroup:
+        raise InvalidError("configuration key memory_cgroup must name the control group of the node's jobs")
+
+
+def _least(value: object, name: str, floor: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not floor <= value < LONGEST:
+        raise InvalidError(f"configuration key {name} must be a number of at least {floor}, not {value!r}")
+
+
+def _whole(value: object, name: str, floor: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < floor:
+        raise InvalidError(f"configuration key {name} must be a whole number of at least {floor}, not {value!r}")
 
 
 def _default_state() -> Path:

@@ -31,7 +31,7 @@ class Networks(Protocol):
         """Disconnect all NICs of a VM, whatever is known of it. May be repeated."""
 
     def detach_all(self) -> None:
-        """End what serves all VMs together."""
+        """Disconnect every VM, and end what serves them together."""
 
 
 def tap_name(tag: str, number: int) -> str:
@@ -80,10 +80,14 @@ class BridgeNetworks:
             self._forget(bridge, prefix)
 
     def detach_all(self) -> None:
-        """End the DHCP delivery of every bridge."""
+        """End the DHCP delivery of every bridge, and remove the taps it served, all at once."""
         for bridge in self._bridges():
             with self._state.locked(_lock_name(bridge)):
+                taps = set(self._dhcp(bridge).names()) & _interfaces()
                 self._dhcp(bridge).remove_all()
+                if taps:
+                    commands = "".join(f"link delete dev {tap}\n" for tap in sorted(taps))
+                    tools.run([self._config.ip, "-force", "-batch", "-"], given=commands)
 
     def _attach(self, tap: str, nic: NicSpec, bridge: str, hostname: str) -> None:
         if not self._config.allows_bridge(bridge):

@@ -10,7 +10,8 @@ import base64
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import Any
 
 from flyinglow.nodectl import tools
@@ -20,11 +21,13 @@ from flyinglow.nodectl.hypervisor.api import Hypervisor
 from flyinglow.nodectl.image import Disks
 from flyinglow.nodectl.messages import OrderName, VmInfo, VmSpec, VmStatus, encode
 from flyinglow.nodectl.network import Networks
+from flyinglow.nodectl.scope import Scope
 from flyinglow.nodectl.spec import check_tag, read
 from flyinglow.nodectl.view import UP, View
 from flyinglow.nodectl.vmdir import Record, StateDir, VmDir
 
 GRACE = 30.0  # seconds a guest gets for its shutdown when an order names none
+ENDERS = 16  # VMs that are removed at once
 MAX_CONSOLE = 1 << 20  # bytes of console in one answer
 
 
@@ -36,6 +39,7 @@ class Node:
     hypervisor: Hypervisor
     disks: Disks
     networks: Networks
+    scope: Scope = field(default_factory=Scope)
     clock: Callable[[], float] = time.monotonic
     console_max: int = 8 << 20
 
@@ -77,6 +81,8 @@ class Node:
             if vm.exists() and not self._is_new(vm, spec):
                 return self._view.look(vm)
             with self._undoing(vm), _os_errors(f"VM {tag} could not be created"):
+                with self.scope.admitted(vm, spec, self.state.vms()) as slot:
+                    vm.create(spec, slot)
                 self._make(vm, spec)
             return self._view.look(vm)
 
@@ -127,28 +133,38 @@ class Node:
         """Remove all that is a VM's, in whatever state it is; done when there is none."""
         with self.state.locked(tag), _os_errors(f"VM {tag} could not be removed"):
             vm = self.state.vm(tag)
-            if not vm.exists():
-                return
-            self.hypervisor.destroy(vm)
-            self.networks.detach(tag)
-            vm.remove()
+            if vm.exists() and self.scope.sees(vm):
+                self._remove(vm)
+
+    def end(self, vms: list[VmDir]) -> tuple[list[str], list[str]]:
+        """Remove these VMs side by side, whatever else is being done with them: it is cut short.
+
+        Returns the tags of those that are gone, and a sentence for each that resists.
+        """
+        with ThreadPoolExecutor(max(1, min(len(vms), ENDERS))) as pool:
+            words = list(pool.map(self._end, vms))
+        ended = [vm.tag for vm, word in zip(vms, words) if not word]
+        return ended, [f"{vm.tag}: {word}" for vm, word in zip(vms, words) if word]
+
+    def end_slot(self, slot: str) -> list[str]:
+        """Remove all VMs of a slot and return their tags. Raises BrokenError when one of them resists."""
+        ended, failed = self.end([vm for vm in self.state.vms() if vm.slot == slot])
+        if failed:
+            raise BrokenError(f"slot {slot} is not given back over a VM that cannot be ended: {'; '.join(failed)}")
+        return ended
 
     def info(self, tag: str) -> VmInfo:
         """Look at one VM. Raises UnknownError when there is none."""
-        vm = self.state.vm(check_tag(tag))
-        if not vm.exists():
-            raise _unknown(tag)
-        return self._view.look(vm)
+        return self._view.look(self._there(check_tag(tag)))
 
     def list(self) -> list[VmInfo]:
         """Look at all VMs, the half-made ones too."""
-        return [info for info in map(self._view.look_if_there, self.state.vms()) if info is not None]
+        seen = filter(self.scope.sees, self.state.vms())
+        return [info for info in map(self._view.look_if_there, seen) if info is not None]
 
     def read_console(self, tag: str, body: dict[str, Any]) -> dict[str, Any]:
         """Return a stretch of the console: bytes in base64, where it begins, and how long the console is."""
-        vm = self.state.vm(tag)
-        if not vm.exists():
-            raise _unknown(tag)
+        vm = self._there(tag)
         offset, most = _whole(body, "offset", 0), _whole(body, "max", MAX_CONSOLE)
         start, data, size = Console(vm).read(offset, min(most, MAX_CONSOLE))
         return {"data": base64.b64encode(data).decode("ascii"), "offset": start, "size": size}
@@ -171,6 +187,8 @@ class Node:
 
     def _is_new(self, vm: VmDir, spec: VmSpec) -> bool:
         """Tell whether a VM is still to be made. Raises ConflictError when the directory is another VM's."""
+        if not self.scope.sees(vm):
+            raise ConflictError(f"there is another VM {vm.tag} on this node, in another slot")
         try:
             known = vm.spec()
         except BrokenError:
@@ -183,7 +201,6 @@ class Node:
         return not made
 
     def _make(self, vm: VmDir, spec: VmSpec) -> None:
-        vm.create(spec)
         for name, text in (("context", spec.context), ("user-data", spec.user_data)):
             if text:
                 (vm.path / name).write_bytes(text.encode("utf-8", "surrogatepass"))
@@ -219,20 +236,39 @@ class Node:
     @contextlib.contextmanager
     def _vm(self, tag: str) -> Iterator[VmDir]:
         with self.state.locked(tag):
-            vm = self.state.vm(tag)
-            if not vm.exists():
-                raise _unknown(tag)
-            yield vm
+            yield self._there(tag)
+
+    def _there(self, tag: str) -> VmDir:
+        vm = self.state.vm(tag)
+        if not vm.exists() or not self.scope.sees(vm):
+            raise UnknownError(f"there is no VM {tag} on this node")
+        return vm
+
+    def _end(self, vm: VmDir) -> str:
+        try:
+            with contextlib.suppress(BlockingIOError), self.state.locked(vm.tag, wait=False):
+                return self._removed(vm)
+            self.hypervisor.destroy(vm)  # so that whoever works on it comes to an end
+            with self.state.locked(vm.tag):
+                return self._removed(vm)
+        except FlyingLowError as error:
+            return error.message
+
+    def _removed(self, vm: VmDir) -> str:
+        with _os_errors(f"VM {vm.tag} could not be removed"):
+            self._remove(vm)
+        return ""
+
+    def _remove(self, vm: VmDir) -> None:
+        self.hypervisor.destroy(vm)
+        self.networks.detach(vm.tag)
+        vm.remove()
 
     @contextlib.contextmanager
     def _timed(self, seconds: dict[str, float], stamp: str) -> Iterator[None]:
         begin = self.clock()
         yield
         seconds[stamp] = round(self.clock() - begin, 4)
-
-
-def _unknown(tag: str) -> UnknownError:
-    return UnknownError(f"there is no VM {tag} on this node")
 
 
 @contextlib.contextmanager

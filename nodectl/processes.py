@@ -65,6 +65,17 @@ def end(known: ProcessMark, number: int = signal.SIGKILL, seconds: float = 10.0)
     return gone(known, seconds)
 
 
+def end_all(marks: list[ProcessMark], seconds: float = 10.0) -> None:
+    """Kill exactly these processes, all at once, and wait until they are dead, or no longer."""
+    for known in marks:
+        if alive(known):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(known.pid, signal.SIGKILL)
+    deadline = time.monotonic() + seconds
+    for known in marks:
+        gone(known, max(0.0, deadline - time.monotonic()))
+
+
 def gone(known: ProcessMark, seconds: float) -> bool:
     """Wait until a process is dead; tell whether it is."""
     deadline = time.monotonic() + seconds

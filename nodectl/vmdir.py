@@ -15,6 +15,7 @@ import os
 import pwd
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,17 +49,30 @@ class Record:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def write_json(path: Path, value: object) -> None:
-    """Replace a file as a whole, readable by its owner only."""
+def write_json(path: Path, value: object, *, durable: bool = False) -> None:
+    """Replace a file as a whole, readable by its owner only; ``durable``: it outlives a power failure from now on."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             json.dump(value, file)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(name, path)  # noqa: PTH105 - one name for both sides
+        if durable:
+            _sync(path.parent)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name)  # noqa: PTH108 - as above
         raise
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def read_json(path: Path) -> Any:
@@ -122,9 +136,19 @@ class VmDir:
         """Tell whether there is anything of this VM."""
         return self.path.is_dir()
 
-    def create(self, spec: VmSpec) -> None:
+    @property
+    def slot(self) -> str | None:
+        """The slot of this node that the VM is in; None for one that is in no slot."""
+        try:
+            return (self.path / "slot").read_text(encoding="ascii") or None
+        except OSError:
+            return None
+
+    def create(self, spec: VmSpec, slot: str | None = None) -> None:
         """Make the directory and write the specification; the record follows when all else is done."""
         self.path.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
+        if slot is not None:
+            (self.path / "slot").write_text(slot, encoding="ascii")
         write_json(self.path / "spec.json", encode(spec))
 
     def spec(self) -> VmSpec:
@@ -167,8 +191,9 @@ class VmDir:
 class StateDir:
     """All VM directories of a node, and the facts it remembers."""
 
-    def __init__(self, state: Path, run: Path, run_as: str | None = None) -> None:
+    def __init__(self, state: Path, run: Path, run_as: str | None = None, patience: float | None = None) -> None:
         self.path = state
+        self._patience = patience  # seconds after which a lock is no longer waited for, nor held; None: it is
         self.run = run
         self.pids = run / "pids"
         self._run_as = run_as
@@ -220,9 +245,15 @@ class StateDir:
 
     @contextlib.contextmanager
     def locked(self, name: str, *, wait: bool = True) -> Iterator[None]:
-        """Hold the lock of one VM or bridge, across threads and programs. Raises BlockingIOError when not to wait."""
+        """Hold the lock of one VM, bridge or book, across threads and programs.
+
+        Raises BlockingIOError when not to wait.
+        """
         path = self._locks / name
-        handle = _lock(path, wait=wait)
+        handle = _lock(path, wait=wait) if self._patience is None or not wait else _lock_soon(path, self._patience)
+        if handle is None:
+            yield
+            return
         try:
             yield
         finally:
@@ -243,6 +274,17 @@ def _lock(path: Path, *, wait: bool) -> int:
             os.close(handle)
             raise
         os.close(handle)
+
+
+def _lock_soon(path: Path, seconds: float) -> int | None:
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return _lock(path, wait=False)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return None
+            time.sleep(0.01)
 
 
 def _same_file(handle: int, path: Path) -> bool:

@@ -1,15 +1,15 @@
 """The driver ``qemu``: every VM is a QEMU process of its own, steered over its control socket.
 
-The process leads a session of its own and so outlives the program that started it. Another program finds it again by
-the mark in the VM's record, or, had the first one died between start and record, by its argument list. QEMU removes its
-pid file when it ends in order: a pid file without a process means that it was killed or crashed.
+The process belongs to no session or family of the program that started it, and so outlives it. Another program finds it
+again by the mark in the VM's record, or, had the first one died between start and record, by its argument list. QEMU
+removes its pid file when it ends in order: a pid file without a process means that it was killed or crashed.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
-import threading
 import time
 from pathlib import Path
 
@@ -25,6 +25,8 @@ from flyinglow.nodectl.messages import VmSpec, VmStatus
 from flyinglow.nodectl.vmdir import ProcessMark, Record, VmDir
 
 POLL = 0.01
+SHELL = "/bin/sh"
+ORPHAN = '"$@" >&2 & echo $!'
 LONGEST_NUMBER = 20  # bytes of a pid file
 QUIT_SECONDS = 3.0
 PRESS_SECONDS = 5.0  # a guest that is still booting does not feel its power button: press again
@@ -42,8 +44,6 @@ class Qemu:
     def __init__(self, config: Config, accelerator: Accelerator) -> None:
         self._config = config
         self._accelerator = accelerator
-        self._children: set[int] = set()
-        self._lock = threading.Lock()
 
     def start(self, vm: VmDir, spec: VmSpec, *, paused: bool) -> None:
         """Run a VM. Raises BrokenError with QEMU's own words, ExhaustedError, TransientError."""
@@ -73,7 +73,6 @@ class Qemu:
         left = seconds
         while left > 0 and self._press(vm):
             if self._gone(mark, min(left, PRESS_SECONDS)):
-                self.reap()
                 return
             left = deadline - time.monotonic()
         self._end(vm, mark)
@@ -83,7 +82,6 @@ class Qemu:
         for path in vm.pid_files:
             for mark in list(processes.with_argument(str(path))):  # whatever the record says, or fails to say
                 self._end(vm, mark)
-        self.reap()
 
     def pause(self, vm: VmDir) -> None:
         """Stop a running VM's processors. Raises TransientError when QEMU does not answer."""
@@ -99,7 +97,6 @@ class Qemu:
 
     def status(self, vm: VmDir) -> Sight:
         """Look at a VM: at its process first, then ask QEMU itself."""
-        self.reap()
         record = vm.record() or Record()
         mark = self._process(vm)
         if mark is not None:
@@ -111,11 +108,6 @@ class Qemu:
         if vm.pid_file.exists():
             return Sight(VmStatus.BROKEN, f"its QEMU process ended in a bad way{_words(vm)}")
         return Sight(VmStatus.STOPPED)
-
-    def reap(self) -> None:
-        """Collect the processes of ours that have ended."""
-        with self._lock:
-            self._children = {pid for pid in self._children if not _collected(pid)}
 
     def _press(self, vm: VmDir) -> bool:
         """Press the power button of a running VM; tell whether there is anything to be hoped for."""
@@ -149,21 +141,43 @@ class Qemu:
         return processes.mark(pid) if pid and str(vm.pid_file) in processes.arguments(pid) else None
 
     def _spawn(self, argv: list[str], vm: VmDir) -> int:
-        """Start a process that leads its own session and is nobody's business when this program ends."""
+        """Start a process that is nobody's: not of this program's session, and not its child either.
+
+        Batch systems send signals to the session, the group or all descendants of what they have started. So a shell
+        starts QEMU, says its number and ends.
+        """
+        if shutil.which(argv[0]) is None:
+            raise BrokenError(f"{argv[0]} is not installed on this node, or not in PATH")
+        number, told = os.pipe()
         redirected = [
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 1, str(vm.path / "qemu.log"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
-            (os.POSIX_SPAWN_DUP2, 1, 2),
+            (os.POSIX_SPAWN_DUP2, told, 1),
+            (os.POSIX_SPAWN_OPEN, 2, str(vm.path / "qemu.log"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
         ]
+        words = [SHELL, "-c", ORPHAN, SHELL, *argv]
         defaults = [signal.SIGPIPE, signal.SIGXFSZ]  # which Python ignores, and QEMU would, too
         try:
-            pid = os.posix_spawnp(argv[0], argv, os.environ, file_actions=redirected, setsid=True, setsigdef=defaults)
-        except FileNotFoundError as error:
-            raise BrokenError(f"{argv[0]} is not installed on this node, or not in PATH") from error
+            shell = os.posix_spawn(SHELL, words, os.environ, file_actions=redirected, setsid=True, setsigdef=defaults)
+            os.waitpid(shell, 0)
         except OSError as error:
             raise tools.from_os(error, f"VM {vm.tag} could not be started") from error
-        with self._lock:
-            self._children.add(pid)
+        finally:
+            os.close(told)
+            with os.fdopen(number, "rb") as pipe:
+                text = pipe.read()
+        if not text.strip():
+            raise self._did_not_start(vm)
+        return self._placed(int(text))
+
+    def _placed(self, pid: int) -> int:
+        """Put a QEMU that has not yet touched its guest's memory into the control group of VMs, if there is one."""
+        if self._config.vm_cgroup:
+            try:
+                with (Path(self._config.vm_cgroup) / "cgroup.procs").open("r+", encoding="ascii") as file:
+                    file.write(f"{pid}\n")
+            except OSError as error:
+                self._kill(pid)
+                raise BrokenError(f"a VM cannot be put into {self._config.vm_cgroup}: {error}") from error
         return pid
 
     def _wait_for_answer(self, child: int, vm: VmDir) -> ProcessMark:
@@ -190,7 +204,6 @@ class Qemu:
         mark = processes.mark(child)
         if mark is not None:
             processes.end(mark)
-        self.reap()
 
     def _did_not_start(self, vm: VmDir) -> FlyingLowError:
         words = _words(vm)
@@ -211,7 +224,6 @@ class Qemu:
             pass  # it may end before it has answered; what counts is that it is gone
         if not self._gone(mark, QUIT_SECONDS) and not processes.end(mark):
             raise BrokenError(f"the QEMU process {mark.pid} of VM {vm.tag} cannot be ended")
-        self.reap()
         vm.pid_file.unlink(missing_ok=True)
 
     def _gone(self, mark: ProcessMark, seconds: float) -> bool:
@@ -230,14 +242,6 @@ def _number(path: Path) -> int | None:
         return None
     finally:
         os.close(handle)
-
-
-def _collected(pid: int) -> bool:
-    """Collect a child that has ended; one that another thread has collected counts, too."""
-    try:
-        return os.waitpid(pid, os.WNOHANG)[0] == pid
-    except ChildProcessError:
-        return True
 
 
 def _words(vm: VmDir) -> str:

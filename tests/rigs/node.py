@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from flyinglow.nodectl import compose, config
+from flyinglow.nodectl import compose, config, emergency
 from flyinglow.nodectl.messages import VmInfo
 from flyinglow.nodectl.node import Node
 from rigs.guest import IMAGES
@@ -28,8 +28,8 @@ class Subject:
     def again(self, **settings: Any) -> Node:
         return compose.node_of(config.build({**self._settings, **settings}))
 
-    def kill_all(self) -> dict[str, list[str]]:
-        return compose.kill_all(config.build(self._settings))
+    def kill_all(self) -> dict[str, Any]:
+        return emergency.kill_all(config.build(self._settings))
 
     def create(self, tag: str, **changes: Any) -> VmInfo:
         return self.node.create(tag, self.spec(tag, **changes))
