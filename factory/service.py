@@ -138,8 +138,8 @@ class FactoryService:
         return self._commit(tx, planned, view, _lease(planned, caller, request, mark, now), now)
 
     def _commit(self, tx: Tx, planned: Plan, view: View, lease: Lease, now: datetime) -> Created:
-        nodes = self._admit(planned, view)
-        rows = [_placed(tx, row, nodes.get(row.id), planned, now) for row in planned.workspaces]
+        nodes, waits = self._admit(planned, view)
+        rows = [replace(_placed(tx, row, nodes.get(row.id), planned, now), reason=waits) for row in planned.workspaces]
         tx.leases.add(lease)
         if planned.collections:
             tx.collections.add(planned.collections)
@@ -151,13 +151,14 @@ class FactoryService:
         tx.outbox.add([made for row in rows for made in _events(row, now)])
         return Created(lease_id=lease.id, resources=lease.resources, ends_at=rows[0].ends_at)
 
-    def _admit(self, planned: Plan, view: View) -> dict[str, str]:
+    def _admit(self, planned: Plan, view: View) -> tuple[dict[str, str], str]:
+        """Return the nodes of those that were placed, and why the others have to wait."""
         decision = self._backend.admit(planned.ask, view)
         if isinstance(decision, NotNow):
             raise ExhaustedError(decision.message, dict(decision.figures))
         if isinstance(decision, Never):
             raise NeverError(decision.message, dict(decision.figures))
-        return dict(decision.nodes) if isinstance(decision, Placed) else {}
+        return (dict(decision.nodes), "") if isinstance(decision, Placed) else ({}, decision.reason)
 
     def _tags(self, tx: Tx, count: int) -> Callable[[], str]:
         """Return a maker of ``count`` tags that are unique in the store and in this request."""

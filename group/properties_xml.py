@@ -13,7 +13,7 @@ from flyinglow.workspace.properties_xml import allocation, optional, schedule, w
 from flyinglow.wsrf.xml import clean_text, qname
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
     from datetime import datetime
 
     from lxml.etree import _Element
@@ -73,7 +73,7 @@ class CollectionDirectory:
         """Commit the intent to destroy it with all its members; raises UnknownError."""
         self._service.destroy(caller, resource)
 
-    def set_termination_time(self, caller: Identity, resource: str, at: datetime) -> datetime:
+    def set_termination_time(self, caller: Identity, resource: str, at: datetime) -> datetime | Awaitable[datetime]:
         """Move the end of every member's lease, all or none; raises as ``CollectionService.set_end``."""
         return self._service.set_end(caller, resource, at)
 

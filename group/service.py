@@ -5,7 +5,7 @@ A fan-out is one transaction with one result per member; a member's refusal does
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime
 from typing import ClassVar
@@ -14,7 +14,7 @@ from flyinglow.access.identity import Identity
 from flyinglow.group.fold import Folded, fold
 from flyinglow.group.members import MemberResult, Whole, find_whole
 from flyinglow.nodectl.errors import ConflictError, FlyingLowError
-from flyinglow.workspace.ends import move_end
+from flyinglow.workspace.ends import Ends
 from flyinglow.workspace.model import Kind, ResourceKey, Workspace
 from flyinglow.workspace.outcomes import ShutdownMode, Verb
 from flyinglow.workspace.ports import Now, StaleError, Store, Tx
@@ -27,14 +27,16 @@ class CollectionService:
     """The verbs that groups and ensembles share; ``kind`` says which of the two this service is for.
 
     Every verb raises UnknownError for one that is not there or not the caller's. Blocking; called on a worker thread.
+    ``backend`` is asked for extensions when it is one that ``Extends``.
     """
 
     kind: ClassVar[Kind]
 
-    def __init__(self, store: Store, now: Now, terms: Terms) -> None:
+    def __init__(self, store: Store, now: Now, terms: Terms, backend: object = None) -> None:
         self._store = store
         self._now = now
         self._terms = terms
+        self._ends = Ends(store, now, terms, backend)
 
     @property
     def terms(self) -> Terms:
@@ -65,21 +67,20 @@ class CollectionService:
 
         self._store.call(act)
 
-    def set_end(self, caller: Identity, resource: str, at: datetime) -> datetime:
-        """Move the end of every member's lease, all or none, and return the time granted.
+    def set_end(self, caller: Identity, resource: str, at: datetime) -> datetime | Awaitable[datetime]:
+        """Move the end of every member's lease, all or none; return the time granted, or an awaitable of it.
 
-        Raises InvalidError, DeniedError or ConflictError as for one workspace.
+        Raises as ``Ends.move``.
         """
 
-        def act(tx: Tx) -> datetime:
+        def living(tx: Tx) -> list[Workspace]:
             whole = self._find(tx, caller, "set_end", resource)
-            living = [member for member in whole.members if member.state not in FINAL]
-            if not living:
+            found = [member for member in whole.members if member.state not in FINAL]
+            if not found:
                 raise ConflictError(f"the lease of {self.kind} {whole.row.name} is over")
-            now = self._now()
-            return max(move_end(tx, member, at, now=now, terms=self._terms) for member in living)
+            return found
 
-        return self._store.call(act)
+        return self._ends.move(living, at)
 
     def report(
         self, caller: Identity, resource: str, choose: Callable[[Workspace], bool] = lambda _: True

@@ -1,32 +1,96 @@
-"""When a lease begins and ends: how its end is moved, and what a schedule event tells."""
+"""When leases begin and end: how an end is moved, and what a schedule event tells.
+
+Where the places are the back-end's for a limited time only, it is asked before an end is moved to later, and the wait
+is on the reactor. Nothing changes when it refuses; for an earlier end it is not asked.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 
+from flyinglow.backend.api import Extends
 from flyinglow.nodectl.errors import ConflictError, DeniedError, InvalidError
 from flyinglow.workspace.lifecycle import tell
 from flyinglow.workspace.model import Stamp, Topic, Workspace
-from flyinglow.workspace.ports import Tx
+from flyinglow.workspace.ports import Now, Store, Tx
 from flyinglow.workspace.states import FINAL, Task
 from flyinglow.workspace.terms import Terms
 
+Find = Callable[[Tx], Sequence[Workspace]]
+"""Finds the workspaces whose ends are to be moved, all or none; raises what the caller is to see."""
 
-def move_end(tx: Tx, row: Workspace, at: datetime, *, now: datetime, terms: Terms) -> datetime:
-    """Set the end of one workspace's lease, tell of it, and return it; raises as ``WorkspaceService.set_end``."""
-    if row.state in FINAL or row.task is Task.RECLAIMING:
-        raise ConflictError(f"the lease of workspace {row.name} is over")
-    if row.ends_at is None:
-        raise ConflictError(f"the lease of workspace {row.name} has not begun: its end is set when it is placed")
-    if at <= now:
-        raise InvalidError("a lease cannot end in the past: use Destroy to end it now")
-    latest = row.accepted_at + timedelta(seconds=terms.max_duration)
-    if at > latest:
-        figures = {"duration.asked": int((at - row.accepted_at).total_seconds()), "duration.max": terms.max_duration}
-        raise DeniedError(f"a lease of this site ends at most {terms.max_duration} s after it was accepted", figures)
-    body = schedule(row, at, "the end of the lease was moved")
-    tell(tx, row, Topic.SCHEDULE, body, now=now, ends_at=at, warned=False)
-    return at
+
+class Ends:
+    """Moves the ends of leases; ``backend`` is asked when it is one that ``Extends``."""
+
+    def __init__(self, store: Store, now: Now, terms: Terms, backend: object = None) -> None:
+        self._store = store
+        self._now = now
+        self._terms = terms
+        self._holder = backend if isinstance(backend, Extends) else None
+
+    def move(self, find: Find, at: datetime) -> datetime | Awaitable[datetime]:
+        """Move the ends of these workspaces and return the time granted, or an awaitable of it (on the reactor).
+
+        Raises InvalidError for a time that has passed, DeniedError beyond the site's maximum duration or beyond what
+        the back-end can hold (the message names the longest possible end), ConflictError when a lease has not begun or
+        is over.
+        """
+
+        def act(tx: Tx) -> datetime:
+            now = self._now()
+            return max(self._moved(tx, row, at, now) for row in find(tx))
+
+        if self._holder is None:
+            return self._store.call(act)
+        later = self._store.view(lambda tx: self._later(find(tx), at))
+        return self._asked(self._holder, later, act, at) if later else self._store.call(act)
+
+    def _later(self, rows: Sequence[Workspace], at: datetime) -> list[str]:
+        """Return the launch sets that would have to be held for longer."""
+        now = self._now()
+        for row in rows:
+            self._check(row, at, now)
+        return sorted({row.launch_set for row in rows if row.ends_at is not None and row.ends_at < at})
+
+    async def _asked(
+        self, holder: Extends, sets: Sequence[str], act: Callable[[Tx], datetime], at: datetime
+    ) -> datetime:
+        for launch_set in sets:
+            now = self._now()
+            try:
+                await holder.extend(launch_set, (at - now).total_seconds())
+            except DeniedError as error:
+                raise _refused(error, now) from error
+        return await self._store.run(act)
+
+    def _check(self, row: Workspace, at: datetime, now: datetime) -> None:
+        if row.state in FINAL or row.task is Task.RECLAIMING:
+            raise ConflictError(f"the lease of workspace {row.name} is over")
+        if row.ends_at is None:
+            raise ConflictError(f"the lease of workspace {row.name} has not begun: its end is set when it is placed")
+        if at <= now:
+            raise InvalidError("a lease cannot end in the past: use Destroy to end it now")
+        longest = self._terms.max_duration
+        if at > row.accepted_at + timedelta(seconds=longest):
+            figures = {"duration.asked": int((at - row.accepted_at).total_seconds()), "duration.max": longest}
+            raise DeniedError(f"a lease of this site ends at most {longest} s after it was accepted", figures)
+
+    def _moved(self, tx: Tx, row: Workspace, at: datetime, now: datetime) -> datetime:
+        self._check(row, at, now)
+        body = schedule(row, at, "the end of the lease was moved")
+        tell(tx, row, Topic.SCHEDULE, body, now=now, ends_at=at, warned=False)
+        return at
+
+
+def _refused(error: DeniedError, now: datetime) -> DeniedError:
+    """Return the back-end's refusal with the longest possible end, where it named one."""
+    longest = error.figures.get("longest")
+    if longest is None:
+        return error
+    end = (now + timedelta(seconds=longest)).isoformat(timespec="seconds")
+    return DeniedError(f"the lease can end at {end} at the latest: {error.message}", error.figures)
 
 
 def schedule(row: Workspace, ends_at: datetime | None, reason: str) -> dict[str, str | None]:

@@ -13,7 +13,7 @@ from flyinglow.workspace.states import Task
 from flyinglow.wsrf.xml import clean_text, duration_text, qname, timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
     from datetime import datetime
 
     from lxml.etree import _Element
@@ -59,7 +59,7 @@ class WorkspaceDirectory:
         """Commit the intent to destroy it; raises UnknownError."""
         self._service.destroy(caller, resource)
 
-    def set_termination_time(self, caller: Identity, resource: str, at: datetime) -> datetime:
+    def set_termination_time(self, caller: Identity, resource: str, at: datetime) -> datetime | Awaitable[datetime]:
         """Move the end of its lease and return the time granted; raises as ``WorkspaceService.set_end``."""
         return self._service.set_end(caller, resource, at)
 

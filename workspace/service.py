@@ -17,7 +17,7 @@ from flyinglow.access.identity import Identity
 from flyinglow.backend.api import NodeChannel, Order
 from flyinglow.nodectl.errors import BrokenError, ConflictError, InvalidError
 from flyinglow.nodectl.messages import OrderName
-from flyinglow.workspace.ends import move_end
+from flyinglow.workspace.ends import Ends
 from flyinglow.workspace.lifecycle import advance, reclaim, record
 from flyinglow.workspace.model import Workspace
 from flyinglow.workspace.outcomes import OUTCOMES, SHUTDOWN_VERBS, Do, NoOp, Refuse, ShutdownMode, Verb
@@ -32,7 +32,7 @@ CONSOLE_SECONDS = 20.0  # a node's time to answer
 
 
 class Nodes(Protocol):
-    """A way to the nodes; the back-end is one."""
+    """A way to the nodes; the back-end is one, and is asked for extensions when it is one that ``Extends``."""
 
     def channel(self, node: str) -> NodeChannel:
         """Return the kept channel to a node. Raises UnknownError."""
@@ -59,6 +59,7 @@ class WorkspaceService:
         self._now = now
         self._terms = terms
         self._nodes = nodes
+        self._ends = Ends(store, now, terms, nodes)
 
     @property
     def terms(self) -> Terms:
@@ -84,18 +85,9 @@ class WorkspaceService:
         """Commit the intent to destroy it, whatever is being done to it; from then on its EPR is unknown."""
         self._request(caller, workspace_id, Verb.DESTROY)
 
-    def set_end(self, caller: Identity, workspace_id: str, at: datetime) -> datetime:
-        """Move the end of the lease and return the time granted.
-
-        Raises InvalidError for a time that has passed, DeniedError beyond the site's maximum duration, ConflictError
-        when the lease has not begun or is over.
-        """
-
-        def move(tx: Tx) -> datetime:
-            row = find_workspace(tx, caller, "set_end", workspace_id)
-            return move_end(tx, row, at, now=self._now(), terms=self._terms)
-
-        return self._store.call(move)
+    def set_end(self, caller: Identity, workspace_id: str, at: datetime) -> datetime | Awaitable[datetime]:
+        """Move the end of the lease and return the time granted, or an awaitable of it; raises as ``Ends.move``."""
+        return self._ends.move(lambda tx: [find_workspace(tx, caller, "set_end", workspace_id)], at)
 
     def console(
         self, caller: Identity, workspace_id: str, offset: int = 0, limit: int = 65536

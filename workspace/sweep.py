@@ -5,7 +5,7 @@ Each kind of sweep is one function of a transaction and the time; the timer that
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -76,8 +76,7 @@ def overdue(tx: Tx, now: datetime) -> int:
     """
     waiting = tx.workspaces.select(Selection(living=True, with_task=True, start_before=now))
     late = sorted({row.launch_set for row in waiting if row.status == _QUEUED})
-    reason = "it could not be started within the time that was asked for"
-    due = [(row, State.CANCELLED, reason) for launch_set in late for row in _queued(tx, launch_set)]
+    due = [(row, State.CANCELLED, why) for launch_set in late for row, why in _short(_queued(tx, launch_set))]
     for ensemble in tx.collections.select(Kind.ENSEMBLE, open_until=now):
         tx.collections.write(ensemble, replace(ensemble, open=False))
         left = [] if ensemble.key.id in late else _queued(tx, ensemble.key.id)
@@ -85,6 +84,14 @@ def overdue(tx: Tx, now: datetime) -> int:
     for row, target, why in due:
         reclaim(tx, row, target, now=now, reason=why)
     return len(due)
+
+
+def _short(rows: Sequence[Workspace]) -> list[tuple[Workspace, str]]:
+    """Return the members of a launch set that waited too long, each with what was short when it was last heard of."""
+    by = min(row.start_by for row in rows if row.start_by is not None).isoformat(timespec="seconds")
+    waited = next((row.reason for row in rows if row.reason), "its resources were not free in time")
+    reason = f"not started by {by}: {waited}"
+    return [(row, reason) for row in rows]
 
 
 def warn(tx: Tx, now: datetime, lead: int) -> int:

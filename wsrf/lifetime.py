@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from flyinglow.nodectl.errors import DeniedError, ExhaustedError, InvalidError, NeverError
@@ -10,7 +12,7 @@ from flyinglow.wsrf.operation import Call, ServiceBase, call_of, operation
 from flyinglow.wsrf.xml import E, is_nil, parse_duration, parse_time, qname, timestamp
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from collections.abc import Awaitable, Iterator
 
     from lxml.etree import _Element
 
@@ -33,12 +35,11 @@ def port(directory: ResourceDirectory, *, scheduled: bool = True) -> type[Servic
         return E["rl"].DestroyResponse()
 
     def set_termination_time(ctx: Any, body: _Element) -> Any:
-        call, rl = call_of(ctx), E["rl"]
-        granted = _grant(directory, call, requested_time(body, call.received_at))
-        return rl.SetTerminationTimeResponse(
-            rl.NewTerminationTime(timestamp(granted)),
-            rl.CurrentTime(timestamp(call.received_at)),
-        )
+        call = call_of(ctx)
+        wanted = requested_time(body, call.received_at)
+        with _typed():
+            granted = directory.set_termination_time(call.caller, call.resource, wanted)
+        return _answer(granted, call) if isinstance(granted, datetime) else _answered(granted, call)
 
     now = operation(qname("rl", "Destroy"), action=f"{STEM}ImmediateResourceTermination/Destroy")
     later = operation(qname("rl", _SET), action=f"{STEM}ScheduledResourceTermination/{_SET}")
@@ -66,9 +67,25 @@ def requested_time(body: _Element, now: datetime) -> datetime:
     return wanted
 
 
-def _grant(directory: ResourceDirectory, call: Call, wanted: datetime) -> datetime:
+async def _answered(granted: Awaitable[datetime], call: Call) -> _Element:
+    with _typed():
+        at = await granted
+    return _answer(at, call)
+
+
+def _answer(granted: datetime, call: Call) -> _Element:
+    answer: _Element = E["rl"].SetTerminationTimeResponse(
+        E["rl"].NewTerminationTime(timestamp(granted)),
+        E["rl"].CurrentTime(timestamp(call.received_at)),
+    )
+    return answer
+
+
+@contextmanager
+def _typed() -> Iterator[None]:
+    """Turn what a directory raises into the faults of the standard."""
     try:
-        return directory.set_termination_time(call.caller, call.resource, wanted)
+        yield
     except InvalidError as error:
         raise TypedFault(UNABLE, error.message) from error
     except (DeniedError, ExhaustedError, NeverError) as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Mapping
     from datetime import datetime
 
     from lxml.etree import _Element
@@ -34,8 +34,10 @@ class ResourceDirectory(Protocol):
     def destroy(self, caller: Identity, resource: str) -> None:
         """Commit the intent to destroy the resource (wsrf-rl Destroy)."""
 
-    def set_termination_time(self, caller: Identity, resource: str, at: datetime) -> datetime:
+    def set_termination_time(self, caller: Identity, resource: str, at: datetime) -> datetime | Awaitable[datetime]:
         """Set the scheduled end and return the time granted (wsrf-rl SetTerminationTime).
+
+        It may return an awaitable of the time, to be awaited on the reactor, where somebody else has to be asked.
 
         Raises DeniedError when policy does not grant it (TerminationTimeChangeRejectedFault) and InvalidError when it
         cannot be (UnableToSetTerminationTimeFault).

@@ -138,8 +138,8 @@ class Site:
             new_tag=lambda: f"t{next(self._ids):07d}",
         )  # fmt: skip
         self.workspace = WorkspaceService(self.store, self.now, self.terms, self.backend)
-        self.group = GroupService(self.store, self.now, self.terms)
-        self.ensemble = EnsembleService(self.store, self.now, self.terms)
+        self.group = GroupService(self.store, self.now, self.terms, self.backend)
+        self.ensemble = EnsembleService(self.store, self.now, self.terms, self.backend)
         self.sweeper = Sweeper(self.store, self.now, self.terms, committed=self.committed.append)
         self.fold = CollectionFold(self.now)
 

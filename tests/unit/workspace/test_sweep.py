@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from flyinglow.access.identity import LOCAL
+from flyinglow.backend.api import ClaimNews, ClaimTopic
 from flyinglow.nodectl.errors import ConflictError, DeniedError, InvalidError, UnknownError
 from flyinglow.workspace.model import Topic
 from flyinglow.workspace.terms import Terms
@@ -64,12 +65,14 @@ def test_a_launch_that_waits_too_long_is_cancelled_with_its_reason(make_site: Ma
     before = site.free()
     deadline = {"start_within": 60} if by == "within" else {"start_by": START + timedelta(seconds=60)}
     site.create(part("a"), part("b"), **deadline)
+    key, why = site.row("a").launch_set, "2 of 4 nodes ready; the scheduler says Resources"
     site.settle(59)
+    site.provisioner.claims(ClaimNews(key=key, topic=ClaimTopic.WAITING, reason=why))
     assert site.sweep().overdue == 0
     site.settle(1)
     assert site.sweep().overdue == 2
     assert site.states() == {"a": "Cancelled", "b": "Cancelled"}
-    assert "within the time" in site.row("a").reason
+    assert {row.reason for row in site.rows()} == {f"not started by 2030-01-01T12:01:00+00:00: {why}"}
     assert site.free() == before
 
 
