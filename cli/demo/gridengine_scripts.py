@@ -88,6 +88,7 @@ done
 
 mount -t tmpfs -o mode=0755 tmpfs /run
 mkdir /run/netns /run/lock /run/sudo
+mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
 mount --bind "$root/nodes/$name/etc" /etc/flyinglow
 mount --bind "$root/nodes/$name/lib" /var/lib/flyinglow-node
 echo "$boot" >/run/boot_id
