@@ -20,11 +20,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What a command left behind."""
+    """What a command left behind; ``at`` is when it ended, in seconds since 1970, 0 when nobody looked."""
 
     code: int
     out: str
     err: str
+    at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +83,15 @@ class Queue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Survey:
-    """What the LRM says of itself: version, queues, and what is amiss for our purpose, each with what to do."""
+    """What the LRM says of itself: version, queues, and what is amiss for our purpose, each with what to do.
+
+    ``notice``: seconds from its signal to SIGKILL when a job is cancelled, as configured; None when it does not tell.
+    """
 
     version: str
     queues: tuple[Queue, ...] = ()
     findings: tuple[str, ...] = ()
+    notice: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,8 @@
-"""A private Slurm of N nodes for the demo and the tests: real munged, slurmctld and slurmd, each node a space of its own.
+"""A private Slurm of N nodes for the demo and the tests: real munged, slurmctld and slurmd, each node in its own space.
 
 The head (host name ``head``, 10.77.0.1) runs the controller; ``node1`` to ``nodeN`` each run a slurmd, and have a
-/run, /etc/flyinglow and /var/lib/flyinglow-node of their own. Job users exist in these spaces only. Everything ends with
-the object, or with the process that made it. Needs root, and Slurm, munge, sudo and iproute2 installed.
+/run, /etc/flyinglow and /var/lib/flyinglow-node of their own. Job users exist in these spaces only. Everything ends
+with the object, or with the process that made it. Needs root, and Slurm, munge, sudo and iproute2 installed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 USERS = {"lease": 64901, "other": 64902}
 """Users that exist in the private cluster only: ours, and another one whose jobs are none of our business."""
 
-COMMANDS = ("sbatch", "squeue", "scancel", "scontrol", "sinfo", "srun")
+COMMANDS = ("sbatch", "squeue", "scancel", "scontrol", "sinfo")
 _USER_LINES = {"passwd": "{0}:x:{1}:{1}::/:/bin/sh\n", "group": "{0}:x:{1}:\n", "shadow": "{0}:*:19000::::::\n"}
 _SUDO = "Defaults env_reset, !use_pty, !syslog\nroot ALL=(ALL:ALL) ALL\n"
 
@@ -159,7 +159,7 @@ class SlurmWorld:
         directory = self.directory / f"bin-{user}"
         directory.mkdir(exist_ok=True)
         for name in COMMANDS:
-            argv = self.head.argv([f"/usr/bin/{name}"], user, self.environment)
+            argv = self.head.argv([f"/usr/bin/{name}"], user, {**self.environment, "TZ": "UTC0"})
             file = directory / name
             file.write_text(f'#!/bin/sh\nexec {shlex.join(argv)} "$@"\n')
             file.chmod(0o755)

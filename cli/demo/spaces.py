@@ -1,7 +1,7 @@
 """Machines of a pretended cluster: each a process tree with its own network, mounts, host name and process numbers.
 
-A space lives as long as the pipe to its first process is open, so everything in it ends when it is closed, and also when
-the process that made it is killed. Needs root; nothing of the real machine is changed.
+A space lives as long as the pipe to its first process is open, so everything in it ends when it is closed, and also
+when the process that made it is killed. Needs root; nothing of the real machine is changed.
 """
 
 from __future__ import annotations
@@ -86,9 +86,9 @@ class Space:
     def wait_up(self, seconds: float) -> None:
         """Wait until the script has run. Raises BrokenError with what it said when it failed."""
         end = time.monotonic() + seconds
-        assert self._first.stdout is not None
-        ready, _, _ = select.select([self._first.stdout], [], [], max(0.0, end - time.monotonic()))
-        if not ready or self._first.stdout.readline().strip() != b"up":
+        first = self._first.stdout
+        ready = first and select.select([first], [], [], max(0.0, end - time.monotonic()))[0]
+        if not first or not ready or first.readline().strip() != b"up":
             said = self._log.read_text(errors="replace")[-800:]
             raise BrokenError(f"a machine of the private cluster did not start: {said}")
 

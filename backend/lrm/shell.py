@@ -1,0 +1,144 @@
+"""Carries an adapter's calls out: one process each, no shell, in the C locale, with an end to its time and its output.
+
+A command that hangs is killed and left behind, and holds nothing else up.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ProcessExitedAlready
+from twisted.internet.protocol import ProcessProtocol
+
+from flyinglow.backend.lrm.api import Output, Survey
+from flyinglow.nodectl.errors import TransientError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from twisted.python.failure import Failure
+
+    from flyinglow.backend.lrm.api import Adapter, Call, JobRequest, JobView, Rehearsal
+    from flyinglow.backend.lrm.model import Component
+
+T = TypeVar("T")
+
+PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
+MOST_OUTPUT = 32 << 20
+_KILLED = 128
+
+
+class CommandLrm:
+    """See ``api.Lrm``: a batch scheduler by its commands."""
+
+    def __init__(
+        self,
+        adapter: Adapter,
+        reactor: Any,
+        *,
+        environment: Mapping[str, str] | None = None,
+        timeout: float = 30.0,
+        most_output: int = MOST_OUTPUT,
+    ) -> None:
+        """``environment`` is the site's, on top of a minimal one; ``timeout`` is in seconds, for each command."""
+        self._adapter = adapter
+        self._reactor = reactor
+        # schedulers print times in their zone, which must not depend on where this service runs
+        self._environment = {"PATH": PATH, "LC_ALL": "C", "TZ": "UTC0", **(environment or {})}
+        self._timeout = timeout
+        self._most_output = most_output
+
+    async def submit(self, job: JobRequest) -> str:
+        """See ``api.Lrm.submit``."""
+        return await self._run(self._adapter.submit(job))
+
+    async def list(self) -> tuple[JobView, ...]:
+        """See ``api.Lrm.list``."""
+        return await self._run(self._adapter.list())
+
+    async def cancel(self, lrm_id: str) -> None:
+        """See ``api.Lrm.cancel``."""
+        await self._run(self._adapter.cancel(lrm_id))
+
+    async def rehearse(self, job: JobRequest) -> Rehearsal:
+        """See ``api.Lrm.rehearse``."""
+        return await self._run(self._adapter.rehearse(job))
+
+    async def extend(self, lrm_id: str, seconds: int) -> None:
+        """See ``api.Lrm.extend``."""
+        await self._run(self._adapter.extend(lrm_id, seconds))
+
+    async def survey(self) -> Survey:
+        """See ``api.Lrm.survey``."""
+        answers = [await self._run(call) for call in self._adapter.survey()]
+        return Survey(
+            version=next((answer.version for answer in answers if answer.version), ""),
+            queues=tuple(queue for answer in answers for queue in answer.queues),
+            findings=tuple(finding for answer in answers for finding in answer.findings),
+            notice=next((answer.notice for answer in answers if answer.notice is not None), None),
+        )
+
+    def splits(self, components: tuple[Component, ...]) -> tuple[tuple[Component, ...], ...]:
+        """See ``api.Lrm.splits``."""
+        return self._adapter.splits(components)
+
+    async def _run(self, call: Call[T]) -> T:
+        command = _Command(call.argv[0], call.stdin, self._reactor, self._most_output)
+        timer = self._reactor.callLater(self._timeout, command.give_up, f"did not answer in {self._timeout:g} s")
+        try:
+            self._reactor.spawnProcess(command, call.argv[0], call.argv, env=self._environment, path="/")
+            output = await command.done
+        except OSError as error:
+            raise TransientError(f"{call.argv[0]} could not be started: {error}") from error
+        finally:
+            if timer.active():
+                timer.cancel()
+        return call.read(output)
+
+
+class _Command(ProcessProtocol):
+    """One process; ``done`` fires when it has ended, or fails with TransientError when it was given up."""
+
+    def __init__(self, name: str, stdin: bytes, reactor: Any, most: int) -> None:
+        self.done: Deferred[Output] = Deferred()
+        self._name = name
+        self._stdin = stdin
+        self._reactor = reactor
+        self._most = most
+        self._said: dict[int, list[bytes]] = {1: [], 2: []}
+        self._size = 0
+
+    def connectionMade(self) -> None:
+        """Hand over its input."""
+        process: Any = self.transport
+        process.write(self._stdin)
+        process.closeStdin()
+
+    def childDataReceived(self, childFD: int, data: bytes) -> None:  # noqa: N803 - Twisted's name
+        """Collect what it says, up to the limit."""
+        self._size += len(data)
+        if self._size > self._most:
+            self.give_up(f"said more than {self._most} bytes")
+        else:
+            self._said[childFD].append(data)
+
+    def processEnded(self, reason: Failure) -> None:
+        """Hand on what it left behind."""
+        if self.done.called:
+            return
+        code = getattr(reason.value, "exitCode", None)
+        out, err = (b"".join(self._said[stream]).decode(errors="replace") for stream in (1, 2))
+        self.done.callback(Output(_KILLED if code is None else code, out, err, self._reactor.seconds()))
+
+    def give_up(self, why: str) -> None:
+        """Kill it, and do not wait for what it started."""
+        if self.done.called:
+            return
+        self.done.errback(TransientError(f"{self._name} {why}"))
+        process: Any = self.transport
+        if process is not None:
+            with suppress(ProcessExitedAlready):  # then something it started holds its output open
+                process.signalProcess("KILL")
+            process.loseConnection()
