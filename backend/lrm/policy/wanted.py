@@ -14,7 +14,7 @@ from flyinglow.backend.lrm.policy.api import Wanted
 from flyinglow.nodectl.errors import InvalidError, NeverError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from flyinglow.backend.api import Demand, Request
     from flyinglow.backend.lrm.policy.api import Sizes
@@ -86,18 +86,3 @@ def job_of(slots: Sequence[tuple[Size, Sequence[str]]], seconds: int) -> Wanted:
     ranked = sorted(slots, key=lambda slot: order.index(slot[0]))
     members = {member: rank for rank, (_, names) in enumerate(ranked) for member in names}
     return Wanted(components=components, seconds=seconds, members=members)
-
-
-def split(wanted: Wanted, parts: Sequence[tuple[Component, ...]]) -> tuple[Wanted, ...]:
-    """Divide a job into several, as an LRM wants its components (``Lrm.splits``); members follow their slots."""
-    ranks: dict[Component, range] = {}
-    for component in wanted.components:
-        start = sum(len(taken) for taken in ranks.values())
-        ranks[component] = range(start, start + component.nodes)
-    return tuple(_part(wanted, part, [rank for component in part for rank in ranks[component]]) for part in parts)
-
-
-def _part(wanted: Wanted, components: tuple[Component, ...], ranks: list[int]) -> Wanted:
-    new: Mapping[int, int] = {old: rank for rank, old in enumerate(ranks)}
-    members = {member: new[rank] for member, rank in wanted.members.items() if rank in new}
-    return Wanted(components=components, seconds=wanted.seconds, members=members)
