@@ -286,4 +286,3 @@ def test_what_is_forgotten_leaves_no_memory(world: IntakeWorld, pilot: SignedPil
     world.intake.forget([pilot.slot])
     now(held)
     assert not world.intake._polls._desks
-    assert pilot.slot not in world.intake._known or world.intake.forget([pilot.slot]) is None
