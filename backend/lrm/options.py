@@ -1,0 +1,118 @@
+"""The configuration table of the LRM back-end: what the site says of its scheduler, its nodes and its grace periods."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from flyinglow.backend.lrm.api import SiteTerms
+from flyinglow.backend.options import read
+from flyinglow.nodectl.errors import InvalidError
+from flyinglow.nodectl.messages import MemoryPolicy
+
+LRMS = ("slurm", "gridengine", "pbs")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LrmOptions:
+    """Times are seconds, memory MB. What is None is as the scheduler itself says, or has no limit."""
+
+    lrm: str  # slurm, gridengine or pbs
+    dialect: str = "openpbs"  # of pbs: torque or openpbs
+    queue: str | None = None  # or partition; None: the scheduler's default
+    account: str | None = None  # whom the scheduler is to charge
+    extra: tuple[Any, ...] = ()  # further words of the submit command
+    parallel_environment: str | None = None  # Grid Engine: one slot a host
+    interpreter: str = "/usr/bin/python3"  # on the nodes, 3.9 or later
+    directory: str = "/tmp"  # noqa: S108 - where jobs start and write their logs, on the nodes
+    shared_directory: str | None = None  # seen by all nodes, where the launcher cannot carry a program's input
+    heterogeneous: bool = True  # one job for several sizes, where the scheduler can
+    commands: Mapping[str, Any] = field(default_factory=dict)  # full paths of the scheduler's commands by name
+    environment: Mapping[str, Any] = field(default_factory=dict)  # for the scheduler's commands
+    command_timeout: float = 30.0  # for one command of the scheduler
+    reservation: str | None = None  # an advance reservation that the site granted
+    poll: float = 30.0  # at most one listing in this time
+    submit_grace: float = 60.0  # how long a submit whose outcome is unknown may take to show
+    stray_grace: float = 120.0  # how long a job with our name and without a row is left alone
+    grace: float = 30.0  # from the scheduler's notice to its SIGKILL: the site's figure
+    share: float = 0.5  # the part of the grace that is the service's
+    margin: int = 120  # how much longer than the lease a job's limit is: start, image, grace and end
+    release_patience: float = 60.0  # how long pilots may take to give back before their job is cancelled
+    hold_limit: float = 300.0  # how long a claim may hold some nodes while an older one waits for them
+    policy: str = "exact"  # how claims become slots
+    policy_options: Mapping[str, Any] = field(default_factory=dict)
+    memory_policy: str = "exact"  # what a slot takes of its node: exact, margin or all
+    margin_mb: int = 0  # of the memory policy margin
+    vm_overhead_mb: int = 96  # the hypervisor's own memory for one VM
+    slot_overhead_mb: int = 64  # the pilot's and the agent's
+    networks: Mapping[str, Any] = field(default_factory=dict)  # network -> bridge on every node; false: user mode
+    node_memory_mb: int | None = None  # the largest slot
+    node_cpus: int | None = None
+    node_disk_mb: int = 1_000_000  # what VMs of one slot may take together
+    longest: int | None = None  # the longest job
+    max_members: int | None = None  # of one request
+    agent: tuple[Any, ...] = ("sudo", "-n", "flyinglow-nodectl", "agent", "--stdio")  # on the nodes
+    url: str | None = None  # what pilots are told; None: the node listener's
+    certificate: str | None = None  # PEM file of the authority behind the node listener's certificate
+    ssh: Mapping[str, Any] = field(default_factory=dict)  # the second way of reports; empty: none
+    spool: str | None = None  # the file that it appends to
+    guard_share: float = 0.5  # more than this part of the live slots lost at once waits for the operator's word
+    guard_least: int = 3  # up to so many are lost without it
+    extend: str = "held"  # extensions: within the time held, or "operator": our user may raise limits
+    list_timeout: float = 10.0  # how long a reconcile pass waits for a node
+    retain: float = 604800.0  # how long jobs that are over are kept for the record
+
+    def terms(self) -> SiteTerms:
+        """Return what adapters are told."""
+        return SiteTerms(
+            queue=self.queue,
+            account=self.account,
+            extra=tuple(map(str, self.extra)),
+            parallel_environment=self.parallel_environment,
+            interpreter=self.interpreter,
+            directory=self.directory,
+            shared_directory=self.shared_directory,
+            heterogeneous=self.heterogeneous,
+            commands={name: str(path) for name, path in self.commands.items()},
+            environment={name: str(value) for name, value in self.environment.items()},
+        )
+
+    def bridges(self) -> Mapping[str, str | None]:
+        """Return each network's bridge; None: user-mode network."""
+        return {name: str(bridge) if bridge else None for name, bridge in self.networks.items()}
+
+    def authority(self) -> str:
+        """Read the certificate file. Raises InvalidError."""
+        if not self.certificate:
+            return ""
+        try:
+            return Path(self.certificate).read_text("ascii")
+        except (OSError, ValueError) as error:
+            raise InvalidError(f"the certificate {self.certificate!r} cannot be read: {error}") from error
+
+
+def options(table: Mapping[str, Any]) -> LrmOptions:
+    """Read the table. Raises InvalidError for what it cannot mean."""
+    made = read(LrmOptions, table, "the table [backend.options]")
+    for name, allowed in (
+        ("lrm", LRMS),
+        ("dialect", ("torque", "openpbs")),
+        ("extend", ("held", "operator")),
+        ("memory_policy", tuple(policy.value for policy in MemoryPolicy)),
+    ):
+        if getattr(made, name) not in allowed:
+            raise InvalidError(f"{name!r} must be one of {', '.join(allowed)}, not {getattr(made, name)!r}")
+    for name in ("poll", "command_timeout", "grace", "list_timeout", "submit_grace"):
+        if not 0 < getattr(made, name) < float("inf"):
+            raise InvalidError(f"{name!r} must be more than 0 seconds")
+    for name in ("share", "guard_share"):
+        if not 0 <= getattr(made, name) <= 1:
+            raise InvalidError(f"{name!r} must lie between 0 and 1")
+    if made.margin <= made.grace:
+        raise InvalidError(
+            f"'margin' ({made.margin} s) must be longer than 'grace' ({made.grace:g} s): a slot has to start, to serve "
+            "the whole lease and to be given back before the scheduler's limit is up"
+        )
+    return made

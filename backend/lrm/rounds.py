@@ -1,0 +1,92 @@
+"""What is done again and again beside the listing: the policy's upkeep, claims that compete, what can be forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from flyinglow.backend.lrm.claims import Claims
+from flyinglow.backend.lrm.desk import Desk
+from flyinglow.backend.lrm.free import holdings
+from flyinglow.backend.lrm.holding import giving_way
+from flyinglow.backend.lrm.jobs import Jobs
+from flyinglow.backend.lrm.mirror import Written, everything
+from flyinglow.backend.lrm.offers import Offers, survey
+from flyinglow.backend.lrm.planning import Planner, unwanted
+
+if TYPE_CHECKING:
+    from flyinglow.backend.lrm.ports import LrmTx
+
+_SURVEY = 3600.0  # seconds until the LRM is asked anew what it has; it is asked each round until it has said
+_PURGE = 3600.0
+
+
+class Rounds:
+    """One round each interval."""
+
+    def __init__(self, desk: Desk, jobs: Jobs, claims: Claims, offers: Offers, planner: Callable[[], Planner]) -> None:
+        self._desk = desk
+        self._jobs = jobs
+        self._claims = claims
+        self._offers = offers
+        self._planner = planner
+        self._survey_due = 0.0
+        self._purge_due = 0.0
+        self.survey_failure = ""
+
+    def start(self) -> None:
+        """Make the first round now."""
+        self._desk.spawn(self._round(), "a round of the LRM back-end")
+
+    async def _round(self) -> None:
+        try:
+            await self._look_at_lrm()
+            await self.keep_up()
+            self._jobs.tend()
+            for key in giving_way(self._claims.holdings(), self._desk.options.hold_limit):
+                await self._claims.queue_again(key, self._desk.options.hold_limit)
+            await self._forget()
+        finally:
+            if not self._desk.closed:
+                self._desk.later(self._desk.options.poll, self.start)
+
+    async def _look_at_lrm(self) -> None:
+        now = self._desk.reactor.seconds()
+        if now >= self._survey_due:
+            self.survey_failure = await survey(self._desk, self._offers)
+            self._survey_due = now if self.survey_failure else now + _SURVEY
+
+    async def keep_up(self) -> None:
+        """Ask for what the policy wants ahead of need, and give back what it keeps for nobody."""
+        planner = self._planner()
+        rows = await self._desk.ledger.read(everything)
+        upkeep = planner.policy.upkeep(holdings(rows, planner.figures), planner.figures.sizes)
+        if upkeep.ask:
+            written = await self._desk.commit("lrm.ask_ahead", planner.ahead)
+            self._jobs.submit(written.jobs)
+        if upkeep.give_back:
+            await self._desk.commit("lrm.give_back", lambda tx: _given_back(tx, planner))
+
+    async def _forget(self) -> None:
+        """Drop what is over from memory, and from the ledger what was over long ago."""
+        self._desk.mirror.prune()
+        now = self._desk.reactor.seconds()
+        if now >= self._purge_due:
+            self._purge_due = now + _PURGE
+            before = self._desk.now() - timedelta(seconds=self._desk.options.retain)
+            await self._desk.commit("lrm.purge", lambda tx: _purged(tx, before))
+
+
+def _purged(tx: LrmTx, before: object) -> Written:
+    tx.jobs.purge(before)  # type: ignore[arg-type]
+    return Written()
+
+
+def _given_back(tx: LrmTx, planner: Planner) -> Written:
+    """Look once more, over the rows as they are now: a claim may have taken a slot meanwhile."""
+    rows = everything(tx)
+    used = {one.slot for of_claim in rows.claims.values() for one in of_claim}
+    busy = {slot.job for slot in rows.slots if slot.id in used}
+    tags = sorted(planner.needless(rows) - busy)
+    return Written(jobs=tuple(unwanted(tx, tags, "nobody needs its nodes")))
