@@ -14,7 +14,7 @@ from flyinglow.nodectl.errors import ConflictError, ExhaustedError, FlyingLowErr
 from flyinglow.store import Store
 from flyinglow.workspace.model import Kind, Lease, Selection
 from flyinglow.workspace.ports import StaleError
-from rigs.slots import assignment, pilot_job, slot, trail
+from rigs.pilot_rows import assignment, pilot_job, slot, trail
 from rigs.store import NOON, collection, event, pool, workspace
 
 THREADS = 20

@@ -12,7 +12,7 @@ from flyinglow.backend.lrm.states import JOB_OVER, SLOT_OVER, JobState, SlotStat
 from flyinglow.nodectl.errors import FlyingLowError
 from flyinglow.store import Store
 from flyinglow.workspace.ports import StaleError
-from rigs.slots import assignment, pilot_job, slot, trail
+from rigs.pilot_rows import assignment, pilot_job, slot, trail
 from rigs.store import NOON, OpenStore
 
 JOB = pilot_job(

@@ -17,7 +17,7 @@ from flyinglow.store import Store
 from flyinglow.store.revision import current
 from flyinglow.store.tables import EPOCH, METADATA, REVISION, TICK
 from flyinglow.workspace.model import Selection
-from rigs.slots import pilot_job
+from rigs.pilot_rows import pilot_job
 from rigs.store import NOON, OpenStore, noon, workspace
 
 

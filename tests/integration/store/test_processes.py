@@ -12,7 +12,9 @@ import pytest
 
 from flyinglow.nodectl.errors import BrokenError, TransientError
 from flyinglow.store import Store
+from flyinglow.store.slot_tables import JOB_IS_OVER, JOB_LIVES, SLOT_LIVES
 from flyinglow.workspace.model import Selection
+from rigs.pilot_rows import pilot_job
 from rigs.postgres import end_holders, free_port
 from rigs.store import OpenStore, event, noon, workspace
 
@@ -127,6 +129,27 @@ def test_selections_use_their_indexes(sqlite_store: Store, tmp_path: Path) -> No
     for condition, index in PLANS.items():
         plan = connection.execute(f"EXPLAIN QUERY PLAN SELECT * FROM workspaces WHERE {condition}").fetchall()
         assert index in str(plan)
+    connection.close()
+
+
+SLOT_PLANS = {
+    f"SELECT * FROM pilot_jobs WHERE {JOB_LIVES} ORDER BY requested_at, tag": "ix_pilot_jobs_living",
+    f"SELECT * FROM pilot_jobs WHERE claim = 'x' AND {JOB_LIVES}": "ix_pilot_jobs_claim",
+    f"DELETE FROM pilot_jobs WHERE {JOB_IS_OVER} AND over_at < 5": "ix_pilot_jobs_over",
+    f"SELECT * FROM slots WHERE {SLOT_LIVES} ORDER BY job, rank": "ix_slots_living",
+    "SELECT * FROM slots WHERE job = 'x' ORDER BY job, rank": "ix_slots_job",
+    "SELECT * FROM assignments WHERE slot IN ('a', 'b')": "ix_assignments_slot",
+    "SELECT * FROM trails WHERE slot = 'x' ORDER BY position": "ix_trails_slot",
+}
+
+
+def test_selections_of_slots_use_their_indexes(sqlite_store: Store, tmp_path: Path) -> None:
+    sqlite_store.call(lambda tx: tx.jobs.add(pilot_job(1)))
+    connection = sqlite3.connect(tmp_path / "store.db")
+    for statement, index in SLOT_PLANS.items():
+        plan = str(connection.execute(f"EXPLAIN QUERY PLAN {statement}").fetchall())
+        assert index in plan
+        assert "TEMP B-TREE" not in plan
     connection.close()
 
 
