@@ -218,10 +218,11 @@ class Slots:
         while True:
             with self._locked():
                 ledger = self.book.read()
-                own = self.memory.read().own_mb
+                now = self.memory.read()
                 self._forget_if_back(ledger)
+            own = now.own_mb
             base_mb = base.own_mb if base is not None else own
-            settled = own >= ledger.target_mb(base_mb) - SLACK_MB
+            settled = own >= ledger.target_mb(base_mb) - max(SLACK_MB, now.grain_mb)
             if settled or self._pace.clock() - begin > self._pace.settle_seconds:
                 shown = Ledger(base or Reading(own, ""), ledger.slots)
                 return self._info(slot, 0, shown, own, begin, settled=settled)

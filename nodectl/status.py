@@ -15,7 +15,8 @@ def status(config: Config) -> dict[str, Any]:
     node = node_of(config)
     slots = slots_of(config, node)
     ledger = slots.book.read()
-    own = slots.memory.read().own_mb
+    now = slots.memory.read()
+    own = now.own_mb
     base = ledger.base.own_mb if ledger.base is not None else own
     tags: dict[str | None, list[str]] = {}
     for vm in node.state.vms():
@@ -26,7 +27,7 @@ def status(config: Config) -> dict[str, Any]:
         "target_mb": ledger.target_mb(base),
         "actual_mb": own,
         "minimum_mb": config.minimum_node_mb,
-        "settled": own == ledger.target_mb(base),
+        "settled": -now.grain_mb <= own - ledger.target_mb(base) <= 1,
     }
     held = [
         {

@@ -13,10 +13,14 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class Reading:
-    """The own share as it is now (MiB), and the figure behind it as the driver would set it again, to the last byte."""
+    """The own share as it is now (MiB), and the figure behind it as the driver would set it again, to the last byte.
+
+    ``grain_mb`` is how finely it can be set: a driver may leave so much less than it was asked to.
+    """
 
     own_mb: int
     raw: str
+    grain_mb: int = 1
 
 
 class NodeMemory(Protocol):

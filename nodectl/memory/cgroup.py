@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 from pathlib import Path
 
 from flyinglow.nodectl.errors import BrokenError, ExhaustedError
@@ -83,5 +84,8 @@ class Cgroup:
             raise BrokenError(f"{file} cannot be read: {error}") from error
 
     def _write(self, file: Path, text: str) -> None:
-        with file.open("r+", encoding="ascii") as opened:  # never makes a file where the kernel has none
-            opened.write(f"{text}\n")
+        handle = os.open(file, os.O_WRONLY | os.O_TRUNC)  # never makes a file where the kernel has none
+        try:
+            os.write(handle, f"{text}\n".encode("ascii"))
+        finally:
+            os.close(handle)

@@ -25,12 +25,12 @@ class HugePages:
     def read(self) -> Reading:
         """Return what is not in huge pages."""
         pages, size_kb, total_kb = self._figures()
-        return Reading((total_kb - pages * size_kb) >> 10, str(pages))
+        return Reading((total_kb - pages * size_kb) >> 10, str(pages), max(1, size_kb >> 10))
 
     def reserve(self, target_mb: int) -> None:
         """Ask for as many pages as leave ``target_mb``, or a little less, for a page has its size."""
         _, size_kb, total_kb = self._figures()
-        self._set(str(max(0, -(-(total_kb - (target_mb << 10)) // size_kb))))
+        self._set(str(max(0, (total_kb - ((target_mb + 1) << 10)) // size_kb + 1)))
 
     def release(self, raw: str) -> None:
         """Ask for as many pages as there were."""

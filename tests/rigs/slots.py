@@ -1,41 +1,126 @@
-"""Pilot jobs, slots and what hangs on them, for tests."""
+"""A node's slots with a memory, a clock and processes of the test's choice."""
 
-from dataclasses import replace
-from datetime import timedelta
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
-from flyinglow.backend.lrm.model import Assignment, Component, PilotJob, Slot, Trail
-from rigs.store import NOON
+import pytest
+
+from flyinglow.nodectl import processes
+from flyinglow.nodectl.errors import BrokenError, ExhaustedError
+from flyinglow.nodectl.ledger import Limits
+from flyinglow.nodectl.memory.api import Reading
+from flyinglow.nodectl.messages import SlotSpec
+from flyinglow.nodectl.slots import Pace, Slots
+from flyinglow.nodectl.vmdir import ProcessMark, StateDir
+
+BASE = 1000
 
 
-def pilot_job(number: int, **changes: Any) -> PilotJob:
-    """Make a pilot job; a later number was requested later."""
-    row = PilotJob(
-        tag=f"j{number:07d}",
-        claim=f"c{number}",
-        components=(Component(nodes=2, memory_mb=672, cpus=1),),
-        seconds=3720,
-        secret=f"5ec0{number:04x}",
-        requested_at=NOON + timedelta(seconds=number),
-    )
-    return replace(row, **changes)
+class Clock:
+    """Time that passes when somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.while_asleep: Callable[[], None] = lambda: None
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        self.while_asleep()
 
 
-def slot(job: PilotJob | int, rank: int, **changes: Any) -> Slot:
-    """Make a slot of a job."""
-    tag = job.tag if isinstance(job, PilotJob) else pilot_job(job).tag
-    return replace(Slot(job=tag, rank=rank, memory_mb=672, cpus=1), **changes)
+class Memory:
+    """A node's memory that moves ``step`` MiB with every look, or refuses, or dies under the order."""
+
+    def __init__(self, own_mb: int = BASE, step: int = 10_000) -> None:
+        self.own_mb = self.target_mb = own_mb
+        self.step = step
+        self.least_mb = 0
+        self.broken = False
+        self.dies = False
+        self.set: list[int] = []
+
+    def read(self) -> Reading:
+        if self.broken:
+            raise BrokenError("memory does not answer")
+        way = max(-self.step, min(self.step, self.target_mb - self.own_mb))
+        self.own_mb += way
+        return Reading(self.own_mb, str(self.own_mb))
+
+    def reserve(self, target_mb: int) -> None:
+        if self.dies:
+            raise KeyboardInterrupt
+        if target_mb < self.least_mb:
+            raise ExhaustedError("it does not fit")
+        self.set.append(target_mb)
+        self.target_mb = target_mb
+
+    def release(self, raw: str) -> None:
+        self.reserve(int(raw))
 
 
-def assignment(claim: str, member: str, slot_id: str, **changes: Any) -> Assignment:
-    """Put a member on a slot."""
-    return replace(Assignment(claim=claim, member=member, slot=slot_id, memory_mb=512, cpus=1), **changes)
+class SlotSite:
+    """One node, its books and VMs, as several processes see them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.state = StateDir(folder / "state", folder / "run")
+        self.state.prepare()
+        self.memory = Memory()
+        self.clock = Clock()
+        self.ended: list[str] = []
+        self.resists: set[str] = set()
+        self.vms: dict[str, list[str]] = {}
+        self._children: list[subprocess.Popen[bytes]] = []
+
+    def slots(self, me: ProcessMark | None = None, **limits: int) -> Slots:
+        """Return the slots as the process ``me``, else this one, sees them."""
+        own = me or processes.mark(os.getpid())
+        assert own is not None
+        plain = {"minimum_mb": 100, "cpus": 8, **limits}
+        return Slots(self.state, self.memory, Limits(**plain), self._end, own, Pace(5.0, self.clock, self.clock.sleep))
+
+    def process(self) -> ProcessMark:
+        """Return a living process, which ``kill`` ends."""
+        self._children.append(subprocess.Popen(["sleep", "300"]))
+        mark = processes.mark(self._children[-1].pid)
+        assert mark is not None
+        return mark
+
+    def kill(self, mark: ProcessMark) -> None:
+        """End one of these processes."""
+        child = next(child for child in self._children if child.pid == mark.pid)
+        child.kill()
+        child.wait()
+
+    def close(self) -> None:
+        """End all of them."""
+        for child in self._children:
+            child.kill()
+            child.wait()
+
+    def books(self) -> Path:
+        """Return where the books are kept."""
+        return self.state.path / "slots.json"
+
+    def _end(self, slot: str) -> list[str]:
+        if slot in self.resists:
+            raise BrokenError(f"VM of {slot} cannot be ended")
+        self.ended.append(slot)
+        return self.vms.pop(slot, [])
 
 
-def trail(slot_id: str, sequence: int, **changes: Any) -> Trail:
-    """Make a report."""
-    at = NOON + timedelta(seconds=sequence)
-    row = Trail(
-        slot=slot_id, epoch=1, sequence=sequence, kind="ready", at=at, sent_ms=1893499200123, body={"left": 3600.5}
-    )
-    return replace(row, **changes)
+def slot(name: str = "a.0", memory_mb: int = 300, cpus: int = 1, **more: Any) -> SlotSpec:
+    """Return what a pilot asks for."""
+    return SlotSpec(name, memory_mb, cpus, **more)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[SlotSite]:
+    made = SlotSite(tmp_path)
+    yield made
+    made.close()

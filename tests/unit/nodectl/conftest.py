@@ -1,0 +1,5 @@
+"""Slots of a pretended node."""
+
+from rigs.slots import site
+
+__all__ = ["site"]
