@@ -13,6 +13,8 @@ from flyinglow.factory.model import CreateRequest
 def digest(request: CreateRequest) -> str:
     """Return the SHA-256 (hex) of all that the request asks for; the token itself is no part of it."""
     asked = dataclasses.asdict(dataclasses.replace(request, token=None))
+    if not request.preemptable:
+        del asked["preemptable"]  # as it was before there was a choice: marks outlive an upgrade
     return hashlib.sha256(json.dumps(asked, sort_keys=True, default=_plain).encode()).hexdigest()
 
 

@@ -32,6 +32,7 @@ class CreateRequest:
 
     ``duration`` None means the site's default (seconds). ``start_within`` bounds the wait for resources (seconds),
     ``start_by`` is the same as a time of day, as the client gave it.
+    ``preemptable`` says that it may be ended early for others, and may use what is left over.
     ``join`` is the id of an open ensemble to add to; ``open`` starts one that is launched by Done.
     """
 
@@ -46,6 +47,7 @@ class CreateRequest:
     token: str | None = None
     join: str | None = None
     open: bool = False
+    preemptable: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,3 +58,21 @@ class Created:
     resources: tuple[tuple[str, ResourceKey], ...]
     ends_at: datetime | None
     subscriptions: Mapping[ResourceKey, str] = field(default_factory=dict)  # ids, when the request subscribed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Valid:
+    """A request that would be granted: how many workspaces, for how many seconds, and why it would have to wait."""
+
+    workspaces: int
+    duration: int
+    waits: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlook:
+    """When a request would start (None: nobody can say) and why not at once; ``starts_in`` is seconds."""
+
+    starts_in: float | None
+    starts_at: datetime | None
+    reason: str

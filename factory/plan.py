@@ -60,6 +60,7 @@ def plan(request: CreateRequest, owner: str, desk: Desk, joined: Collection | No
             demands=tuple(map(demand, members)),
             duration=duration_of(request, desk.terms),
             start_within=request.start_within,
+            preemptable=request.preemptable,
         ),
         open=ensemble is not None and ensemble.open,
     )
@@ -116,6 +117,7 @@ class _Builder:
             initial_state=request.initial_state,
             end_action=request.end_action,
             duration=duration_of(request, desk.terms),
+            preemptable=request.preemptable,
             accepted_at=desk.now,
             start_by=start_by(request, desk.now),
             stamps={str(Stamp.ACCEPTED): desk.now},

@@ -39,6 +39,7 @@ def read_create(body: _Element, addresses: Addresses) -> CreateRequest:
         initial_state=InitialState(lease.text("InitialState") or InitialState.RUNNING),
         end_action=EndAction((lease.text("EndAction") or EndAction.TRASH).lower()),
         save_uri=lease.text("SaveTo"),
+        preemptable=lease.flag("Preemptable"),
         token=asked.text("Token"),
         join=_joined(asked.one("Ensemble"), addresses),
         open=asked.flag("Open"),

@@ -6,20 +6,21 @@ every EPR goes back at once (design, section 5). A client token makes it idempot
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from flyinglow.access.decision import Deny, decide
 from flyinglow.access.identity import Identity
-from flyinglow.backend.api import Backend, Never, NotNow, Placed, View
+from flyinglow.backend.api import Backend, Decision, Placed, Queued, View
 from flyinglow.factory.checks import check
 from flyinglow.factory.digest import digest
 from flyinglow.factory.listing import Filter, Page, page
-from flyinglow.factory.model import Created, CreateRequest
+from flyinglow.factory.model import Created, CreateRequest, Outlook, Valid
 from flyinglow.factory.offers import Offers, offers
 from flyinglow.factory.plan import Desk, Plan, plan
-from flyinglow.nodectl.errors import ConflictError, DeniedError, ExhaustedError, InvalidError, NeverError
+from flyinglow.factory.rehearsal import check_addresses, granted, outlook, validity
+from flyinglow.nodectl.errors import ConflictError, DeniedError, InvalidError
 from flyinglow.notification.ports import NotificationTx
 from flyinglow.notification.service import Draft, SubscriptionService
 from flyinglow.notification.subscribing import SubscribeRequest
@@ -77,9 +78,7 @@ class FactoryService:
         workspaces would fit), UnknownError for an ensemble to join that is not there, ConflictError for one that is
         no longer open; and for ``watch`` the faults of WS-BaseNotification 4.2.
         """
-        verdict = decide(caller, "create")
-        if isinstance(verdict, Deny):
-            raise DeniedError(verdict.reason, verdict.figures)
+        _allow(caller)
         draft = None if watch is None else self._subscriptions.draft(caller, watch)
         return self._store.call(lambda tx: self._watched(tx, caller, request, draft))
 
@@ -93,6 +92,42 @@ class FactoryService:
             return created
         keys = [key for _, key in created.resources]
         return replace(created, subscriptions=self._subscriptions.attach(tx, caller, keys, draft))
+
+    def validate(
+        self, caller: Identity, request: CreateRequest, watch: SubscribeRequest | None = None
+    ) -> Valid | Awaitable[Valid]:
+        """Say what ``create`` would do now, or raise what it would raise; takes and writes nothing.
+
+        An awaitable (to be awaited on the reactor) where the back-end has a dry run of its own to ask.
+        """
+        planned, decision = self._rehearsed(caller, request, watch)
+        return validity(self._backend, planned, decision)
+
+    def estimate(self, caller: Identity, request: CreateRequest) -> Outlook | Awaitable[Outlook]:
+        """Say when a request would start, and why not at once; raises as ``create``, but not for "not now"."""
+        planned, decision = self._rehearsed(caller, request, None)
+        return outlook(self._backend, planned, decision, self._now)
+
+    def _rehearsed(
+        self, caller: Identity, request: CreateRequest, watch: SubscribeRequest | None
+    ) -> tuple[Plan, Decision]:
+        """Do all that ``create`` does before it writes; return the plan and the back-end's decision."""
+        _allow(caller)
+        if watch is not None:
+            self._subscriptions.draft(caller, watch)
+
+        def read(tx: Tx) -> tuple[Plan, Decision]:
+            known = tx.leases.by_token(caller.name, request.token) if request.token else None
+            if known is not None:
+                _again(tx, known, digest(request))
+            view = _view(tx)
+            planned = self._plan(tx, caller, request, view)
+            decision = self._backend.admit(planned.ask, view)
+            if isinstance(decision, Queued | Placed):
+                check_addresses(planned, view)
+            return planned, decision
+
+        return self._store.view(read)
 
     def list(
         self,
@@ -126,6 +161,14 @@ class FactoryService:
     def _create(self, tx: Tx, caller: Identity, request: CreateRequest) -> Created:
         mark = digest(request)
         view = _view(tx)
+        planned = self._plan(tx, caller, request, view)
+        if request.join:
+            _claim(tx, request.join)
+        now = planned.workspaces[0].accepted_at
+        return self._commit(tx, planned, view, _lease(planned, caller, request, mark, now), now)
+
+    def _plan(self, tx: Tx, caller: Identity, request: CreateRequest, view: View) -> Plan:
+        """Check the request and lay out its rows; reads only."""
         limits = self._backend.limits(view)
         check(request, terms=self._terms, limits=limits, catalogue=self._catalogue, networks=view.pools)
         now = self._now()
@@ -134,8 +177,7 @@ class FactoryService:
         joined = _joined(tx, caller, request) if request.join else None
         tags = self._tags(tx, sum(part.count for part in request.parts))
         desk = Desk(now=now, terms=self._terms, catalogue=self._catalogue, new_id=self._new_id, new_tag=tags)
-        planned = plan(request, caller.name, desk, joined)
-        return self._commit(tx, planned, view, _lease(planned, caller, request, mark, now), now)
+        return plan(request, caller.name, desk, joined)
 
     def _commit(self, tx: Tx, planned: Plan, view: View, lease: Lease, now: datetime) -> Created:
         nodes, waits = self._admit(planned, view)
@@ -153,12 +195,7 @@ class FactoryService:
 
     def _admit(self, planned: Plan, view: View) -> tuple[dict[str, str], str]:
         """Return the nodes of those that were placed, and why the others have to wait."""
-        decision = self._backend.admit(planned.ask, view)
-        if isinstance(decision, NotNow):
-            raise ExhaustedError(decision.message, dict(decision.figures))
-        if isinstance(decision, Never):
-            raise NeverError(decision.message, dict(decision.figures))
-        return (dict(decision.nodes), "") if isinstance(decision, Placed) else ({}, decision.reason)
+        return granted(self._backend.admit(planned.ask, view))
 
     def _tags(self, tx: Tx, count: int) -> Callable[[], str]:
         """Return a maker of ``count`` tags that are unique in the store and in this request."""
@@ -167,6 +204,12 @@ class FactoryService:
             made = {self._new_tag() for _ in range(count - len(fresh))}
             fresh |= made - {row.tag for row in tx.workspaces.select(Selection(tags=tuple(made)))}
         return sorted(fresh).pop
+
+
+def _allow(caller: Identity) -> None:
+    verdict = decide(caller, "create")
+    if isinstance(verdict, Deny):
+        raise DeniedError(verdict.reason, verdict.figures)
 
 
 def _view(tx: Tx) -> View:
@@ -191,14 +234,19 @@ def _joined(tx: Tx, caller: Identity, request: CreateRequest) -> Collection:
     ensemble = find_collection(tx, caller, "join", ResourceKey(Kind.ENSEMBLE, request.join or ""))
     if not ensemble.open:
         raise ConflictError(f"ensemble {ensemble.name} is done: nothing can be added to it")
-    # written so that a Done in parallel and this one cannot both succeed
-    tx.collections.write(ensemble, ensemble)
     members = tx.workspaces.select(Selection(ensemble_id=ensemble.key.id, visible=True))
     taken = {row.name for row in members} | {row.part for row in members}
     for part in request.parts:
         if part.name in taken or taken.intersection(f"{part.name}-{at}" for at in range(1, part.count + 1)):
             raise InvalidError(f"part {part.name!r}: ensemble {ensemble.name} has a member of that name already")
     return ensemble
+
+
+def _claim(tx: Tx, ensemble_id: str) -> None:
+    """Write the ensemble that is joined, so that a Done in parallel and this one cannot both succeed."""
+    ensemble = tx.collections.get(ResourceKey(Kind.ENSEMBLE, ensemble_id))
+    if ensemble is not None:
+        tx.collections.write(ensemble, ensemble)
 
 
 def _lease(planned: Plan, caller: Identity, request: CreateRequest, mark: str, now: datetime) -> Lease:

@@ -16,7 +16,7 @@ from typing import Any
 from flyinglow.access.identity import LOCAL, Identity
 from flyinglow.backend.api import Limits
 from flyinglow.factory.listing import Listed, Page
-from flyinglow.factory.model import Created, CreateRequest
+from flyinglow.factory.model import Created, CreateRequest, Outlook, Valid
 from flyinglow.factory.offers import FreeNow, NetworkOffer, Offers
 from flyinglow.group.members import MemberResult, Whole
 from flyinglow.nodectl.errors import ConflictError, ExhaustedError, UnknownError
@@ -209,6 +209,15 @@ class Factory:
         resources = (("atlas", ENSEMBLE), *members[:2], ("wn", GROUP), *members[2:])
         made = {} if watch is None else {key: f"{at:x}{key.id[1:]}" for at, (_, key) in enumerate(resources)}
         return Created(lease_id="lease", resources=resources, ends_at=ENDS, subscriptions=made)
+
+    def validate(self, caller: Identity, request: CreateRequest, watch: SubscribeRequest | None = None) -> Valid:
+        self.asked.append(request)
+        return Valid(workspaces=4, duration=7200, waits="the scheduler says Resources")
+
+    async def estimate(self, caller: Identity, request: CreateRequest) -> Outlook:
+        self.asked.append(request)
+        at = NOW + timedelta(minutes=15)
+        return Outlook(starts_in=900.0, starts_at=at, reason="the scheduler says Resources")
 
     def list(self, caller: Identity, **wanted: Any) -> Page:
         self.asked.append(wanted)
