@@ -1,6 +1,6 @@
-"""A stand-in for the pilot: writes down, as JSON lines in one directory, where it runs, what it was told, what it hears.
+"""A stand-in for the pilot: writes down, as JSON lines in one directory, where it runs, what it is told, what it hears.
 
-It reads its settings from standard input: ``{"directory": ..., "seconds": ..., "grace": ..., "key": ...}``.
+It reads its settings from standard input: ``{"directory": ..., "stay": ..., "grace": ..., "key": ...}``.
 """
 
 import json
@@ -8,11 +8,12 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
-options = dict(zip(sys.argv[1::2], sys.argv[2::2]))
+options = dict([sys.argv[1:3], sys.argv[3:5]])
 settings = json.loads(sys.stdin.readline())
-path = os.path.join(settings["directory"], f"pilot.{options['--rank']}.{os.getpid()}.jsonl")
-stops: list = []
+path = Path(settings["directory"], f"pilot.{options['--rank']}.{os.getpid()}.jsonl")
+stops = []
 
 
 def note(**facts: object) -> None:
@@ -40,10 +41,10 @@ note(
     pid=os.getpid(),
     cpus=len(os.sched_getaffinity(0)),
     environment=dict(os.environ),
-    argv=open("/proc/self/cmdline", "rb").read().decode().split("\0"),
+    argv=Path("/proc/self/cmdline").read_text().split("\0"),
     at=time.time(),
 )
-end = time.monotonic() + settings.get("seconds", 60)
+end = time.monotonic() + settings.get("stay", 60)
 while time.monotonic() < min([end, *stops[:1]]):
     time.sleep(0.02)
 note(what="end", at=time.time())
