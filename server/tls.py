@@ -5,21 +5,27 @@ from __future__ import annotations
 import stat
 from typing import TYPE_CHECKING, Any
 
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
+from zope.interface import implementer  # type: ignore[import-untyped]
+
 from flyinglow.nodectl.errors import BrokenError, InvalidError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
+@implementer(IOpenSSLServerConnectionCreator)
 class Secured:
-    """A certificate that is ready to be served. ``getContext`` is Twisted's name for what makes connections."""
+    """A certificate that is ready to be served."""
 
     def __init__(self, context: Any) -> None:
         self._context = context
 
-    def getContext(self) -> Any:
-        """Return the OpenSSL context."""
-        return self._context
+    def serverConnectionForTLS(self, protocol: Any) -> Any:
+        """Return a connection for one peer; Twisted's name."""
+        from OpenSSL import SSL  # noqa: PLC0415 - see ``secured``
+
+        return SSL.Connection(self._context, None)
 
     def wrap(self, site: Any, reactor: Any) -> Any:
         """Return a factory that serves ``site`` over TLS; a connection that the site will not have is closed."""

@@ -4,7 +4,7 @@ from flyinglow.backend.api import ClaimTopic
 from rigs.lrm_site import NOON, Site
 
 
-def test_a_claim_is_granted_when_every_pilot_is_ready():
+def test_a_claim_is_granted_when_every_pilot_is_ready() -> None:
     site = Site()
     grants = site.acquire(members=3)
     assert set(grants) == {"k1-0", "k1-1", "k1-2"}
@@ -18,14 +18,14 @@ def test_a_claim_is_granted_when_every_pilot_is_ready():
     assert site.states() == (["Started"], ["Ready"] * 3)
 
 
-def test_asking_again_gives_the_same_places_and_asks_for_no_other_job():
+def test_asking_again_gives_the_same_places_and_asks_for_no_other_job() -> None:
     site = Site()
     first = site.acquire()
     assert site.acquire() == first
     assert len(site.submits) == 1
 
 
-def test_what_is_released_is_given_back_by_the_pilots_themselves_and_ends_in_the_scheduler():
+def test_what_is_released_is_given_back_by_the_pilots_themselves_and_ends_in_the_scheduler() -> None:
     site = Site()
     site.acquire()
     site.result(site.backend.release("k1"))
@@ -36,7 +36,7 @@ def test_what_is_released_is_given_back_by_the_pilots_themselves_and_ends_in_the
     assert site.backend._desk.mirror.jobs == {}
 
 
-def test_a_claim_waits_behind_another_and_its_reason_and_estimate_are_told_once():
+def test_a_claim_waits_behind_another_and_its_reason_and_estimate_are_told_once() -> None:
     site = Site(nodes=2)
     site.acquire("k1", 2, duration=600)
     waiting = site.spawn(site.backend.acquire(site.claim("k2", 1)))
