@@ -279,8 +279,8 @@ def _services(config: Config, store: Store, backend: Backend, consumers: Consume
             schedule=schedule,
         ),
         workspace=WorkspaceService(store, clock, lease_terms, backend),
-        group=GroupService(store, clock, lease_terms),
-        ensemble=EnsembleService(store, clock, lease_terms),
+        group=GroupService(store, clock, lease_terms, backend),
+        ensemble=EnsembleService(store, clock, lease_terms, backend),
         subscriptions=subscriptions,
     )
 

@@ -23,6 +23,7 @@ from flyinglow.server.admin_verbs import AdminVerbs
 from flyinglow.server.composition import compose, now, open_store
 from flyinglow.server.config_file import load
 from flyinglow.server.endpoints import endpoints
+from flyinglow.server.node_door import node_site
 from flyinglow.server.timers import Timers
 from flyinglow.wsrf.addresses import Addresses
 from flyinglow.wsrf.envelope import MessageLimits
@@ -146,8 +147,9 @@ class Daemon:
             limits=listeners.limits(listener),
         )
         self._ports.append(self._client.serve(self._reactor, site))
-        for bound in (self._node, self._guest):
-            self._ports.append(bound.serve(self._reactor, listeners.closed_site(bound.listener, self._reactor)))
+        pilots = node_site(parts.backend, self._node.listener, self._reactor)
+        self._ports.append(self._node.serve(self._reactor, pilots))
+        self._ports.append(self._guest.serve(self._reactor, listeners.closed_site(self._guest.listener, self._reactor)))
         self._ports.append(self._listen_admin(parts))
 
     def _listen_admin(self, parts: Parts) -> Any:

@@ -16,7 +16,8 @@ _CLASSES = {"slurm": "Slurm", "gridengine": "GridEngine", "pbs": "Pbs"}
 
 def lrm(options: LrmOptions, reactor: Any) -> Lrm:
     """Make the LRM by its commands. Raises InvalidError for terms that it cannot be told."""
-    made: Lrm = CommandLrm(adapter(options), reactor, timeout=options.command_timeout)
+    environment = options.terms().environment
+    made: Lrm = CommandLrm(adapter(options), reactor, environment=environment, timeout=options.command_timeout)
     return made
 
 

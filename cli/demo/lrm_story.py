@@ -75,7 +75,7 @@ class LrmStory(Story):
 
     def preempt(self, lease: Lease) -> None:
         """Cancel the job as the scheduler's operator, and see the lease end."""
-        jobs = [job["lrm_id"] for job in self._jobs("Started")]
+        jobs = [job["id"] for job in self._jobs("Started")]
         if not jobs:
             message = "there is no running pilot job to take away"
             raise BrokenError(message)
@@ -131,7 +131,8 @@ class LrmStory(Story):
         return [job for job in self._inspect()["jobs"] if job["state"] == state]
 
     def _slots_left(self) -> list[str]:
-        return [slot["slot"] for slot in self._inspect()["slots"] if slot["state"] not in {"Released", "Lost"}]
+        slots = [slot for job in self._inspect()["jobs"] for slot in job["slots"]]
+        return [slot["slot"] for slot in slots if slot["state"] not in {"Released", "Lost"}]
 
     def _watch(self, state: Path, over: threading.Event) -> None:
         known: dict[str, str] = {}
@@ -140,7 +141,8 @@ class LrmStory(Story):
                 found = ask(state, "backend.inspect", {})
             except (FlyingLowError, OSError):
                 continue  # it is being started or stopped
-            for name, words in [*map(_job_words, found["jobs"]), *map(_slot_words, found["slots"])]:
+            slots = [slot for job in found["jobs"] for slot in job["slots"]]
+            for name, words in [*map(_job_words, found["jobs"]), *map(_slot_words, slots)]:
                 if known.get(name) != words:
                     known[name] = words
                     seconds = time.monotonic() - self._began
@@ -150,7 +152,7 @@ class LrmStory(Story):
 
 def _job_words(job: dict[str, Any]) -> tuple[str, str]:
     reason = f" ({job['reason']})" if job.get("reason") else ""
-    return f"job fl-{job['tag']}", f"{job['state']}{reason}"
+    return f"job {job['job']}", f"{job['state']}{reason}"
 
 
 def _slot_words(slot: dict[str, Any]) -> tuple[str, str]:
