@@ -40,7 +40,8 @@ def _plan(settings: Settings, rank: int, node: str) -> Iterator[str]:
     yield f"  1. say hello to {settings.url}" + (", or by SSH where that fails" if settings.ssh else "")
     yield f"  2. start {' '.join(settings.agent)}"
     extra = f" (and {settings.margin_mb} MB more)" if settings.memory_policy == "margin" else ""
-    yield f"  3. have it reserve {size['memory_mb']} MB by the policy {settings.memory_policy}{extra}, {size['cpus']} CPUs"
+    memory = f"{size['memory_mb']} MB by the policy {settings.memory_policy}{extra}"
+    yield f"  3. have it reserve {memory}, and {size['cpus']} CPUs"
     yield "  4. report ready, and give the service's orders to the agent"
     yield "  5. at the end have VMs ended and the memory given back, and report that"
     yield f"  after a signal: leave the service {share:g} s, then do 5. itself, all within {grace:g} s less 1 s"
