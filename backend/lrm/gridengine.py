@@ -20,7 +20,7 @@ from flyinglow.backend.lrm.api import Call, Rehearsal
 from flyinglow.backend.lrm.gridengine_listing import jobs
 from flyinglow.backend.lrm.pairs import extra_pairs
 from flyinglow.backend.lrm.terms import checked, job_name, name
-from flyinglow.nodectl.errors import DeniedError, InvalidError, NeverError, TransientError
+from flyinglow.nodectl.errors import DeniedError, InvalidError, TransientError
 
 if TYPE_CHECKING:
     from flyinglow.backend.lrm.api import JobRequest, JobView, Output, SiteTerms, Survey
@@ -166,8 +166,5 @@ def _read_cancelled(output: Output) -> None:
 
 def _read_rehearsal(output: Output) -> Rehearsal:
     if output.code:
-        error = site.refusal(output, "take such a job")
-        if isinstance(error, NeverError):
-            raise NeverError(f"no queue of Grid Engine could ever run such a job: {error.message}")
-        raise error
+        raise site.refusal(output, "take such a job, ever")
     return Rehearsal(starts_in=None, reason="Grid Engine gives no estimate of when a job starts")

@@ -38,8 +38,8 @@ def refusal(output: Output, what: str) -> FlyingLowError:
     """Make an error of a command that failed."""
     lines = [line.strip() for line in f"{output.err}\n{output.out}".splitlines() if line.strip()]
     said = "; ".join(line for line in lines if line not in {"Exiting.", "Exiting"})[:400]
-    for pattern, kind in _WORDS:
-        if re.search(pattern, said, re.IGNORECASE):
+    for pattern, kind in _WORDS:  # in all of it: of a dry run, the last line says what the many before it mean
+        if re.search(pattern, f"{output.err}\n{output.out}", re.IGNORECASE):
             return kind(f"Grid Engine refused to {what}: {said}")
     return TransientError(f"Grid Engine failed to {what} (exit code {output.code}): {said or 'it said nothing'}")
 

@@ -13,11 +13,14 @@ from typing import Any
 from twisted.internet import reactor
 
 from flyinglow.backend.lrm.api import JobRequest, Lrm
+from flyinglow.backend.lrm.gridengine import GridEngine
 from flyinglow.backend.lrm.model import Component
 from flyinglow.backend.lrm.shell import CommandLrm
 from flyinglow.backend.lrm.simulated import Hooks, Machine, SimulatedLrm
 from flyinglow.backend.lrm.slurm import Slurm
 from flyinglow.backend.lrm.states import LrmSays
+from rigs.gridengine import gridengine_world
+from rigs.gridengine import terms as gridengine_terms
 from rigs.slurm import slurm_world, terms
 from rigs.waiting import eventually
 
@@ -99,7 +102,16 @@ def simulated(run: Callable[..., Any]) -> Iterator[LrmBench]:
         yield LrmBench("simulated", lrm, Path(directory), run)
 
 
+@contextlib.contextmanager
+def gridengine(run: Callable[..., Any]) -> Iterator[LrmBench]:
+    """Run a private Grid Engine, with memory asked for by the attribute that every host has."""
+    with gridengine_world(nodes=NODES, notify=GRACE) as world:
+        site = gridengine_terms(world, extra=("-l", "mem_total={memory_mb}M"))
+        yield LrmBench("gridengine", CommandLrm(GridEngine(site), reactor), world.jobs, run)
+
+
 BENCHES: dict[str, Callable[..., contextlib.AbstractContextManager[LrmBench]]] = {
+    "gridengine": gridengine,
     "simulated": simulated,
     "slurm": slurm,
 }
