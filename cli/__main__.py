@@ -21,6 +21,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str, str]]] = MappingProxyType(
     {
         "offers": ("inspect:offers", "Lease", "Show what the site offers and what is free now."),
         "create": ("create:create", "Lease", "Lease virtual machines."),
+        "estimate": ("create:estimate", "Lease", "Say when a request would start."),
         "list": ("inspect:list_", "Lease", "List what you lease."),
         "show": ("inspect:show", "Lease", "Show one lease or machine."),
         "watch": ("follow:watch", "Lease", "Print what happens, as it happens."),

@@ -1,7 +1,7 @@
 """A request as a file, TOML or JSON: what ``flyinglow create --file`` reads.
 
 The keys are those of the client library's Part, Disk, Nic and File, and of a request: name, duration, start_within,
-initial_state, end_action, parts. An unknown key is refused by its place, a missing one as well.
+initial_state, end_action, preemptable, parts. An unknown key is refused by its place, a missing one as well.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 Made = TypeVar("Made", Part, Disk, Nic, File)
 
-_REQUEST: Final = frozenset({"name", "duration", "start_within", "initial_state", "end_action", "save_to", "parts"})
+_REQUEST: Final = frozenset(
+    {"name", "duration", "start_within", "initial_state", "end_action", "save_to", "preemptable", "parts"}
+)
 _SPANS: Final = ("duration", "start_within")
 
 
@@ -39,6 +41,8 @@ def read(path: Path) -> dict[str, Any]:
     for key in _SPANS:
         if key in made:
             made[key] = _number(made[key], seconds, f"{path}: {key}")
+    if not isinstance(made.get("preemptable", False), bool):
+        raise InvalidError(f"{path}: preemptable must be true or false")
     made["parts"] = [_part(part, f"{path}: parts[{n}]") for n, part in enumerate(_tables(found, "parts", str(path)))]
     return made
 

@@ -15,7 +15,7 @@ from flyinglow.cli.plain import plain
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from flyinglow.client import Entry, Lease, Offers, Resource
+    from flyinglow.client import Entry, Estimate, Lease, Offers, Resource, Valid
 
 
 class Leasing(Protocol):
@@ -29,6 +29,14 @@ class Leasing(Protocol):
     @property
     def create(self) -> Callable[..., Lease]:
         """Ask for a lease; takes what ``flyinglow.client.Site.create`` takes."""
+
+    @property
+    def validate(self) -> Callable[..., Valid]:
+        """Say what ``create`` would do; takes the same."""
+
+    @property
+    def estimate(self) -> Callable[..., Estimate]:
+        """Say when ``create`` would start; takes the same."""
 
     def list(self, kind: str | None = None, state: str | None = None) -> Iterator[Entry]:
         """Yield what the caller leases."""

@@ -70,13 +70,16 @@ def _what(news: Notification) -> str:
         census = f"  [{', '.join(f'{name} {count}' for name, count in counted.items())}]" if counted else ""
         return state(news) + census
     if news.topic == "warning":
-        return f"ends in {words(news.seconds or 0)}, at {clock(news.ends_at)}"
+        reason = f": {news.reason}" if news.reason else ""
+        return f"ends in {words(news.seconds or 0)}, at {clock(news.ends_at)}{reason}"
     if news.topic == "networking":
         return f"addresses: {addresses(news.nics)}"
     reason = f": {news.reason}" if news.reason else ""
     if news.topic == "termination":
         return f"is no more{reason}"
-    return f"lease ends {clock(news.ends_at) or 'open'}{reason}"
+    if news.ends_at is None:
+        return f"waits, expected to start {clock(news.starts_at) or 'at a time nobody knows'}{reason}"
+    return f"lease ends {clock(news.ends_at)}{reason}"
 
 
 def outcome(result: Result) -> str:

@@ -26,6 +26,7 @@ from flyinglow.client.values import (
     Allocation,
     Console,
     Entry,
+    Estimate,
     FreeNow,
     ImageOffer,
     Lease,
@@ -35,6 +36,7 @@ from flyinglow.client.values import (
     Properties,
     Report,
     Result,
+    Valid,
 )
 from flyinglow.client.watch import Watch
 
@@ -46,6 +48,7 @@ __all__ = [
     "Disk",
     "Entry",
     "Epr",
+    "Estimate",
     "File",
     "FreeNow",
     "ImageOffer",
@@ -63,6 +66,7 @@ __all__ = [
     "Resource",
     "Result",
     "Site",
+    "Valid",
     "WaitError",
     "Watch",
     "connect",

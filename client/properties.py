@@ -34,6 +34,8 @@ def read(document: _Element, kind: str, resolve: Resolve) -> Properties:
         nics=networking(child(document, "Networking")),
         accepted_at=moment(schedule, "AcceptedTime"),
         start_by=moment(schedule, "StartBy"),
+        starts_at=moment(schedule, "ExpectedStart"),
+        waits=text(schedule, "WaitingReason") or "",
         ends_at=moment(document, "rl:TerminationTime"),
         duration=seconds(schedule, "Duration"),
         allocation=_allocation(child(document, "ResourceAllocation")),

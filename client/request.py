@@ -68,13 +68,14 @@ class Request:
 
     name: str
     parts: tuple[Part, ...]
-    token: str
+    token: str | None
     duration: int | timedelta | None = None
     start_by: datetime | None = None
     start_within: int | timedelta | None = None
     initial_state: str = "Running"
     end_action: str = "Trash"
     save_to: str | None = None
+    preemptable: bool = False
     open: bool = False
     join: Epr | None = None
     subscribe: Values | None = None  # the parts of a wsnt:Subscribe
@@ -89,6 +90,7 @@ def values(request: Request) -> Values:
         "InitialState": request.initial_state,
         "EndAction": request.end_action,
         "SaveTo": request.save_to,
+        "Preemptable": request.preemptable or None,
     }
     made = {
         "Name": request.name,

@@ -149,18 +149,19 @@ class Resource:
     ) -> Properties:
         """Wait until it is at rest in one of ``states`` (Running when none is given) and return its properties.
 
-        ``on_change`` is told of every state or task seen on the way. ``pause`` waits between two looks for the seconds
-        it is given; it may return earlier, when it knows of news. Raises LeaseFailed when it has come to an end
-        that was not awaited, and TimeoutError after ``timeout`` seconds; the resource is left as it is.
+        ``on_change`` is told of every state, task or reason to wait seen on the way. ``pause`` waits between two looks
+        for the seconds it is given; it may return earlier, when it knows of news. Raises LeaseFailed when it has come
+        to an end that was not awaited, and TimeoutError after ``timeout`` seconds; the resource is left as it is.
         """
         wanted, seen = set(states or ("Running",)), None
         deadline = None if timeout is None else time.monotonic() + timeout
         interval, longest = _POLL
         while True:
             found = self.properties()
-            if (found.state, found.task) != seen and on_change is not None:
+            now = (found.state, found.task, found.waits)
+            if now != seen and on_change is not None:
                 on_change(found)
-            seen = (found.state, found.task)
+            seen = now
             if arrived(found, wanted):
                 return found
             if deadline is not None and time.monotonic() + interval > deadline:

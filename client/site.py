@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from flyinglow.client import properties, request
 from flyinglow.client.epr import Epr
 from flyinglow.client.names import clark
-from flyinglow.client.reading import child, elements, moment, text
+from flyinglow.client.reading import child, elements, moment, number, seconds, text
 from flyinglow.client.resource import Resource
-from flyinglow.client.values import Entry, Lease, Offers
+from flyinglow.client.values import Entry, Estimate, Lease, Offers, Valid
 from flyinglow.client.wire import LostError, Wire
 from flyinglow.nodectl.errors import BrokenError, InvalidError
 
@@ -67,6 +67,7 @@ class Site:
         initial_state: str = "Running",
         end_action: str = "Trash",
         save_to: str | None = None,
+        preemptable: bool = False,
         open: bool = False,
         join: Resource | None = None,
         token: str | None = None,
@@ -76,7 +77,7 @@ class Site:
 
         A request carries a token, a random one when none is given, so when the connection breaks it is sent once
         more without danger of a second lease. ``watch`` (from ``Consumer.expect``) is subscribed to all of it before
-        its first event, and closed when nothing is granted.
+        its first event, and closed when nothing is granted. A ``preemptable`` lease may be ended early for others.
 
         Raises ExhaustedError (not now; ``figures`` say what is short), NeverError (not here at all), InvalidError,
         DeniedError, or TransientError.
@@ -91,6 +92,7 @@ class Site:
             initial_state=initial_state,
             end_action=end_action,
             save_to=save_to,
+            preemptable=preemptable,
             open=open,
             join=None if join is None else join.epr,
             subscribe=None if watch is None else watch.request(),
@@ -113,6 +115,33 @@ class Site:
             return self._wire.call("factory", "Create", self._factory, **values)
         except LostError:
             return self._wire.call("factory", "Create", self._factory, **values)
+
+    def validate(self, parts: Sequence[Part], **asked: Any) -> Valid:
+        """Say what ``create`` with these arguments would do now, or raise what it would raise; nothing is leased."""
+        answer = self._wire.call("factory", "Validate", self._factory, Create=self._asked(parts, asked))
+        return Valid(
+            workspaces=number(answer, "flf:Workspaces") or 0,
+            duration=seconds(answer, "flf:Duration") or 0,
+            waits=text(answer, "flf:WaitingReason") or "",
+        )
+
+    def estimate(self, parts: Sequence[Part], **asked: Any) -> Estimate:
+        """Say when ``create`` with these arguments would start, and why not at once; raises as ``create``.
+
+        For what does not fit now it raises nothing: it has a reason and no time.
+        """
+        answer = self._wire.call("factory", "Estimate", self._factory, Create=self._asked(parts, asked))
+        return Estimate(
+            starts_in=seconds(answer, "flf:StartsWithin"),
+            starts_at=moment(answer, "flf:ExpectedStart"),
+            reason=text(answer, "flf:Reason") or "",
+        )
+
+    def _asked(self, parts: Sequence[Part], asked: dict[str, Any]) -> request.Values:
+        """Return the parts of a Create that is only looked at. Raises TypeError for arguments that create has not."""
+        join = asked.pop("join", None)
+        made = request.Request(parts=tuple(parts), join=None if join is None else join.epr, **{"token": None, **asked})
+        return request.values(made)
 
     def list(self, kind: str | None = None, state: str | None = None) -> Iterator[Entry]:
         """Yield everything the caller leases, asking for page after page; destroyed resources are not in it."""

@@ -57,7 +57,8 @@ class Properties:
     """A resource's properties; what its kind does not have is None or empty.
 
     ``timing`` holds the points in time of the receipt by the service's clock, ``measured`` seconds by the node's.
-    ``ends_at`` is None as long as the lease has not begun. ``census`` counts members by state.
+    ``ends_at`` is None as long as the lease has not begun; until then ``starts_at`` is when it is expected to, where
+    anybody can say, and ``waits`` why it has not. ``census`` counts members by state.
     """
 
     kind: str
@@ -71,6 +72,8 @@ class Properties:
     nics: tuple[Address, ...] = ()
     accepted_at: datetime | None = None
     start_by: datetime | None = None
+    starts_at: datetime | None = None
+    waits: str = ""
     ends_at: datetime | None = None
     duration: int | None = None
     allocation: Allocation | None = None
@@ -104,6 +107,24 @@ class Lease:
     whole: Resource
     resources: Mapping[str, Resource]
     ends_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Valid:
+    """A request that would be granted now: of how many workspaces, for how many seconds, why it would have to wait."""
+
+    workspaces: int
+    duration: int
+    waits: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """When a request would start: ``starts_in`` seconds from now, None when nobody can say; why not at once."""
+
+    starts_in: int | None = None
+    starts_at: datetime | None = None
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""``flyinglow create``: asks for a lease, prints its id at once and then its progress until it is there."""
+"""``flyinglow create`` asks for a lease and tells its progress until it is there, ``estimate`` when it would be."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 
 from flyinglow.cli import progress, request_file, showing
 from flyinglow.cli.addressing import find
-from flyinglow.cli.durations import Duration, Size
+from flyinglow.cli.durations import Duration, Size, words
 from flyinglow.cli.exits import Exit
 from flyinglow.cli.session import Session, options
 from flyinglow.client import Disk, Nic, Part
@@ -41,16 +41,20 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.option("--initial-state", type=click.Choice(["Running", "Paused", "Propagated"]), help="State to begin in.")
 @click.option("--open", "open_", is_flag=True, help="Make an open ensemble: it starts with `flyinglow done`.")
 @click.option("--join", metavar="NAME", help="Add to this open ensemble.")
+@click.option("--preemptable", is_flag=True, help="It may be ended early for others, after a warning.")
+@click.option("--dry-run", is_flag=True, help="Say whether it would be granted, and lease nothing.")
 @click.option("--token", help="Your own token: a repeated request with it gets the first one's answer.")
 @click.option("--timeout", type=Duration(), help="Wait no longer than this; the lease goes on.")
 @click.option("--detach", is_flag=True, help="Do not wait until it runs.")
 @options
-def create(session: Session, *, detach: bool, timeout: int | None, **given: Any) -> int:
+def create(session: Session, *, detach: bool, timeout: int | None, dry_run: bool, **given: Any) -> int:
     """Lease virtual machines: all of them or none.
 
     Prints the id at once, then the progress until they run. Ctrl-C detaches; it never ends a lease.
     """
     asked = _asked(session, given)
+    if dry_run:
+        return _tried(session, asked if given["token"] is None else {**asked, "token": given["token"]})
     token = given["token"] or uuid.uuid4().hex
     lease = _create(session, {**asked, "token": token})
     if not session.json:
@@ -65,6 +69,33 @@ def create(session: Session, *, detach: bool, timeout: int | None, **given: Any)
         return _detached(session, lease)
     if session.json:
         session.answer({**_lease(lease), "state": found.state, "members": showing.as_json(found.members)})
+    return Exit.OK
+
+
+@click.command()
+@click.argument("request", type=_FILE)
+@options
+def estimate(session: Session, *, request: Path) -> None:
+    """Say when a request would start, and why not at once. REQUEST is a file as for `create --file`."""
+    asked = {"name": "vm", "parts": [], **request_file.read(request)}
+    found = session.site.estimate(**asked)
+    if session.json:
+        session.answer(showing.as_json(found))
+    elif found.starts_at is None:
+        session.say(f"Nobody can say when it would start{': ' + found.reason if found.reason else ''}.")
+    elif not found.starts_in:
+        session.say("It would start at once.")
+    else:
+        session.say(f"It would start {showing.left(found.starts_at)}{': ' + found.reason if found.reason else ''}.")
+
+
+def _tried(session: Session, asked: dict[str, Any]) -> int:
+    found = session.site.validate(**asked)
+    if session.json:
+        session.answer(showing.as_json(found))
+    else:
+        waits = f"it would wait: {found.waits}" if found.waits else "it would start at once"
+        session.say(f"It would be granted: {found.workspaces} workspaces for {words(found.duration)}; {waits}.")
     return Exit.OK
 
 
@@ -93,6 +124,8 @@ def _asked(session: Session, given: dict[str, Any]) -> dict[str, Any]:
         raise InvalidError("say what to lease: --image and --memory, or --file with parts")
     if given["join"]:
         asked["join"] = find(session.site, given["join"])
+    if given["preemptable"]:
+        asked["preemptable"] = True
     return {**asked, "open": given["open_"]}
 
 

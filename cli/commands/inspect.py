@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from flyinglow.cli import showing
+from flyinglow.cli import receipt, showing
 from flyinglow.cli.addressing import find
 from flyinglow.cli.durations import words
 from flyinglow.cli.session import Session, options
@@ -15,7 +15,6 @@ from flyinglow.client.names import KINDS
 if TYPE_CHECKING:
     from flyinglow.client import Entry, Offers, Properties
 
-_STAMPS = ("accepted", "queued", "scheduled", "launched", "adapted", "image", "network", "started", "ready", "notified")
 _ID = 8
 
 
@@ -76,7 +75,7 @@ def _state(entry: Entry) -> str:
 
 @click.command()
 @click.argument("name")
-@click.option("--timing", is_flag=True, help="Show when each step was reached.")
+@click.option("--timing", is_flag=True, help="Show when each step was reached, and how long it took.")
 @options
 def show(session: Session, *, name: str, timing: bool) -> None:
     """Show all of one ensemble, group or workspace. NAME is a name, an id or its beginning, a URL, or WHOLE/MEMBER."""
@@ -84,7 +83,7 @@ def show(session: Session, *, name: str, timing: bool) -> None:
     found = resource.properties()
     receipts = _receipts(found) if timing else []
     if session.json:
-        extra = {"receipt": {each.name: showing.as_json(each.timing) for each in receipts}} if timing else {}
+        extra = receipt.as_json(receipts) if timing else {}
         session.answer({**showing.as_json(resource), **showing.as_json(found), **extra})
         return
     _facts(session, resource.url, found)
@@ -97,7 +96,7 @@ def show(session: Session, *, name: str, timing: bool) -> None:
             ),
         )
     if timing:
-        _timing(session, receipts)
+        receipt.show(session, receipts)
 
 
 def _facts(session: Session, url: str, found: Properties) -> None:
@@ -106,6 +105,8 @@ def _facts(session: Session, url: str, found: Properties) -> None:
         ("name", found.name),
         ("kind", found.kind),
         ("state", showing.state(found)),
+        ("waits", found.waits),
+        ("expected", f"to start {showing.left(found.starts_at, found.current_time)}" if found.starts_at else ""),
         ("ends", showing.left(found.ends_at, found.current_time)),
         ("accepted", showing.clock(found.accepted_at)),
         ("holds", f"{held.memory_mb} MB memory, {held.cpus} CPUs, {held.disk_mb} MB disk" if held else ""),
@@ -124,14 +125,3 @@ def _facts(session: Session, url: str, found: Properties) -> None:
 
 def _receipts(found: Properties) -> list[Properties]:
     return [each.resource.properties() for each in found.members] if found.members else [found]
-
-
-def _timing(session: Session, receipts: list[Properties]) -> None:
-    stamps = [stamp for stamp in _STAMPS if any(stamp in each.timing for each in receipts)]
-    rows = []
-    for each in receipts:
-        start = each.timing.get("accepted", each.accepted_at)
-        reached = (each.timing.get(stamp) for stamp in stamps)
-        cells = ("" if at is None or start is None else f"{(at - start).total_seconds():.2f}" for at in reached)
-        rows.append((each.name, *cells))
-    session.table(("name", *stamps), rows, title="Seconds after the request was accepted")

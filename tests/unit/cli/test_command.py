@@ -5,7 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import pytest
 from flyinglow.cli.__main__ import COMMANDS, app, run
 from flyinglow.cli.exits import TABLE, Exit
 from flyinglow.cli.session import Session
-from flyinglow.client import Entry, Epr, Lease, LeaseFailed, Part, Properties, Resource, Result
+from flyinglow.client import Entry, Epr, Estimate, Lease, LeaseFailed, Part, Properties, Resource, Result, Valid
 from flyinglow.nodectl.errors import KINDS, ExhaustedError, UnknownError
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
@@ -58,6 +58,7 @@ class FakeSite:
         self.resources = resources
         self.asked: dict[str, Any] = {}
         self.error: BaseException | None = None
+        self.waits, self.outlook = "", Estimate()
 
     def create(self, parts: Sequence[Part], *, name: str, **options: Any) -> Lease:
         self.asked = {"parts": parts, "name": name, **options}
@@ -65,6 +66,14 @@ class FakeSite:
             raise self.error
         whole = self.resources[0]
         return Lease(whole=whole, resources={whole.name: whole}, ends_at=NOON)
+
+    def validate(self, parts: Sequence[Part], **asked: Any) -> Valid:
+        self.asked = {"parts": parts, **asked}
+        return Valid(workspaces=2, duration=5400, waits=self.waits)
+
+    def estimate(self, parts: Sequence[Part], **asked: Any) -> Estimate:
+        self.asked = {"parts": parts, **asked}
+        return self.outlook
 
     def list(self, kind: str | None = None, state: str | None = None) -> Iterator[Entry]:
         for each in self.resources:
@@ -110,6 +119,71 @@ def test_ctrl_c_detaches_and_never_destroys(capsys: pytest.CaptureFixture[str]) 
     said = capsys.readouterr().err
     assert f"flyinglow wait {resource.id}" in said
     assert [act[0] for act in resource.done_to] == ["wait"]
+
+
+@pytest.mark.parametrize("waits", ["", "the scheduler says Resources"])
+def test_a_dry_run_says_what_would_be_and_leases_nothing(waits: str, capsys: pytest.CaptureFixture[str]) -> None:
+    site = FakeSite()
+    site.waits = waits
+    assert do(site, *CREATE, "--count", "2", "--preemptable", "--dry-run") == Exit.OK
+    ends = f"it would wait: {waits}" if waits else "it would start at once"
+    assert capsys.readouterr().out == f"It would be granted: 2 workspaces for 1h30m; {ends}.\n"
+    assert (site.asked["name"], site.asked["preemptable"], "token" in site.asked) == ("vm", True, False)
+    assert do(site, *CREATE, "--dry-run", "--token", "t", "--json") == Exit.OK
+    assert json.loads(capsys.readouterr().out) == {"workspaces": 2, "duration": 5400, "waits": waits}
+    assert (site.asked["token"], "preemptable" in site.asked) == ("t", False)
+
+
+@pytest.mark.parametrize(
+    ("outlook", "said"),
+    [
+        (Estimate(reason="no room"), "Nobody can say when it would start: no room."),
+        (Estimate(starts_in=0, starts_at=NOON), "It would start at once."),
+        (Estimate(starts_in=60, starts_at=NOON, reason="Priority"), "It would start 2030-01-01"),
+    ],
+)
+def test_an_estimate_in_words(outlook: Estimate, said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file = tmp_path / "request.toml"
+    file.write_text('name = "x"\npreemptable = true\n[[parts]]\nname = "a"\nmemory_mb = "1G"\n')
+    site = FakeSite()
+    site.outlook = outlook
+    assert do(site, "estimate", str(file)) == Exit.OK
+    out = capsys.readouterr().out
+    assert out.startswith(said)
+    assert outlook.reason in out
+    assert (site.asked["name"], site.asked["preemptable"], site.asked["parts"][0].memory_mb) == ("x", True, 1024)
+    file.write_text('name = "x"\npreemptable = "yes"')
+    assert do(site, "estimate", str(file)) == Exit.INVALID
+    assert "true or false" in capsys.readouterr().err
+
+
+def test_the_receipt_is_in_order_and_in_milliseconds(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resource = FakeResource("vm", state="Cancelled")
+    after = {
+        "ready": 9000,
+        "accepted": 0,
+        "queued": 1,
+        "adapted": 4000,
+        "scheduled": 2500,
+        "launched": 3250,
+        "odd": 9500,
+    }
+    timing = {stamp: NOON + timedelta(milliseconds=ms) for stamp, ms in after.items()}
+    found = dataclasses.replace(resource.properties(), timing=timing)
+    monkeypatch.setattr(resource, "properties", lambda: found)
+    assert do(FakeSite(resource), "show", "vm", "--timing", "--json") == Exit.OK
+    told = json.loads(capsys.readouterr().out)
+    order = ["accepted", "queued", "scheduled", "launched", "adapted", "ready", "odd"]
+    assert list(told["receipt"]["vm"]) == order
+    assert told["receipt"]["vm"]["launched"] == "2030-01-01T12:00:03.250000Z"
+    counted = told["milliseconds"]["vm"]
+    assert counted["since_accepted"] == {stamp: after[stamp] for stamp in order}
+    assert list(counted["since_before"].values()) == [1, 2499, 750, 750, 5000, 500]
+    assert do(FakeSite(resource), "show", "vm", "--timing") == Exit.OK
+    lines = capsys.readouterr().out.splitlines()
+    assert next(line for line in lines if "2499" in line).split()[-6:] == ["1", "2499", "750", "750", "5000", "500"]
 
 
 def test_ctrl_c_before_the_answer_tells_the_token(capsys: pytest.CaptureFixture[str]) -> None:
