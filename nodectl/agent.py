@@ -148,6 +148,7 @@ class Agent:
             return
         if name in agent_slot.ORDERS:
             self._deafen()
+            self._tenure.expect()
             self._orders.put(SLOT_QUEUE, lambda: self._work(number, name, None, body))
             return
         key = tag if tag and name not in ASKING else ""

@@ -24,6 +24,10 @@ class Tenure:
         self._held: str | None = None
         self._lock = threading.Lock()
 
+    def expect(self) -> None:
+        """Know that there will be orders for a slot, before the first of them is carried out."""
+        self._scope.bind()
+
     def carry_out(self, name: OrderName, body: dict[str, Any]) -> dict[str, Any]:
         """Do what an order says and return the answer's body. Raises a FlyingLowError of the kind to be answered."""
         with self._lock:

@@ -31,8 +31,14 @@ class Scope:
         self._everything = everything
         self._overhead = overhead_mb
         self._room: Room | None = None
+        self._bound = False
         self._closed = False
         self._lock = threading.Lock()
+
+    def bind(self) -> None:
+        """Make and see VMs in slots only, from now on: whoever wants a slot must leave nothing outside of it."""
+        with self._lock:
+            self._bound = True
 
     def enter(self, room: Room) -> None:
         """See and make VMs of this slot from now on."""
@@ -42,7 +48,7 @@ class Scope:
     def close(self) -> None:
         """Let no more VM be made: the slot is about to be given back."""
         with self._lock:
-            self._closed = self._room is not None
+            self._closed = True
 
     def leave(self) -> None:
         """Have no slot any more."""
@@ -52,7 +58,9 @@ class Scope:
     def sees(self, vm: VmDir) -> bool:
         """Tell whether a VM is this client's business."""
         room = self._room
-        return self._everything or vm.slot == (None if room is None else room.slot)
+        if self._everything:
+            return True
+        return not self._bound and vm.slot is None if room is None else vm.slot == room.slot
 
     @contextlib.contextmanager
     def admitted(self, vm: VmDir, spec: VmSpec, others: Sequence[VmDir]) -> Iterator[str | None]:
@@ -63,6 +71,8 @@ class Scope:
         with self._lock:
             if self._closed:
                 raise ConflictError("the slot is being given back: no VM is made in it any more")
+            if self._bound and self._room is None:
+                raise ConflictError("no slot is held, and this agent makes VMs in a slot only")
             if self._room is not None:
                 self._check(self._room, spec, [other for other in others if other.tag != vm.tag])
             yield None if self._room is None else self._room.slot

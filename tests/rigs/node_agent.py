@@ -18,8 +18,11 @@ Message = dict[str, Any]
 class AgentProcess:
     """One ``flyinglow-nodectl agent --stdio``; use it as a context."""
 
-    def __init__(self, config: Path, prefix: Sequence[str] = (), python: str = sys.executable) -> None:
-        words = [*prefix, python, "-m", "flyinglow.nodectl", "--config", str(config), "agent", "--stdio"]
+    def __init__(
+        self, config: Path, prefix: Sequence[str] = (), python: str = sys.executable, argv: Sequence[str] = ()
+    ) -> None:
+        plain = [*prefix, python, "-m", "flyinglow.nodectl", "--config", str(config), "agent", "--stdio"]
+        words = list(argv) or plain
         self.process = subprocess.Popen(
             words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd="/", start_new_session=True
         )

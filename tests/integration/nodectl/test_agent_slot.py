@@ -279,3 +279,13 @@ def test_several_clients_take_slots_at_once_and_no_more_than_there_is(configure:
     for agent in agents:
         assert agent.close() == 0
     assert own_mb(config) == 1000
+
+
+def test_nothing_is_made_outside_of_a_slot_by_who_asked_for_one(configure: Configure) -> None:
+    config = configure()
+    with AgentProcess(config) as plain, AgentProcess(config) as agent:
+        make(plain, "z1")
+        assert refused(agent, "reserve", **{**SLOT, "memory_mb": 900})["kind"] == "exhausted"
+        assert refused(agent, "create", "a1", **plain_spec("a1"))["kind"] == "conflict"
+        assert agent.order("list") == {"vms": []}
+        assert refused(agent, "info", "z1")["kind"] == "unknown"
