@@ -13,7 +13,7 @@ from pathlib import Path
 options = dict([sys.argv[1:3], sys.argv[3:5]])
 settings = json.loads(sys.stdin.readline())
 path = Path(settings["directory"], f"pilot.{options['--rank']}.{os.getpid()}.jsonl")
-stops = []
+stops: list[float] = []
 
 
 def note(**facts: object) -> None:
