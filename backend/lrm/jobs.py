@@ -56,6 +56,7 @@ class Jobs:
         except TransientError as error:
             words = error.message
             await desk.commit("lrm.unsure", lambda tx: _unsure(tx, job.tag, words))
+            self._look_soon(_SOON)
             log.warning("it is not known whether a job was accepted", job=job.tag, error=words)
         except FlyingLowError as error:
             self.refusals[job.tag] = error

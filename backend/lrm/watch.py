@@ -31,6 +31,7 @@ log = structlog.get_logger(__name__)
 _APART = 1.0  # seconds between two listings, whoever asks
 _CALM = 4  # times the interval while every pilot reports; more where there is no job
 _IDLE = 10
+_SURE = 5.0  # seconds to the second look for a job that a listing does not show
 
 
 class Watch:
@@ -52,9 +53,17 @@ class Watch:
         self._due = float("inf")
         self._begun = float("-inf")
         self._looking = False
+        self._hasty = False  # something called for the next look
 
     def soon(self, seconds: float = 0.0) -> None:
         """Have a listing made within so many seconds, when none is due before."""
+        self._hasty = True
+        self._schedule(seconds)
+
+    def _regularly(self) -> None:
+        self._schedule(self._desk.options.poll)
+
+    def _schedule(self, seconds: float) -> None:
         desk = self._desk
         now = desk.reactor.seconds()
         due = max(now + seconds, self._begun + _APART)
@@ -78,7 +87,10 @@ class Watch:
         self._next, self._due = None, float("inf")
         if self._looking:
             self.soon(_APART)
+        elif not self._asked and not self._hasty and self._may_wait():
+            self._regularly()
         else:
+            self._hasty = False
             self._looking = True
             self._desk.spawn(self._pass(), "a look at the batch scheduler")
 
@@ -99,15 +111,19 @@ class Watch:
             for one in asked:
                 if not one.called:
                     one.callback(None)
-            self.soon(self.interval())
+            self._regularly()
         self._after()
+
+    def _may_wait(self) -> bool:
+        """Say whether nothing is missed when this look is left out."""
+        return self._desk.reactor.seconds() - self._begun < self.interval() - _APART
 
     def _could_show(self) -> set[str]:
         """Return the jobs whose submit was over before the listing began."""
         return {job.tag for job in self._desk.mirror.living()} - self.jobs.submitting
 
     def interval(self) -> float:
-        """Return the seconds to the next listing."""
+        """Return the seconds between two listings that nothing calls for."""
         poll, living = self._desk.options.poll, self._desk.mirror.living()
         if not living:
             return poll * _IDLE
@@ -138,8 +154,13 @@ class Watch:
         if loud:
             for view in strays:
                 desk.spawn(self._reap(view), "the reaping of a job without a row")
-        if self._missed:
-            self.soon(min(desk.options.poll, max(_APART, desk.options.poll / 6)))
+        if self._is_in_doubt():
+            self.soon(min(desk.options.poll, _SURE))
+
+    def _is_in_doubt(self) -> bool:
+        """Say whether a job that was listed is missing for the first time: a second look makes sure."""
+        jobs = self._desk.mirror.jobs
+        return any(missed == 1 and tag in jobs and jobs[tag].listed_at for tag, missed in self._missed.items())
 
     def _may_lose(self, findings: Sequence[Finding], strays: Sequence[JobView]) -> bool:
         """Ask the guard."""

@@ -29,7 +29,7 @@ STEP = 0.25
 
 
 class Pilot:
-    """One pilot: says hello, is ready, polls, ends when it is told to or signalled; repeats what is not acknowledged."""
+    """One pilot: says hello, is ready, polls, ends when told to or signalled; repeats what is not acknowledged."""
 
     def __init__(self, site: "Site", request: JobRequest, lrm_id: str, rank: int, node: str) -> None:
         self.settings = read_settings(request.settings)
@@ -94,7 +94,8 @@ class Pilot:
         if answer is None:
             return
         self._stand(answer)
-        if self.outbox and (answer.ack >= self.outbox[0][2] or answer.error):
+        refused = answer.error is not None and answer.error["kind"] != "transient"
+        if self.outbox and (answer.ack >= self.outbox[0][2] or refused):
             self.outbox.pop(0)
             self._send()
         self._perhaps_over()

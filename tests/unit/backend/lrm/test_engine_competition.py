@@ -1,0 +1,164 @@
+"""Claims that compete for the last nodes, and slots that are kept, shared, asked for ahead, held for longer."""
+
+from dataclasses import replace
+
+import pytest
+
+from flyinglow.backend.api import Claim, ClaimTopic
+from flyinglow.backend.lrm.api import JobRequest
+from flyinglow.backend.lrm.holding import Holding, back_off, giving_way
+from flyinglow.backend.lrm.states import JobState
+from flyinglow.nodectl.errors import DeniedError, TransientError, UnknownError
+from rigs.lrm_site import Site
+
+
+def one_job_for_each_size(site: Site) -> None:
+    site.lrm.splits = lambda components: tuple((one,) for one in components)  # type: ignore[method-assign]
+
+
+def lose_a_submit(site: Site, number: int) -> None:
+    submit, count = site.lrm.submit, iter(range(1, 100))
+
+    async def lossy(job: JobRequest) -> str:
+        if next(count) == number:
+            raise TransientError("it did not answer in time")
+        return await submit(job)
+
+    site.lrm.submit = lossy  # type: ignore[method-assign]
+
+
+def two_sizes(site: Site, key: str) -> Claim:
+    claim = site.claim(key, 2, duration=100_000)
+    small, large = claim.request.demands
+    demands = (small, replace(large, memory_mb=3000))
+    return replace(claim, request=replace(claim.request, demands=demands))
+
+
+def hold(claim: str, age: float, ready: int, missing: int, held: float) -> Holding:
+    return Holding(claim=claim, age=age, ready=ready, missing=missing, held=held)
+
+
+def test_the_oldest_keeps_what_it_holds_and_the_younger_gives_way_at_the_limit() -> None:
+    old, young = hold("old", 100, 1, 1, 90), hold("young", 50, 1, 1, 40)
+    assert giving_way([old, young], 60) == []
+    assert giving_way([old, young], 40) == ["young"]
+    assert giving_way([young], 40) == []
+    assert giving_way([old], 40) == []
+    assert giving_way([old, hold("young", 50, 0, 2, 0)], 0) == []
+    assert giving_way([hold("done", 100, 2, 0, 90), young], 40) == []
+    assert giving_way([old, young, hold("youngest", 20, 3, 1, 41)], 40) == ["youngest", "young"]
+
+
+def test_whoever_gave_way_waits_longer_each_time() -> None:
+    assert [back_off(times) for times in (1, 2, 3, 99)] == [30.0, 60.0, 120.0, 600.0]
+
+
+def test_two_claims_that_starve_each_other_the_older_starts_and_the_younger_queues_again() -> None:
+    site = Site(nodes=2, options={"hold_limit": 60.0, "poll": 10.0})
+    one_job_for_each_size(site)
+    lose_a_submit(site, 2)
+    older = site.spawn(site.backend.acquire(two_sizes(site, "older")))
+    site.run(0.25)
+    younger = site.spawn(site.backend.acquire(two_sizes(site, "younger")))
+    site.run(50)
+    assert [[slot.state.value for slot in site.slots if slot.job == job.tag] for job in site.jobs] == [
+        ["Ready"],
+        ["Unbound"],
+        ["Ready"],
+        ["Unbound"],
+    ]
+    site.until(lambda: older, 100)
+    assert len(older[0]) == 2
+    assert not younger
+    assert any("gave its nodes back to an older request" in news.reason for news in site.told(ClaimTopic.WAITING))
+    assert site.told(ClaimTopic.LOST) == []
+    site.result(site.backend.release("older"))
+    assert len(site.until(lambda: younger, 900)[0]) == 2
+
+
+def test_claims_of_one_size_each_are_one_job_and_never_starve_each_other() -> None:
+    site = Site(nodes=3)
+    site.acquire("k1", 2)
+    waiting = site.spawn(site.backend.acquire(site.claim("k2", 2)))
+    site.run(400)
+    assert not waiting
+    assert [len(one.components) for one in site.submits] == [1, 1]
+    site.result(site.backend.release("k1"))
+    assert site.until(lambda: waiting)
+
+
+def test_a_claim_of_two_sizes_is_one_job_where_the_scheduler_can_and_wastes_no_node() -> None:
+    site = Site()
+    grants = site.result(site.backend.acquire(two_sizes(site, "k1")))
+    [asked] = site.submits
+    assert sorted((one.nodes, one.memory_mb) for one in asked.components) == [(1, 660), (1, 3160)]
+    assert grants["k1-0"].node.memory_mb == 660
+    assert grants["k1-1"].node.memory_mb == 3160
+
+
+def test_an_extension_within_the_time_held_needs_no_scheduler() -> None:
+    site = Site()
+    site.acquire(duration=600)
+    held = site.result(site.backend.extend("k1", 620))
+    assert 620 <= held <= 690
+
+
+def test_a_longer_extension_is_refused_with_the_longest_possible() -> None:
+    site = Site()
+    site.acquire(duration=600)
+    with pytest.raises(DeniedError) as caught:
+        site.result(site.backend.extend("k1", 3600))
+    assert 680 <= caught.value.figures["longest"] <= 690
+    with pytest.raises(UnknownError):
+        site.result(site.backend.extend("nobody", 1))
+
+
+def test_where_the_site_lets_our_user_raise_limits_pilots_are_told_their_new_end() -> None:
+    site = Site(options={"extend": "operator"})
+    site.lrm.trouble.grants_extension = True
+    site.acquire(duration=600)
+    assert site.result(site.backend.extend("k1", 3600)) >= 3600 - 1
+    site.run(1)
+    assert all(pilot.deadline - site.clock.seconds() > 3590 for pilot in site.pilots)
+    site.run(3500)
+    assert site.states() == (["Started"], ["Ready"] * 2)
+
+
+def test_where_the_scheduler_refuses_to_raise_a_limit_the_longest_possible_is_told() -> None:
+    site = Site(options={"extend": "operator"})
+    site.acquire(duration=600)
+    with pytest.raises(DeniedError, match="operator") as caught:
+        site.result(site.backend.extend("k1", 3600))
+    assert caught.value.figures["longest"] > 600
+
+
+def test_a_slot_that_is_kept_warm_serves_the_next_claim_without_a_job() -> None:
+    site = Site(options={"policy": "keep_warm", "policy_options": {"seconds": 300}, "poll": 10.0})
+    site.acquire("k1", 2, duration=600)
+    site.result(site.backend.release("k1"))
+    site.run(20)
+    assert site.states()[1] == ["Ready"] * 2
+    begun = site.clock.seconds()
+    grants = site.acquire("k2", 2, duration=300)
+    assert site.clock.seconds() - begun < 1
+    assert len(site.submits) == 1
+    assert {grant.node.name.partition(".")[0] for grant in grants.values()} == {site.jobs[0].tag}
+    site.result(site.backend.release("k2"))
+    site.until(lambda: site.jobs[0].state is JobState.ENDED, 600)
+
+
+def test_slots_are_held_ready_ahead_of_need() -> None:
+    options = {"policy": "proactive", "policy_options": {"slots": 2, "memory_mb": 500, "seconds": 3600}, "poll": 10.0}
+    site = Site(options=options)
+    site.until(lambda: site.states()[1].count("Ready") == 2)
+    begun = site.clock.seconds()
+    site.acquire("k1", 1, duration=300)
+    assert site.clock.seconds() - begun < 1
+    site.until(lambda: site.states()[1].count("Ready") == 3)
+
+
+def test_several_vms_are_packed_onto_one_slot() -> None:
+    site = Site(options={"policy": "packing"})
+    site.acquire("k1", 4)
+    assert [len(one.components) for one in site.submits] == [1]
+    assert site.submits[0].nodes == 1
