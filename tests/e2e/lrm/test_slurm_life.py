@@ -11,7 +11,7 @@ def test_a_lease_runs_on_slots_and_gives_everything_back() -> None:
     with slurm_service() as service:
         lease = service.site.create([part], name="cluster", duration=600)
         properties = lease.whole.wait("Running", timeout=60)
-        assert sorted(member.node for member in properties.members) == ["node1", "node2"]
+        assert sorted(str(member.node) for member in properties.members) == ["node1", "node2"]
         assert len(service.slots("Ready")) == 2
         lease.whole.destroy()
         service.wait(lambda: not service.admin("workspace.list"), "the end of all rows")
