@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from flyinglow.nodectl import tools
+from flyinglow.nodectl import doctor_slots, tools
 from flyinglow.nodectl.config import Config
 from flyinglow.nodectl.errors import BrokenError, FlyingLowError
 from flyinglow.nodectl.hypervisor.commandline import rights
@@ -36,6 +36,7 @@ def examine(config: Config) -> list[Finding]:
 
 def _checks(config: Config) -> Iterator[tuple[str, Callable[[], str]]]:
     yield "directories", lambda: _directories(config)
+    yield from doctor_slots.checks(config)
     if config.driver == "simulated":
         return
     yield "qemu", lambda: _version(config.qemu, "qemu-system-x86")

@@ -29,8 +29,8 @@ def command_line(config: Config, accelerator: str, vm: VmDir, spec: VmSpec, disk
     if len(str(vm.qmp).encode()) > LONGEST_SOCKET_PATH:
         raise InvalidError(f"the path {vm.qmp} is too long for a socket: set a shorter directory with the key run")
     words = [config.qemu, "-name", f"fl-{spec.tag},process=fl-{spec.tag}", "-pidfile", str(vm.pid_file), "-S"]
-    words += ["-accel", _accelerator(config, accelerator), "-cpu", config.cpu, "-M", config.machine]
-    words += ["-m", f"{spec.memory_mb}M", "-smp", str(spec.cpus)]
+    words += ["-accel", _accelerator(config, accelerator), "-cpu", config.cpu, *_memory(config, vm, spec)]
+    words += ["-smp", str(spec.cpus)]
     words += ["-nodefaults", "-no-user-config", "-display", "none"]
     words += ["-qmp", f"unix:{_quoted(vm.qmp)},server=on,wait=off"]
     words += ["-chardev", f"file,id=console,path={_quoted(vm.console)},append=on", "-serial", "chardev:console"]
@@ -59,6 +59,15 @@ def user_network(nic: NicSpec, hostname: str) -> str:
     free = (address for address in network.hosts() if address not in taken)
     host, dns = next(free), next(free)
     return f"net={network},dhcpstart={nic.ip},host={host},dns={dns},hostname={hostname},restrict=on"
+
+
+def _memory(config: Config, vm: VmDir, spec: VmSpec) -> list[str]:
+    """Take a guest's memory from the huge pages of its slot, all at once, where slots are made of them."""
+    words = ["-m", f"{spec.memory_mb}M"]
+    if config.memory != "hugepages" or vm.slot is None:
+        return ["-M", config.machine, *words]
+    pages = f"memory-backend-file,id=memory,size={spec.memory_mb}M,mem-path={_quoted(Path(config.hugepages))}"
+    return ["-M", f"{config.machine},memory-backend=memory", *words, "-object", f"{pages},prealloc=on"]
 
 
 def _accelerator(config: Config, name: str) -> str:

@@ -1,8 +1,8 @@
 """A machine where an unprivileged user of batch jobs may do two things as root; all of it in a mount namespace.
 
-Usage: sudo_site.py ETC SBIN -- PROGRAM ARGUMENT...: shows what is in ETC and SBIN in the place of the machine's /etc and
-/usr/sbin, or beside it, then becomes the program as the user. Nothing of the machine is changed: the mounts are this
-process's own.
+Usage: sudo_site.py ETC SBIN -- PROGRAM ARGUMENT...: shows what is in ETC and SBIN in the place of the machine's /etc
+and /usr/sbin, or beside it, then becomes the program as the user. Nothing of the machine is changed: the mounts are
+this process's own.
 """
 
 from __future__ import annotations

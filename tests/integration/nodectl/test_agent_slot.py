@@ -205,7 +205,7 @@ def test_a_client_that_goes_away_while_memory_moves_leaves_nothing(configure: Co
 
 @pytest.mark.parametrize("repair", ["reserve", "agent", "tidy", "kill-all"])
 def test_what_a_killed_agent_leaves_is_repaired(configure: Configure, repair: str) -> None:
-    """Its reports may have failed on every channel, or nobody may be there to get them: the node must not stay shrunk."""
+    """Its reports may have failed on every channel, or nobody be there to get them: the node must not stay shrunk."""
     config = configure()
     agent = AgentProcess(config)
     agent.order("reserve", **SLOT)

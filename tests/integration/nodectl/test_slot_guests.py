@@ -20,7 +20,7 @@ from rigs.namespaces import Space
 from rigs.node_agent import AgentProcess
 
 pytestmark = [pytest.mark.root, pytest.mark.alone]
-ROOM = {"slot": "k3.0", "memory_mb": 4 * (96 + 96), "cpus": 4}
+ROOM: dict[str, Any] = {"slot": "k3.0", "memory_mb": 4 * (96 + 96), "cpus": 4}
 
 
 @pytest.fixture
@@ -172,3 +172,31 @@ def test_kill_all_ends_guests_that_do_not_answer(guest_image: Guest, configure: 
     assert (answer["destroyed"], answer["failed"]) == (["a1"], [])
     assert processes.mark(guest) is None
     agent.close()
+
+
+def test_a_guest_lives_on_the_huge_pages_of_its_slot(
+    guest_image: Guest, configure: Callable[..., Path], tmp_path: Path
+) -> None:
+    pool = Path("/proc/sys/vm/nr_hugepages")
+    if not os.access(pool, os.W_OK):
+        pytest.skip("no huge pages")
+    before = pool.read_text()
+    folder = tmp_path / "huge"
+    folder.mkdir()
+    config = configure(memory="hugepages", hugepages=str(folder))
+    space = ["unshare", "--mount", "--propagation", "private", "sh", "-c"]
+    space += ['mount -t hugetlbfs none "$0" && exec "$@"', str(folder)]
+    try:
+        with AgentProcess(config, space) as agent:
+            info = agent.order("reserve", slot="k3.0", memory_mb=192, cpus=1)
+            assert int(pool.read_text()) == int(before) + 96
+            assert info["base_mb"] - info["actual_mb"] in {192, 193}
+            agent.order("create", "a1", **guest_image.spec("a1"))
+            pid = agent.order("start", "a1")["pid"]
+            mapped = Path(f"/proc/{pid}/smaps_rollup").read_text()
+            huge = next(line for line in mapped.splitlines() if line.startswith("Private_Hugetlb"))
+            assert int(huge.split()[1]) == 96 << 10
+            agent.news("a1", ready=True)
+        assert pool.read_text() == before
+    finally:
+        pool.write_text(before)

@@ -131,7 +131,7 @@ def test_killed_between_the_books_and_the_memory(site: SlotSite, memory_dies: bo
     """Killed after the books were written and before, or just after, the memory was ordered: nothing stays shrunk."""
     other = site.process()
     site.memory.dies = memory_dies
-    site.clock.while_asleep = lambda: (_ for _ in ()).throw(KeyboardInterrupt)  # type: ignore[assignment]
+    site.clock.while_asleep = lambda: (_ for _ in ()).throw(KeyboardInterrupt)
     site.memory.step = 0
     with pytest.raises(KeyboardInterrupt):
         site.slots(other).reserve(slot())
