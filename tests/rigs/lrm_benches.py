@@ -38,8 +38,6 @@ class LrmBench:
     lrm: Lrm
     jobs: Path
     run: Callable[..., Any]
-    limit_is_late: bool = True  # the real ones look at limits only now and then
-    extends_nothing: bool = True  # our user is an ordinary one
 
     def request(self, tag: str, *sizes: tuple[int, int, int], seconds: int = 300, **settings: Any) -> JobRequest:
         """Make a request of (nodes, memory, CPUs); ``settings`` are those of the stand-in pilot."""
