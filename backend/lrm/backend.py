@@ -7,6 +7,7 @@ import string
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
@@ -25,6 +26,7 @@ from flyinglow.backend.lrm.observing import Observing
 from flyinglow.backend.lrm.pilots import Pilots
 from flyinglow.backend.lrm.planning import Planner
 from flyinglow.backend.lrm.rounds import Rounds
+from flyinglow.backend.lrm.spool_reader import SpoolReader
 from flyinglow.backend.lrm.states import SLOT_LIVE, SlotState
 from flyinglow.backend.lrm.watch import Watch
 from flyinglow.nodectl.errors import FlyingLowError, InvalidError, TransientError
@@ -108,6 +110,9 @@ class LrmBackend:
             software,
             lines=self._lines,
         )
+        self._spool = (
+            SpoolReader(Path(made.spool), settings.ledger, settings.reactor, self._intake) if made.spool else None
+        )
         self._rounds = Rounds(self._desk, self._watch.jobs, self._claims, self._offers, self._planner)
         self._observing = Observing(self._desk, self._claims)
         self._extension = extension.Extension(self._desk, self._extended)
@@ -127,6 +132,8 @@ class LrmBackend:
             raise
         self._desk.load(rows)
         self._take_up()
+        if self._spool is not None:
+            self._spool.start()
         self._watch.soon()
         self._rounds.start()
 
@@ -145,6 +152,8 @@ class LrmBackend:
         """Take no further step; jobs, pilots and VMs are left as they are."""
         self._desk.close()
         self._intake.stop()
+        if self._spool is not None:
+            await self._spool.stop()
         self._lines.close()
 
     # what a listing leads to

@@ -18,6 +18,8 @@ STEPS: Mapping[str, str] = {
     "lrm.refused": "the scheduler refused a job: Lost, with its words",
     "lrm.resubmit": "a job that two full listings do not show is about to be submitted again",
     "lrm.listed": "what a listing says of jobs, and what becomes of their slots",
+    "lrm.reports": "what pilots reported is stored, and not yet acknowledged",
+    "lrm.spool": "how far the spool of reports was read",
     "lrm.started": "a pilot's first report shows that its job runs",
     "lrm.over": "all slots of a job are over: the job is not wanted any more",
     "lrm.release": "a claim is given back; jobs that nobody needs are not wanted any more",

@@ -1,15 +1,18 @@
 """Every way in which a claim ends before its time: whose doing it was is told, and everybody gives back."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 from flyinglow.backend.api import ClaimTopic
 from flyinglow.backend.lrm.states import SlotState
-from flyinglow.nodectl.errors import BrokenError, ConflictError, DeniedError, NeverError
+from flyinglow.nodectl.errors import BrokenError, ConflictError, DeniedError, FlyingLowError, NeverError
 from flyinglow.pilot.messages import Kind
 from rigs.lrm_site import Site
 
 
-def granted(**options) -> Site:
+def granted(**options: Any) -> Site:
     site = Site(**options)
     site.acquire()
     return site
@@ -85,7 +88,9 @@ def test_one_pilot_is_signalled_and_all_others_are_warned_at_once() -> None:
     ],
     ids=["preempted", "limit", "node down", "cancelled", "vanished"],
 )
-def test_a_job_that_ends_without_a_word_loses_its_places_with_its_reason(end, word) -> None:
+def test_a_job_that_ends_without_a_word_loses_its_places_with_its_reason(
+    end: Callable[[Site], None], word: str
+) -> None:
     site = granted()
     end(site)
     site.until(lambda: site.told(ClaimTopic.LOST), 240)
@@ -133,7 +138,7 @@ def test_a_pilot_that_fails_is_named_with_its_step_and_node() -> None:
 
 
 @pytest.mark.parametrize("refusal", [DeniedError("no such account"), NeverError("too long"), BrokenError("gone mad")])
-def test_a_job_that_the_scheduler_refuses_is_refused_in_its_words(refusal) -> None:
+def test_a_job_that_the_scheduler_refuses_is_refused_in_its_words(refusal: FlyingLowError) -> None:
     site = Site()
     site.lrm.trouble.refuse = refusal
     with pytest.raises(type(refusal), match=refusal.message):
