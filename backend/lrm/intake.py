@@ -73,7 +73,7 @@ class Intake:
         self._known: OrderedDict[str, Known] = OrderedDict()
         self._lookups: Batch[str, Known | None] = Batch(self._look)
         self._reports: Batch[Report, Outcome] = Batch(self._store)
-        lines.ring = self._polls.ring
+        lines.ring, lines.dropped = self._polls.ring, self._polls.forget
 
     async def answer(self, body: bytes, peer: str) -> Reply:
         """Take one message in; see ``Doorway``. Held back only when it is a poll."""
@@ -98,12 +98,6 @@ class Intake:
         for slot_id in slot_ids:
             self._known.pop(slot_id, None)
             self._polls.ring(slot_id)
-
-    def forget(self, slot_ids: Iterable[str]) -> None:
-        """Keep nothing of these slots in memory."""
-        for slot_id in slot_ids:
-            self._known.pop(slot_id, None)
-            self._polls.forget(slot_id)
 
     def stop(self) -> None:
         """Answer all polls that are held back, and hold none any more."""
@@ -229,7 +223,7 @@ class Intake:
         self._known[slot_id] = known
         self._known.move_to_end(slot_id)
         while len(self._known) > _MOST_KNOWN:
-            self._polls.forget(self._known.popitem(last=False)[0])
+            self._known.popitem(last=False)
 
 
 def _refusal(error: FlyingLowError) -> Answer:

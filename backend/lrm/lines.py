@@ -182,12 +182,16 @@ class PilotChannel:
 
 
 class Lines:
-    """The channels of all slots, by the slot's id. ``ring`` is called with it when there is an order to fetch."""
+    """The channels of all slots, by the slot's id.
+
+    ``ring`` is called with it when there is an order to fetch, ``dropped`` when the slot is forgotten.
+    """
 
     def __init__(
         self, clock: Any, news: Callable[[str, VmInfo], None], random: Callable[[int], bytes] = os.urandom
     ) -> None:
         self.ring: Callable[[str], None] = _unheard
+        self.dropped: Callable[[str], None] = _unheard
         self._clock = clock
         self._news = news
         self._random = random
@@ -198,8 +202,10 @@ class Lines:
         if slot.state in SLOT_OVER or slot.state is SlotState.UNBOUND:
             raise UnknownError(f"no pilot holds slot {slot.id}: it is {slot.state}")
         kept = self._channels.get(slot.id)
-        if kept is None or kept.place != slot.place:
+        if kept is not None and kept.place != slot.place:
             self.forget(slot.id)
+            kept = None
+        if kept is None:
             first = int.from_bytes(self._random(5), "big")
             kept = PilotChannel(self._clock, slot.place, first, self._news, lambda: self.ring(slot.id))
             self._channels[slot.id] = kept
@@ -209,6 +215,7 @@ class Lines:
         """Let go of a slot that is over: orders under way, and all later ones to it, fail with UnknownError."""
         if kept := self._channels.pop(slot_id, None):
             kept.end(UnknownError(f"slot {slot_id} is over"))
+        self.dropped(slot_id)
 
     def close(self) -> None:
         """Fail all orders under way."""
@@ -217,4 +224,4 @@ class Lines:
 
 
 def _unheard(_: str) -> None:
-    """Ring for nobody: no intake has been made yet."""
+    """Tell nobody: no intake has been made yet."""

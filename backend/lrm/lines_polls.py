@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 URGENT_POLL = 2.0
 """Seconds that a poll is held while the slot is to end: an answer that says so may be lost, so it is given often."""
 
+MOST_DESKS = 1 << 16
+"""Slots whose polls are remembered."""
+
 Orders = tuple[tuple[int, dict[str, Any]], ...]
 
 
@@ -93,6 +96,8 @@ class Polls:
         if desk is None or desk.incarnation != said.incarnation:
             self.forget(said.slot)
             desk = self._desks[said.slot] = _Desk(said.incarnation)
+            if len(self._desks) > MOST_DESKS:
+                self.forget(next(iter(self._desks)))  # the oldest; its pilot comes again, if there is one
         return desk
 
     def _may_wait(self, slot_id: str, desk: _Desk) -> bool:

@@ -49,11 +49,18 @@ class NodeService:
             "service 1",
             lines=self.lines,
         )
-        self._port = bound.serve(reactor, node_site(self.intake, self.listener, reactor))  # type: ignore[arg-type]
+        self._site = node_site(self.intake, self.listener, reactor)  # type: ignore[arg-type]
+        self._port = bound.serve(reactor, self._site)
 
     def stop(self) -> None:
-        self.reactor_thread.call(self.intake.stop)
+        """Stop as a daemon does: what is held back is answered, then all connections end with the process."""
         self.reactor_thread.call(self._port.stopListening)
+        self.reactor_thread.call(self.intake.stop)
+        self.reactor_thread.call(self._hang_up)
+
+    def _hang_up(self) -> None:
+        for channel in list(self._site._channels):
+            channel.transport.loseConnection()
 
     def slots(self) -> dict[str, Any]:
         """Return the slots as they are stored."""

@@ -283,6 +283,6 @@ def test_a_stop_answers_all_polls_and_holds_none(world: IntakeWorld, pilot: Sign
 
 def test_what_is_forgotten_leaves_no_memory(world: IntakeWorld, pilot: SignedPilot) -> None:
     held = world.post(pilot.poll())
-    world.intake.forget([pilot.slot])
+    world.lines.forget(pilot.slot)
     now(held)
     assert not world.intake._polls._desks
