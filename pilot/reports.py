@@ -75,6 +75,7 @@ class Reports:
         self._back_off = BackOff()
         self._over = False
         self.wake: Callable[[], None] = lambda: None
+        self.progress: Callable[[], None] = lambda: None  # called when ``settled`` may have become true
 
     def add(self, kind: Kind, **body: Any) -> None:
         """Say something when all before it is said."""
@@ -114,6 +115,7 @@ class Reports:
         except FlyingLowError as error:
             self._over = True
             self._fate(error)
+            self.progress()
             return None
         return self._acknowledged(report, answer)
 
@@ -137,6 +139,7 @@ class Reports:
                     self._waiting.popleft()
             self._log.say("acknowledged", kind=report.kind.value, sequence=report.sequence)
             self._back_off.worked()
+            self.progress()
         self._heard(answer)
         return 0.0 if taken else self._back_off.failed()
 
@@ -156,3 +159,4 @@ class Reports:
             return
         self._spooled = due[-1].sequence
         self._log.say("spooled", sequence=self._spooled)
+        self.progress()

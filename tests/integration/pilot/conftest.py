@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
 import signal
 import subprocess
@@ -96,10 +98,16 @@ class Site:
         return [line.split(" ", 1)[1] for line in (self.node / "log").read_text().splitlines()]
 
     def end(self) -> None:
+        """Leave no process behind; an agent ends with its pilot, unless it was told to misbehave."""
         for pilot in self.pilots:
-            if pilot.process.poll() is None:
-                pilot.process.kill()
-                pilot.process.wait()
+            pilot.process.kill()
+            pilot.process.wait()
+        for file in self.node.rglob("pid"):
+            words = Path(f"/proc/{file.read_text()}/cmdline")
+            if words.exists() and str(self.node).encode() in words.read_bytes():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(file.read_text()), signal.SIGKILL)
+        for pilot in self.pilots:
             pilot._reader.join(5.0)
             assert pilot.process.stdout
             pilot.process.stdout.close()
