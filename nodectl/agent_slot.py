@@ -42,7 +42,7 @@ class Tenure:
 
     def sweep(self) -> None:
         """Undo what agents have left behind that are no more; what resists is left to whoever comes next."""
-        self._slots.sweep()
+        self._slots.sweep(settle=False)
 
     def _reserve(self, spec: SlotSpec) -> dict[str, Any]:
         if self._held not in (None, spec.slot):

@@ -67,4 +67,4 @@ def slots_of(config: Config, node: Node) -> Slots:
     if me is None:
         raise BrokenError("this process does not find itself below /proc")
     limits = Limits(config.minimum_node_mb, config.cpus or os.cpu_count() or 1)
-    return Slots(node.state, memory_of(config), limits, node.end_slot, me, Pace(config.settle_seconds))
+    return Slots(node.state, memory_of(config), limits, node, me, Pace(config.settle_seconds))

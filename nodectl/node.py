@@ -146,6 +146,10 @@ class Node:
         ended = [vm.tag for vm, word in zip(vms, words) if not word]
         return ended, [f"{vm.tag}: {word}" for vm, word in zip(vms, words) if word]
 
+    def slots(self) -> set[str]:
+        """Return the slots that VMs are in, whether anybody holds these slots or not."""
+        return {slot for slot in (vm.slot for vm in self.state.vms()) if slot is not None}
+
     def end_slot(self, slot: str) -> list[str]:
         """Remove all VMs of a slot and return their tags. Raises BrokenError when one of them resists."""
         ended, failed = self.end([vm for vm in self.state.vms() if vm.slot == slot])

@@ -12,6 +12,7 @@ import dataclasses
 import threading
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 from flyinglow.nodectl.errors import (
     BrokenError,
@@ -34,6 +35,16 @@ SLACK_MB = 1  # a node's figures are rounded here and there
 Destroyed = tuple[list[str], SlotInfo]
 
 
+class Guests(Protocol):
+    """The VMs of a node, as far as slots are concerned."""
+
+    def slots(self) -> set[str]:
+        """Return the slots that VMs are in, whether anybody holds these slots or not."""
+
+    def end_slot(self, slot: str) -> list[str]:
+        """End all VMs of a slot and return their tags. Raises BrokenError when one of them resists."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Pace:
     """How long memory may take to move, and the clock that this is measured by."""
@@ -51,16 +62,15 @@ class Slots:
         state: StateDir,
         memory: NodeMemory,
         limits: Limits,
-        end_vms: Callable[[str], list[str]],
+        guests: Guests,
         me: ProcessMark,
         pace: Pace,
     ) -> None:
-        """``end_vms`` ends all VMs of a slot and returns their tags; it raises when one of them resists."""
         self.book = Book(state.path / FILE)
         self.memory = memory
         self._state = state
         self.limits = limits
-        self._end_vms = end_vms
+        self._guests = guests
         self.me = me
         self._pace = pace
         self._sweeping = threading.Lock()
@@ -97,7 +107,7 @@ class Slots:
                 if entry.holder != self.me and entry.alive:
                     raise DeniedError(f"slot {slot} is held by process {entry.holder.pid}")
                 self.book.write(ledger.with_entry(dataclasses.replace(entry, holder=self.me, ending=True)))
-        destroyed = self._end_vms(slot) if entry is not None else []
+        destroyed = self._guests.end_slot(slot) if entry is not None else []
         if entry is not None:
             self._give_back(slot)
         return destroyed, self._settled_back(slot, base, begin)
@@ -107,13 +117,13 @@ class Slots:
 
         Returns the ids of the slots that were undone, and a sentence for each that resists.
         """
-        if not self.book.file.exists():
+        if not self.book.file.exists() and not self._guests.slots():
             return [], []
         ended, failed = [], []
         with self._sweeping:
             for slot in self._claim_orphans():
                 try:
-                    self._end_vms(slot)
+                    self._guests.end_slot(slot)
                     self._give_back(slot)
                     ended.append(slot)
                 except FlyingLowError as error:
@@ -229,15 +239,20 @@ class Slots:
             self._pace.sleep(POLL)
 
     def _claim_orphans(self) -> list[str]:
-        """Note that it is us who end the slots whose processes are gone, so that nobody else does so as well."""
+        """Note that it is us who end the slots whose processes are gone, so that nobody else does so as well.
+
+        Slots that VMs are in and the books do not know, as after a new start of the node, are to be ended, too.
+        """
+        with_vms = self._guests.slots()  # before the books: no VM is made in a slot that is not in them
         with self._locked():
             ledger = self.book.read()
+            strays = sorted(with_vms - {entry.spec.slot for entry in ledger.slots})
             orphans = [e for e in ledger.slots if not e.alive or (e.ending and e.holder == self.me)]
             for entry in orphans:
                 ledger = ledger.with_entry(dataclasses.replace(entry, holder=self.me, ending=True))
             if orphans:
                 self.book.write(ledger)
-        return [entry.spec.slot for entry in orphans]
+        return [entry.spec.slot for entry in orphans] + strays
 
     def _mend(self) -> Reading | None:
         """Order once more what somebody wrote into the books and did not come to order; return the base."""

@@ -77,12 +77,12 @@ class SlotSite:
         self.vms: dict[str, list[str]] = {}
         self._children: list[subprocess.Popen[bytes]] = []
 
-    def slots(self, me: ProcessMark | None = None, **limits: int) -> Slots:
-        """Return the slots as the process ``me``, else this one, sees them."""
+    def view(self, me: ProcessMark | None = None, **limits: int) -> Slots:
+        """Return the books as the process ``me``, else this one, sees them."""
         own = me or processes.mark(os.getpid())
         assert own is not None
         plain = {"minimum_mb": 100, "cpus": 8, **limits}
-        return Slots(self.state, self.memory, Limits(**plain), self._end, own, Pace(5.0, self.clock, self.clock.sleep))
+        return Slots(self.state, self.memory, Limits(**plain), self, own, Pace(5.0, self.clock, self.clock.sleep))
 
     def process(self) -> ProcessMark:
         """Return a living process, which ``kill`` ends."""
@@ -107,7 +107,12 @@ class SlotSite:
         """Return where the books are kept."""
         return self.state.path / "slots.json"
 
-    def _end(self, slot: str) -> list[str]:
+    def slots(self) -> set[str]:
+        """Return the slots that VMs are in."""
+        return set(self.vms)
+
+    def end_slot(self, slot: str) -> list[str]:
+        """End the VMs that are in a slot."""
         if slot in self.resists:
             raise BrokenError(f"VM of {slot} cannot be ended")
         self.ended.append(slot)

@@ -39,8 +39,8 @@ def test_the_own_share_goes_up_and_down_and_every_order_may_be_repeated(memory: 
 
 def test_slots_of_several_sizes_leave_no_trace(memory: MemorySubject, site: SlotSite) -> None:
     before = memory.again().read()
-    plain = site.slots()
-    slots = Slots(site.state, memory.again(), Limits(1, 8), lambda slot: [], plain.me, Pace(10.0))
+    plain = site.view()
+    slots = Slots(site.state, memory.again(), Limits(1, 8), site, plain.me, Pace(10.0))
     sizes = [memory.step_mb - 1, memory.step_mb, 1]
     for number, size in enumerate(sizes):
         info = slots.reserve(SlotSpec(f"a.{number}", size, 1))
@@ -76,7 +76,7 @@ def test_a_newer_group_is_asked_to_make_room_and_never_cut_below_what_it_has(tmp
 
 def test_domain_0_that_accepts_a_target_and_never_gets_there_is_given_back(tmp_path: Path, site: SlotSite) -> None:
     driver = Xen(str(scripted_xl(tmp_path / "xen", 500)))
-    slots = Slots(site.state, driver, Limits(100, 8), lambda slot: [], site.slots().me, Pace(0.3))
+    slots = Slots(site.state, driver, Limits(100, 8), site, site.view().me, Pace(0.3))
     with pytest.raises(ExhaustedError, match="was to become 130 MiB and is 166 MiB"):
         slots.reserve(SlotSpec("a.0", 370, 1))
     with pytest.raises(ExhaustedError, match=r"Xen refuses 105 MiB for domain 0: .*too low"):

@@ -181,8 +181,10 @@ def test_it_is_deaf_while_memory_is_on_its_way(configure: Configure, name: str) 
         assert agent.answer(number)["body"]["settled"]
 
 
-def test_a_client_that_goes_away_leaves_nothing(configure: Configure) -> None:
-    config = configure(simulated={"delays": {"shutdown": 2.0}})
+@pytest.mark.parametrize("memory", ["simulated", "accounted"])
+def test_a_client_that_goes_away_leaves_nothing(configure: Configure, memory: str) -> None:
+    """Where nothing is shrunk the VMs are ended all the same."""
+    config = configure(memory=memory)
     agent = AgentProcess(config)
     agent.order("reserve", **SLOT)
     make(agent, "a1")

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from flyinglow.nodectl import __main__ as program
 from flyinglow.nodectl import config
 from flyinglow.nodectl.__main__ import EXIT_CODES, main
+from flyinglow.nodectl.arguments import parser
 from flyinglow.nodectl.errors import KINDS, DeniedError, InvalidError
 from rigs.node import plain_spec
 
@@ -144,3 +146,14 @@ def test_a_missing_file_is_an_error_only_when_it_was_named(tmp_path: Path, monke
     (tmp_path / "bad").write_text("{")
     with pytest.raises(InvalidError, match="cannot be read"):
         config.load(tmp_path / "bad")
+
+
+def test_every_command_has_its_function_and_its_help(capsys: pytest.CaptureFixture[str]) -> None:
+    choices = next(action.choices for action in parser()._actions if action.dest == "command")
+    assert choices is not None
+    assert set(choices) == set(program._commands())
+    for name in choices:
+        with pytest.raises(SystemExit) as caught:
+            main([name, "--help"])
+        assert caught.value.code == 0
+    assert "usage: flyinglow-nodectl kill-all" in capsys.readouterr().out

@@ -11,7 +11,7 @@ from rigs.slots import BASE, SlotSite, slot
 
 
 def test_a_slot_takes_memory_and_gives_it_back_to_the_last_byte(site: SlotSite) -> None:
-    slots = site.slots()
+    slots = site.view()
     info = slots.reserve(slot())
     assert (info.memory_mb, info.base_mb, info.target_mb, info.actual_mb, info.settled) == (300, BASE, 700, 700, True)
     site.vms["a.0"] = ["vm1"]
@@ -22,7 +22,7 @@ def test_a_slot_takes_memory_and_gives_it_back_to_the_last_byte(site: SlotSite) 
 
 
 def test_the_same_order_again_is_done_already(site: SlotSite) -> None:
-    slots = site.slots()
+    slots = site.view()
     slots.reserve(slot())
     slots.reserve(slot())
     assert site.memory.set == [700]
@@ -36,7 +36,7 @@ def test_the_same_order_again_is_done_already(site: SlotSite) -> None:
 def test_several_slots_are_books_over_one_base_whatever_is_read_meanwhile(site: SlotSite) -> None:
     """A base read again while memory is on its way would shrink the node for ever."""
     site.memory.step = 40
-    slots = site.slots()
+    slots = site.view()
     assert slots.reserve(slot("a.0")).target_mb == 700
     assert slots.reserve(slot("b.0", 200)).target_mb == 500
     site.memory.own_mb = 430
@@ -50,7 +50,7 @@ def test_several_slots_are_books_over_one_base_whatever_is_read_meanwhile(site: 
 
 def test_a_slot_is_ready_when_the_memory_is_there_not_when_it_was_asked_for(site: SlotSite) -> None:
     site.memory.step = 100
-    info = site.slots().reserve(slot())
+    info = site.view().reserve(slot())
     assert info.actual_mb == 700
     assert info.seconds > 0
 
@@ -58,7 +58,7 @@ def test_a_slot_is_ready_when_the_memory_is_there_not_when_it_was_asked_for(site
 def test_memory_that_does_not_get_there_is_given_back(site: SlotSite) -> None:
     site.memory.step = 0
     with pytest.raises(ExhaustedError, match=r"was to become 700 MiB and is 1000 MiB after 5 s") as caught:
-        site.slots().reserve(slot())
+        site.view().reserve(slot())
     assert caught.value.figures == {"memory_mb.target": 700, "memory_mb.actual": 1000}
     assert site.memory.set == [700, BASE]
     assert not site.books().exists()
@@ -67,13 +67,13 @@ def test_memory_that_does_not_get_there_is_given_back(site: SlotSite) -> None:
 def test_a_node_that_refuses_is_left_as_it_was(site: SlotSite) -> None:
     site.memory.least_mb = 701
     with pytest.raises(ExhaustedError, match="does not fit"):
-        site.slots().reserve(slot())
+        site.view().reserve(slot())
     assert site.memory.own_mb == BASE
     assert not site.books().exists()
 
 
 def test_the_minimum_is_the_nodes_own(site: SlotSite) -> None:
-    slots = site.slots(minimum_mb=250)
+    slots = site.view(minimum_mb=250)
     slots.reserve(slot("a.0", 500))
     with pytest.raises(ExhaustedError, match="minimum_node_mb") as caught:
         slots.reserve(slot("b.0", 251))
@@ -87,7 +87,7 @@ def test_the_minimum_is_the_nodes_own(site: SlotSite) -> None:
 
 
 def test_cpus_are_counted(site: SlotSite) -> None:
-    slots = site.slots(cpus=2)
+    slots = site.view(cpus=2)
     slots.reserve(slot("a.0", 10, cpus=1))
     with pytest.raises(ExhaustedError) as caught:
         slots.reserve(slot("b.0", 10, cpus=2))
@@ -95,7 +95,7 @@ def test_cpus_are_counted(site: SlotSite) -> None:
 
 
 def test_policies_of_memory(site: SlotSite) -> None:
-    slots = site.slots()
+    slots = site.view()
     assert slots.reserve(slot("a.0", 100, policy=MemoryPolicy.MARGIN, margin_mb=50)).memory_mb == 150
     assert slots.reserve(slot("b.0", 100, margin_mb=50)).memory_mb == 100
     rest = slots.reserve(slot("c.0", 100, policy=MemoryPolicy.ALL))
@@ -106,23 +106,23 @@ def test_policies_of_memory(site: SlotSite) -> None:
 
 def test_a_slot_is_its_holders(site: SlotSite) -> None:
     other = site.process()
-    site.slots(other).reserve(slot())
+    site.view(other).reserve(slot())
     with pytest.raises(ConflictError, match=f"held by process {other.pid}"):
-        site.slots().reserve(slot())
+        site.view().reserve(slot())
     with pytest.raises(DeniedError):
-        site.slots().release("a.0")
+        site.view().release("a.0")
     assert site.ended == []
 
 
 def test_what_a_killed_holder_left_is_undone_by_the_next_pilot(site: SlotSite) -> None:
     other = site.process()
-    site.slots(other).reserve(slot("old.0", 600))
+    site.view(other).reserve(slot("old.0", 600))
     site.vms["old.0"] = ["vm1"]
     site.kill(other)
-    info = site.slots().reserve(slot("new.0", 700))
+    info = site.view().reserve(slot("new.0", 700))
     assert (info.base_mb, info.target_mb) == (BASE, 300)
     assert site.ended == ["old.0"]
-    site.slots().release("new.0")
+    site.view().release("new.0")
     assert site.memory.own_mb == BASE
 
 
@@ -134,33 +134,33 @@ def test_killed_between_the_books_and_the_memory(site: SlotSite, memory_dies: bo
     site.clock.while_asleep = lambda: (_ for _ in ()).throw(KeyboardInterrupt)
     site.memory.step = 0
     with pytest.raises(KeyboardInterrupt):
-        site.slots(other).reserve(slot())
+        site.view(other).reserve(slot())
     assert json.loads(site.books().read_text())["base"]["own_mb"] == BASE
     site.kill(other)
     site.memory.dies, site.memory.step, site.clock.while_asleep = False, 10_000, lambda: None
-    assert site.slots().sweep() == (["a.0"], [])
+    assert site.view().sweep() == (["a.0"], [])
     assert site.memory.target_mb == site.memory.own_mb == BASE
     assert not site.books().exists()
 
 
 def test_killed_while_giving_back(site: SlotSite) -> None:
     other = site.process()
-    slots = site.slots(other)
+    slots = site.view(other)
     slots.reserve(slot("a.0"))
     slots.reserve(slot("b.0", 100))
     site.memory.dies = True
     with pytest.raises(KeyboardInterrupt):
         slots.release("a.0")
     site.memory.dies = False
-    site.slots().sweep()
+    site.view().sweep()
     assert site.memory.own_mb == BASE - 100
     site.kill(other)
-    assert site.slots().sweep()[0] == ["b.0"]
+    assert site.view().sweep()[0] == ["b.0"]
     assert site.memory.own_mb == BASE
 
 
 def test_no_memory_is_given_back_under_a_vm_that_cannot_be_ended(site: SlotSite) -> None:
-    slots = site.slots()
+    slots = site.view()
     slots.reserve(slot())
     site.resists.add("a.0")
     with pytest.raises(BrokenError, match="cannot be ended"):
@@ -172,26 +172,26 @@ def test_no_memory_is_given_back_under_a_vm_that_cannot_be_ended(site: SlotSite)
 
 def test_an_orphan_that_resists_harms_nobody_else(site: SlotSite) -> None:
     one, two = site.process(), site.process()
-    site.slots(one).reserve(slot("a.0", 100))
-    site.slots(two).reserve(slot("b.0", 100))
+    site.view(one).reserve(slot("a.0", 100))
+    site.view(two).reserve(slot("b.0", 100))
     for mark in (one, two):
         site.kill(mark)
     site.resists.add("a.0")
-    assert site.slots().sweep() == (["b.0"], ["slot a.0: VM of a.0 cannot be ended"])
+    assert site.view().sweep() == (["b.0"], ["slot a.0: VM of a.0 cannot be ended"])
     site.resists.clear()
-    assert site.slots().sweep() == (["a.0"], [])
+    assert site.view().sweep() == (["a.0"], [])
 
 
 def test_a_living_holders_slot_is_no_orphan(site: SlotSite) -> None:
-    site.slots(site.process()).reserve(slot())
-    assert site.slots().sweep() == ([], [])
+    site.view(site.process()).reserve(slot())
+    assert site.view().sweep() == ([], [])
     assert site.memory.own_mb == 700
 
 
-def test_who_comes_while_another_is_ending_waits_for_it(site: SlotSite) -> None:
+def test_who_comes_while_another_is_ending_waits_for_it(site: SlotSite, monkeypatch: pytest.MonkeyPatch) -> None:
     """The job that pre-empts starts while the pre-empted one is still giving its memory back."""
     other = site.process()
-    first = site.slots(other)
+    first = site.view(other)
     first.reserve(slot("old.0", 900))
     entered, go = threading.Event(), threading.Event()
 
@@ -200,7 +200,7 @@ def test_who_comes_while_another_is_ending_waits_for_it(site: SlotSite) -> None:
         assert go.wait(10)
         return ["vm1"]
 
-    first._end_vms = slowly
+    monkeypatch.setattr(site, "end_slot", slowly)
     ending = threading.Thread(target=first.release, args=("old.0",))
     ending.start()
     assert entered.wait(10)
@@ -210,11 +210,11 @@ def test_who_comes_while_another_is_ending_waits_for_it(site: SlotSite) -> None:
         ending.join(10)
 
     site.clock.while_asleep = meanwhile
-    assert site.slots().reserve(slot("new.0", 900)).target_mb == 100
+    assert site.view().reserve(slot("new.0", 900)).target_mb == 100
 
 
 def test_memory_that_is_slow_to_come_back_is_said_and_seen_to_later(site: SlotSite) -> None:
-    slots = site.slots()
+    slots = site.view()
     slots.reserve(slot())
     site.memory.step = 0
     assert not slots.release("a.0")[1].settled
@@ -225,8 +225,18 @@ def test_memory_that_is_slow_to_come_back_is_said_and_seen_to_later(site: SlotSi
     assert not site.books().exists()
 
 
+def test_vms_of_slots_that_nobody_remembers_are_ended(site: SlotSite) -> None:
+    """As after a new start of the node, or when the books were lost."""
+    site.view(site.process()).reserve(slot("lives.0"))
+    site.vms = {"lives.0": ["vm1"], "lost.0": ["vm2"]}
+    assert site.view().sweep() == (["lost.0"], [])
+    assert site.vms == {"lives.0": ["vm1"]}
+    site.books().unlink()
+    assert site.view().sweep() == (["lives.0"], [])
+
+
 def test_books_of_an_earlier_life_of_the_node_are_void(site: SlotSite) -> None:
-    slots = site.slots()
+    slots = site.view()
     slots.reserve(slot())
     data = json.loads(site.books().read_text())
     site.books().write_text(json.dumps({**data, "boot": "another"}))
@@ -236,7 +246,7 @@ def test_books_of_an_earlier_life_of_the_node_are_void(site: SlotSite) -> None:
 
 @pytest.mark.parametrize("text", ["", "[]", "7", '{"boot": "x"', '{"slots": 1}', "\0"])
 def test_books_that_cannot_be_read_are_said_and_made_anew_by_kill_all(site: SlotSite, text: str) -> None:
-    slots = site.slots()
+    slots = site.view()
     slots.reserve(slot())
     site.books().write_text(text)
     with pytest.raises(BrokenError, match=r"slots\.json"):
@@ -247,16 +257,16 @@ def test_books_that_cannot_be_read_are_said_and_made_anew_by_kill_all(site: Slot
 
 
 def test_clear_forgets_all_and_restores_all(site: SlotSite) -> None:
-    slots = site.slots(site.process())
+    slots = site.view(site.process())
     slots.reserve(slot("a.0"))
     slots.reserve(slot("b.0"))
-    assert site.slots().clear(None) == ["a.0", "b.0"]
+    assert site.view().clear(None) == ["a.0", "b.0"]
     assert site.memory.own_mb == BASE
-    assert site.slots().clear(None) == []
+    assert site.view().clear(None) == []
 
 
 def test_clear_says_when_the_memory_does_not_come_back_and_can_be_repeated(site: SlotSite) -> None:
-    slots = site.slots()
+    slots = site.view()
     slots.reserve(slot())
     site.memory.step = 0
     with pytest.raises(TransientError, match="is to be 1000 MiB again, and is 700"):
@@ -268,7 +278,7 @@ def test_clear_says_when_the_memory_does_not_come_back_and_can_be_repeated(site:
 
 def test_a_slot_that_is_taken_away_while_it_is_waited_for(site: SlotSite) -> None:
     site.memory.step = 1
-    slots = site.slots()
+    slots = site.view()
     site.clock.while_asleep = lambda: site.books().unlink(missing_ok=True)
     with pytest.raises(ConflictError, match="taken away"):
         slots.reserve(slot())
