@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from flyinglow.backend.lrm.gridengine import GridEngine
+from flyinglow.backend.lrm.pbs import Pbs
 from flyinglow.backend.lrm.shell import CommandLrm
+from flyinglow.backend.lrm.slurm import Slurm
 
 if TYPE_CHECKING:
     from flyinglow.backend.lrm.api import Adapter, Lrm
     from flyinglow.backend.lrm.options import LrmOptions
-
-_CLASSES = {"slurm": "Slurm", "gridengine": "GridEngine", "pbs": "Pbs"}
 
 
 def lrm(options: LrmOptions, reactor: Any) -> Lrm:
@@ -23,7 +23,13 @@ def lrm(options: LrmOptions, reactor: Any) -> Lrm:
 
 def adapter(options: LrmOptions) -> Adapter:
     """Make the adapter. Raises InvalidError for terms that it cannot be told."""
-    module = import_module(f"flyinglow.backend.lrm.{options.lrm}")  # only the one that the site has
-    dialect = {"dialect": options.dialect} if options.lrm == "pbs" else {}
-    made: Adapter = getattr(module, _CLASSES[options.lrm])(options.terms(), **dialect)
+    terms = options.terms()
+    made: Adapter
+    match options.lrm:
+        case "gridengine":
+            made = GridEngine(terms)
+        case "pbs":
+            made = Pbs(terms, options.dialect)
+        case _:
+            made = Slurm(terms)
     return made
