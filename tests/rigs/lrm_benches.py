@@ -15,6 +15,7 @@ from twisted.internet import reactor
 from flyinglow.backend.lrm.api import JobRequest, Lrm
 from flyinglow.backend.lrm.gridengine import GridEngine
 from flyinglow.backend.lrm.model import Component
+from flyinglow.backend.lrm.pbs import Pbs
 from flyinglow.backend.lrm.shell import CommandLrm
 from flyinglow.backend.lrm.simulated import Hooks, Machine, SimulatedLrm
 from flyinglow.backend.lrm.slurm import Slurm
@@ -22,6 +23,7 @@ from flyinglow.backend.lrm.states import LrmSays
 from rigs.gridengine import gridengine_world
 from rigs.gridengine import terms as gridengine_terms
 from rigs.slurm import slurm_world, terms
+from rigs.torque_rig import torque as torque_rig
 from rigs.waiting import eventually
 
 PROGRAM = Path(__file__).with_name("fake_pilot.py").read_bytes()
@@ -108,10 +110,21 @@ def gridengine(run: Callable[..., Any]) -> Iterator[LrmBench]:
         yield LrmBench("gridengine", CommandLrm(GridEngine(site), reactor), world.jobs, run)
 
 
+@contextlib.contextmanager
+def torque(run: Callable[..., Any]) -> Iterator[LrmBench]:
+    """Run a pretended Torque, with the signals of a real one; its other nodes hear theirs when the grace is over."""
+    times = {"kill_delay": 1, "kill_after": GRACE, "queue_wait": 0, "wall_late": 5}
+    with torque_rig(nodes=NODES, np=2, memory_mb=MEMORY_MB, **times) as rig:
+        site = rig.terms()
+        lrm = CommandLrm(Pbs(site, user=rig.environment["USER"]), reactor, environment=site.environment)
+        yield LrmBench("torque", lrm, rig.jobs, run)
+
+
 BENCHES: dict[str, Callable[..., contextlib.AbstractContextManager[LrmBench]]] = {
     "gridengine": gridengine,
     "simulated": simulated,
     "slurm": slurm,
+    "torque": torque,
 }
 """Whoever adds a scheduler adds it here, and the contract suite runs over it."""
 
