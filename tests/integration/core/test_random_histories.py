@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flyinglow.access.identity import LOCAL
+from flyinglow.backend.api import ClaimNews, ClaimTopic
 from flyinglow.factory.model import Created
 from flyinglow.group.fold import fold
 from flyinglow.group.members import members_of
@@ -46,10 +47,10 @@ def _members(key: ResourceKey, tx: Any) -> list[Workspace]:
 class History:
     """One history of a site of three nodes."""
 
-    def __init__(self) -> None:
+    def __init__(self, options: dict[str, Any]) -> None:
         self.folder = TemporaryDirectory()
         self.stores: list[Store] = []
-        self.site = Site(self._open, nodes=3, memory_mb=1000, addresses=24)
+        self.site = Site(self._open, nodes=3, memory_mb=1000, addresses=24, options=options)
         self.free = self.site.free()
         self.leases: list[Created] = []
         self.destroyed: set[ResourceKey] = set()
@@ -119,6 +120,20 @@ class History:
             tag = tags[at % len(tags)]
             act = getattr(self.site.simulation, how)
             act(tag, "it did so") if how in {"exit", "break_vm"} else act(tag)
+
+    def take(self, at: int, notice: float | None, node: int | None) -> None:
+        """Take a lease's places away: all of them, or those on one node."""
+        rows = self._rows(at)
+        if rows:
+            places = frozenset() if node is None else frozenset({f"node{node}"})
+            self.site.backend.take(rows[0].launch_set, notice, "it was taken away", places)
+
+    def waiting(self, at: int, reason: str, starts_in: float | None) -> None:
+        """Say why a lease waits, whether it does or not."""
+        rows = self._rows(at)
+        if rows:
+            news = ClaimNews(key=rows[0].launch_set, topic=ClaimTopic.WAITING, reason=reason, starts_in=starts_in)
+            self.site.provisioner.claims(news)
 
     def wait(self, seconds: int) -> None:
         self.site.settle(seconds)
@@ -221,6 +236,13 @@ class History:
         resources = self.leases[at % len(self.leases)].resources
         return resources[which % len(resources)][1]
 
+    def _rows(self, at: int) -> list[Workspace]:
+        return [
+            row
+            for row in self.site.rows()
+            if self.leases and row.lease_id == self.leases[at % len(self.leases)].lease_id
+        ]
+
     def _is_gone(self, key: ResourceKey) -> bool:
         """Say whether it was destroyed, or forgotten after its time."""
         kept = {row.key for row in self.site.rows()}
@@ -246,6 +268,8 @@ ACTS = st.one_of(
     st.tuples(st.just("fail"), st.sampled_from(ORDERS), st.sampled_from(ERRORS), st.integers(1, 2)),
     st.tuples(st.just("silence"), st.integers(0, 2), st.booleans()),
     st.tuples(st.just("hurt"), INDEX, st.sampled_from(["exit", "break_vm", "lose", "ready"])),
+    st.tuples(st.just("take"), INDEX, st.sampled_from([None, 20.0]), st.sampled_from([None, None, 0, 1])),
+    st.tuples(st.just("waiting"), INDEX, st.sampled_from(["Resources", "Priority"]), st.sampled_from([None, 90.0])),
     st.tuples(st.just("wait"), st.sampled_from([0, 0, 0, 1, 61, 700, 4000])),
     st.tuples(st.just("settle")),
     st.tuples(st.just("settle")),
@@ -254,10 +278,14 @@ ACTS = st.one_of(
 )
 
 
+SLOW = {"delays": {"create": 3.0, "start": 2.0, "shutdown": 5.0, "destroy": 1.0}}
+SITES: list[dict[str, Any]] = [{}, SLOW, {"queue": True, "grant_after": 30.0}, {"queue": True, **SLOW}]
+
+
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.lists(ACTS, min_size=15, max_size=40))
-def test_any_history_is_legal_and_leaks_nothing(acts: list[tuple[Any, ...]]) -> None:
-    history = History()
+@given(st.lists(ACTS, min_size=15, max_size=40), st.sampled_from(SITES))
+def test_any_history_is_legal_and_leaks_nothing(acts: list[tuple[Any, ...]], options: dict[str, Any]) -> None:
+    history = History(options)
     try:
         for name, *arguments in [("create", [(2, 50, ("private",)), (1, 100, ())], None, False), *acts]:
             getattr(history, name)(*arguments)
