@@ -129,6 +129,7 @@ class ReserveMemory:
 
     def __init__(self, slot: Slot) -> None:
         self._slot = slot
+        self._asked = False
 
     def do(self) -> None:
         """Reserve, and wait until memory has settled; for the answer even after a notice, as long as may be."""
@@ -140,6 +141,7 @@ class ReserveMemory:
             "policy": settings.memory_policy,
             "margin_mb": settings.margin_mb,
         }
+        self._asked = True
         reply = slot.relay.order(OrderName.RESERVE, body, slot.time_left(RESERVING, KEEP))
         if not slot.wait(lambda: reply.done, RESERVING, patient=True):
             raise TransientError(f"the agent did not reserve memory within {RESERVING:g} s")
@@ -168,8 +170,8 @@ class ReserveMemory:
     def _release(self) -> None:
         slot = self._slot
         if not slot.agent.alive:
-            if not slot.held:
-                return  # it ended without having reserved, or has undone that itself
+            if not self._asked:
+                return  # it ended before it was to reserve anything
             StartAgent(slot).do()
         seconds = slot.time_left(RELEASING, KEEP)
         reply = slot.relay.order(OrderName.RELEASE, {"slot": slot.id}, seconds)

@@ -158,12 +158,12 @@ class PilotService:
 
     # what a test does
 
-    def order(self, slot: str, name: str, tag: str | None = "vm1", **body: Any) -> int:
+    def order(self, slot_id: str, name: str, tag: str | None = "vm1", **body: Any) -> int:
         """Put an order to a slot's agent; return its id."""
         with self.changed:
             number = next(self._numbers)
             line = {"v": 1, "id": number, "order": name, "tag": tag, "body": body}
-            self.desk(slot).orders.append((number, line))
+            self.desk(slot_id).orders.append((number, line))
             self.changed.notify_all()
         return number
 

@@ -319,9 +319,17 @@ def test_a_node_that_cannot_is_left_as_it_is(make) -> None:
     assert rig.reports.kinds == ["hello", "failed", "released"]
 
 
+def test_an_agent_that_dies_while_it_reserves_may_have_taken_memory(make) -> None:
+    rig = make()
+    rig.agent.script["reserve"] = [lambda _: rig.agent.die()]
+    assert rig.live() is Exit.FAILED
+    assert rig.agent.did == ["reserve", "release"]
+    assert rig.agent.starts == 2
+    assert rig.reports.kinds == ["hello", "failed", "released"]
+
+
 def test_an_unexpected_fault_of_a_step_is_undone_too(make, monkeypatch) -> None:
     rig = make()
-    monkeypatch.setattr(rig.slot, "held", None)
     monkeypatch.setattr(rig.agent, "start", lambda: 1 / 0)
     assert rig.live() is Exit.FAILED
     assert "ZeroDivisionError" in rig.reports.body("failed")["error"]["message"]
