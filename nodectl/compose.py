@@ -22,7 +22,8 @@ from flyinglow.nodectl.memory.xen import Xen
 from flyinglow.nodectl.network import BridgeNetworks
 from flyinglow.nodectl.node import Node
 from flyinglow.nodectl.scope import Scope
-from flyinglow.nodectl.slots import Pace, Slots
+from flyinglow.nodectl.slot_ports import Pace
+from flyinglow.nodectl.slots import Slots
 from flyinglow.nodectl.vmdir import StateDir
 
 MIB = 1 << 20

@@ -22,11 +22,10 @@ from flyinglow.nodectl.image import Disks
 from flyinglow.nodectl.messages import OrderName, VmInfo, VmSpec, VmStatus, encode
 from flyinglow.nodectl.network import Networks
 from flyinglow.nodectl.scope import Scope
-from flyinglow.nodectl.spec import check_tag, read
+from flyinglow.nodectl.spec import GRACE, check_tag, read, seconds_of, whole_of
 from flyinglow.nodectl.view import UP, View
 from flyinglow.nodectl.vmdir import Record, StateDir, VmDir
 
-GRACE = 30.0  # seconds a guest gets for its shutdown when an order names none
 ENDERS = 16  # VMs that are removed at once
 MAX_CONSOLE = 1 << 20  # bytes of console in one answer
 
@@ -62,7 +61,7 @@ class Node:
         if name is OrderName.START:
             return encode(self.start(tag, paused=bool(body.get("paused", False))))
         if name is OrderName.SHUTDOWN:
-            return encode(self.shutdown(tag, _seconds(body)))
+            return encode(self.shutdown(tag, seconds_of(body)))
         plain = {
             OrderName.INFO: self.info,
             OrderName.PAUSE: self.pause,
@@ -169,7 +168,7 @@ class Node:
     def read_console(self, tag: str, body: dict[str, Any]) -> dict[str, Any]:
         """Return a stretch of the console: bytes in base64, where it begins, and how long the console is."""
         vm = self._there(tag)
-        offset, most = _whole(body, "offset", 0), _whole(body, "max", MAX_CONSOLE)
+        offset, most = whole_of(body, "offset", 0), whole_of(body, "max", MAX_CONSOLE)
         start, data, size = Console(vm).read(offset, min(most, MAX_CONSOLE))
         return {"data": base64.b64encode(data).decode("ascii"), "offset": start, "size": size}
 
@@ -281,17 +280,3 @@ def _os_errors(what: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise tools.from_os(error, what) from error
-
-
-def _seconds(body: dict[str, Any]) -> float:
-    value = body.get("seconds", GRACE)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
-        raise InvalidError(f"seconds must be a number of at least 0, not {value!r}")
-    return float(value)
-
-
-def _whole(body: dict[str, Any], name: str, default: int) -> int:
-    value = body.get(name, default)
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise InvalidError(f"{name} must be a whole number of at least 0, not {value!r}")
-    return value

@@ -10,9 +10,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import threading
-import time
-from collections.abc import Callable
-from typing import Protocol
 
 from flyinglow.nodectl.errors import (
     BrokenError,
@@ -25,6 +22,7 @@ from flyinglow.nodectl.errors import (
 from flyinglow.nodectl.ledger import Book, Entry, Ledger, Limits
 from flyinglow.nodectl.memory.api import NodeMemory, Reading
 from flyinglow.nodectl.messages import SlotInfo, SlotSpec
+from flyinglow.nodectl.slot_ports import Guests, Pace
 from flyinglow.nodectl.vmdir import ProcessMark, StateDir
 
 FILE = "slots.json"
@@ -33,25 +31,6 @@ POLL = 0.02
 SLACK_MB = 1  # a node's figures are rounded here and there
 
 Destroyed = tuple[list[str], SlotInfo]
-
-
-class Guests(Protocol):
-    """The VMs of a node, as far as slots are concerned."""
-
-    def slots(self) -> set[str]:
-        """Return the slots that VMs are in, whether anybody holds these slots or not."""
-
-    def end_slot(self, slot: str) -> list[str]:
-        """End all VMs of a slot and return their tags. Raises BrokenError when one of them resists."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Pace:
-    """How long memory may take to move, and the clock that this is measured by."""
-
-    settle_seconds: float
-    clock: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], None] = time.sleep
 
 
 class Slots:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable
+from typing import Any
 
 from flyinglow.nodectl.errors import InvalidError
 from flyinglow.nodectl.messages import DiskSpec, NicSpec, VmSpec, vm_spec
@@ -18,6 +19,7 @@ HOSTNAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{
 MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}\Z", re.IGNORECASE)
 INTERFACE = re.compile(r"[A-Za-z0-9_.-]{1,15}\Z")
 FORMATS = ("raw", "qcow2")
+GRACE = 30.0  # seconds a guest gets for its shutdown when an order names none
 MAX_TEXT = 1 << 20  # bytes of context or user data
 MAX_NICS = 16
 MAX_DISKS = 16
@@ -40,6 +42,22 @@ def read(body: object) -> VmSpec:
         raise InvalidError(f"not a VM's specification: {error}") from error
     check(spec)
     return spec
+
+
+def seconds_of(body: dict[str, Any]) -> float:
+    """Return the grace that an order gives a guest. Raises InvalidError for what is no time."""
+    value = body.get("seconds", GRACE)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
+        raise InvalidError(f"seconds must be a number of at least 0, not {value!r}")
+    return float(value)
+
+
+def whole_of(body: dict[str, Any], name: str, default: int) -> int:
+    """Return a figure of an order. Raises InvalidError for what is none."""
+    value = body.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise InvalidError(f"{name} must be a whole number of at least 0, not {value!r}")
+    return value
 
 
 def check(spec: VmSpec) -> None:

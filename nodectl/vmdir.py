@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import json
 import os
 import pwd
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from flyinglow.nodectl import locks
 from flyinglow.nodectl.errors import BrokenError
 from flyinglow.nodectl.messages import VmSpec, encode, vm_spec
 
@@ -250,7 +249,9 @@ class StateDir:
         Raises BlockingIOError when not to wait.
         """
         path = self._locks / name
-        handle = _lock(path, wait=wait) if self._patience is None or not wait else _lock_soon(path, self._patience)
+        handle = (
+            locks.take(path, wait=wait) if self._patience is None or not wait else locks.take_soon(path, self._patience)
+        )
         if handle is None:
             yield
             return
@@ -260,35 +261,3 @@ class StateDir:
             with contextlib.suppress(FileNotFoundError):
                 path.unlink()
             os.close(handle)
-
-
-def _lock(path: Path, *, wait: bool) -> int:
-    """Take the lock file; whoever waited for a file that was removed meanwhile tries again with the new one."""
-    while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _same_file(handle, path):
-                return handle
-        except BaseException:
-            os.close(handle)
-            raise
-        os.close(handle)
-
-
-def _lock_soon(path: Path, seconds: float) -> int | None:
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            return _lock(path, wait=False)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                return None
-            time.sleep(0.01)
-
-
-def _same_file(handle: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(handle), path.stat())
-    except FileNotFoundError:
-        return False

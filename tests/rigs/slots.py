@@ -13,7 +13,8 @@ from flyinglow.nodectl.errors import BrokenError, ExhaustedError
 from flyinglow.nodectl.ledger import Limits
 from flyinglow.nodectl.memory.api import Reading
 from flyinglow.nodectl.messages import SlotSpec
-from flyinglow.nodectl.slots import Pace, Slots
+from flyinglow.nodectl.slot_ports import Pace
+from flyinglow.nodectl.slots import Slots
 from flyinglow.nodectl.vmdir import ProcessMark, StateDir
 
 BASE = 1000

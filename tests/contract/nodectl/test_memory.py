@@ -9,7 +9,8 @@ from flyinglow.nodectl.ledger import Limits
 from flyinglow.nodectl.memory.cgroup import Cgroup
 from flyinglow.nodectl.memory.xen import Xen
 from flyinglow.nodectl.messages import SlotSpec
-from flyinglow.nodectl.slots import Pace, Slots
+from flyinglow.nodectl.slot_ports import Pace
+from flyinglow.nodectl.slots import Slots
 from rigs.memory import MemorySubject, hog, jobs_group, scripted_xl
 from rigs.slots import SlotSite
 

@@ -77,7 +77,8 @@ def test_an_ordinary_user_gets_the_leased_address_in_a_user_mode_network(tree: P
         assert "GUEST-IP eth0 10.9.1.77/24 mac=02:00:00:00:00:09" in text
         assert "GUEST-HOSTNAME wn-7" in text
     finally:
-        assert program.ok("kill-all") == {"destroyed": ["a1"], "failed": []}
+        answer = program.ok("kill-all")
+        assert (answer["destroyed"], answer["failed"]) == (["a1"], [])
     assert not Path(f"/proc/{pid}/cwd").exists()
 
 
