@@ -1,9 +1,15 @@
 """WS-ResourceProperties and WS-ResourceLifetime over a directory of one workspace."""
 
+from datetime import datetime
+from typing import Any
+
 import pytest
 
+from flyinglow.access.identity import LOCAL
 from flyinglow.wsrf import lifetime
-from flyinglow.wsrf.endpoint import Endpoint
+from flyinglow.wsrf.endpoint import Endpoint, Pending
+from flyinglow.wsrf.faults import TypedFault
+from flyinglow.wsrf.operation import Inbound
 from flyinglow.wsrf.xml import qname, timestamp
 from rigs.soap import NOW, RPW, Seen, Shelf, body_of, endpoint, fault_of, message, state_of
 
@@ -121,6 +127,41 @@ def test_what_policy_does_not_grant_is_rejected(workspace: Endpoint) -> None:
     fault = fault_of(workspace.call(lasting("P2D")))
     assert fault.kind == qname("rl", "TerminationTimeChangeRejectedFault")
     assert fault.text == "a day is the most"
+
+
+class AskingShelf(Shelf):
+    """A directory that has to ask somebody else."""
+
+    def set_termination_time(self, caller: object, resource: str, at: datetime) -> Any:
+        async def asked() -> datetime:
+            return Shelf.set_termination_time(self, caller, resource, at)
+
+        return asked()
+
+
+@pytest.mark.parametrize(
+    ("asked", "tag"),
+    [
+        (at("2026-11-22T13:30:00Z"), "SetTerminationTimeResponse"),
+        (lasting("P2D"), "TerminationTimeChangeRejectedFault"),
+        (at("2027-11-22T15:30:00Z"), "UnableToSetTerminationTimeFault"),
+    ],
+)
+def test_an_end_may_take_a_question_to_others(asked: bytes, tag: str) -> None:
+    pending = endpoint(AskingShelf()).handle(Inbound(body=asked, soap="1.1", caller=LOCAL, peer="p"))
+    assert isinstance(pending, Pending)
+    result: Any = None
+    try:
+        pending.awaitable.send(None)  # type: ignore[attr-defined]
+    except StopIteration as done:
+        result = done.value
+    except TypedFault as fault:
+        result = fault
+    answer = pending.finish(result)
+    if tag.endswith("Response"):
+        assert body_of(answer).findtext(qname("rl", "NewTerminationTime")) == "2026-11-22T13:30:00Z"
+    else:
+        assert fault_of(answer).kind == qname("rl", tag)
 
 
 def test_never_is_refused_in_words(workspace: Endpoint) -> None:
