@@ -149,6 +149,9 @@ def test_forgeries_all_look_alike(world: IntakeWorld) -> None:
 def test_a_slot_without_a_key_believes_nobody_with_an_empty_one(world: IntakeWorld) -> None:
     said = Message(f"{world.job.tag}.0", "n1", 1, Kind.READY, sequence=1)
     assert world.reply(seal(said, "")).status == 403
+    assert world.reply(seal(said, "00" * 32)).status == 403
+    poll = Message(f"{world.job.tag}.0", "n1", 1, Kind.POLL, turn=1)
+    assert world.reply(seal(poll, "00" * 32)).status == 403
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,12 @@ def test_orders_are_said_again_until_the_pilot_has_them(world: IntakeWorld, pilo
     assert no_answer(world.post(pilot.poll()))
 
 
+def test_a_pilot_cannot_have_what_it_was_not_given(world: IntakeWorld, pilot: SignedPilot) -> None:
+    send(world, pilot).addErrback(lambda _: None)
+    pilot.got = 1 << 60
+    assert len(world.say(pilot, pilot.poll()).orders) == 1
+
+
 def test_an_agents_error_comes_out_as_what_it_is(world: IntakeWorld, pilot: SignedPilot) -> None:
     result = send(world, pilot)
     world.say(pilot, pilot.poll())
@@ -208,6 +214,26 @@ def test_recorded_lines_answer_no_order_of_another_run(world: IntakeWorld, pilot
     later = send(world, pilot)
     world.reply(recorded)
     assert no_answer(later)
+
+
+def test_recorded_news_of_another_run_are_not_news(world: IntakeWorld, pilot: SignedPilot) -> None:
+    news = {"v": 1, "news": "vm", "body": encode(VmInfo("vm1", VmStatus.RUNNING))}
+    recorded = said(pilot, news, session=pilot.session, turn=1)
+    world.start()
+    assert world.say(pilot, recorded).error is None
+    assert world.news == []
+
+
+def test_the_numbers_of_orders_of_two_runs_have_nothing_in_common(world: IntakeWorld, pilot: SignedPilot) -> None:
+    numbers = []
+    for _ in range(2):
+        send(world, pilot).addErrback(lambda _: None)
+        pilot.session = ""
+        world.say(pilot, pilot.poll())
+        numbers.append(world.say(pilot, pilot.poll()).orders[0][0])
+        world.start()
+    assert abs(numbers[0] - numbers[1]) > 1000
+    assert min(numbers) > 1
 
 
 def test_lines_that_are_said_twice_are_heard_once(world: IntakeWorld, pilot: SignedPilot) -> None:
