@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from flyinglow.backend.api import Claim, Demand, Grant, Order, Request, node_name
-from flyinglow.nodectl.errors import BrokenError, ConflictError, FlyingLowError, InvalidError
+from flyinglow.nodectl.errors import BrokenError, ConflictError, FlyingLowError, InvalidError, UnknownError
 from flyinglow.nodectl.messages import OrderName, VmInfo, VmSpec, VmStatus, encode
 from flyinglow.workspace.crew import Crew
 from flyinglow.workspace.lifecycle import advance, ready, reclaim
@@ -187,8 +187,18 @@ class Launch:
         for row, error in bad:
             if await self._crew.store.read(partial(_still, row.id)):
                 answers.call_off()
-                return Failed(row, error)
+                return Failed(row, error, taken=self._is_gone(row.node or ""))
         return None
+
+    def _is_gone(self, place: str) -> bool:
+        """Say whether there is no such place any more: then it is no fault of the member's that it did not answer."""
+        try:
+            self._crew.backend.channel(place)
+        except UnknownError:
+            return True
+        except FlyingLowError:
+            return False
+        return False
 
     def _back_out(self, tx: Tx, target: State, reason: str) -> None:
         now = self._crew.now()

@@ -6,7 +6,7 @@ import pytest
 
 from flyinglow.access.identity import LOCAL
 from flyinglow.backend.api import Claim, ClaimNews, ClaimTopic, Observation
-from flyinglow.nodectl.errors import ConflictError, NeverError
+from flyinglow.nodectl.errors import ConflictError, NeverError, TransientError
 from flyinglow.nodectl.messages import OrderName
 from flyinglow.workspace.model import Topic
 from rigs.site import MakeSite, Site, part, whole
@@ -216,6 +216,17 @@ def test_a_launch_onto_a_place_that_is_gone_is_cancelled(make_site: MakeSite) ->
     site.settle()
     assert site.states() == {"a": "Cancelled"}
     assert "cannot be reached" in site.row("a").reason
+
+
+def test_a_place_that_goes_while_its_order_is_under_way_is_no_fault_of_the_member(make_site: MakeSite) -> None:
+    site = make_site(options={"delays": {"create": 10.0}})
+    site.create(part("a"))
+    site.settle(1)
+    site.simulation.fail_next("create", TransientError("the channel was closed"))
+    site.nodes.clear()
+    site.settle(20)
+    assert site.states() == {"a": "Cancelled"}
+    assert site.row("a").reason == "member a: the channel was closed"
 
 
 @pytest.mark.parametrize("launching", [False, True])
