@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from flyinglow.backend.lrm.api import JobRequest, JobView, Output, SiteTerms, Survey
     from flyinglow.backend.lrm.model import Component
 
-_ID = re.compile(r"\d{1,18}")
-_SUBMITTED = re.compile(r"^\d{1,18}$", re.MULTILINE)
+_ID = re.compile(r"[0-9]{1,18}")
+_SUBMITTED = re.compile(r"^[0-9]{1,18}$", re.MULTILINE)
 _NOT_THERE = re.compile(r"job \"?\d+\"? does not exist|already in deletion", re.IGNORECASE)
 
 # options of qsub that a site may add, each with one value; any other word could be a script, or make another job of it

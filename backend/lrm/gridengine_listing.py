@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _LETTERS = re.compile(r"[EdRrtqwhsSTNz]+")
+_NUMBER = re.compile(r"[0-9]{1,18}")
 _BOUNDLESS = frozenset({"INFINITY", "infinity", "NONE"})
 
 
@@ -77,7 +78,7 @@ def jobs(out: str, now: float) -> tuple[JobView, ...]:
     entries: dict[str, list[ET.Element]] = {}
     for entry in document(out, "job_info").iter("job_list"):
         number = _text(entry, "JB_job_number")
-        if not number.isdigit():
+        if not _NUMBER.fullmatch(number):
             raise TransientError(f"Grid Engine listed a job without a number: {number!r}")
         entries.setdefault(number, []).append(entry)
     return tuple(_view(number, parts, now) for number, parts in entries.items())

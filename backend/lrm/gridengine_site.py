@@ -27,7 +27,7 @@ _NEEDS = (
 _WORDS: tuple[tuple[str, type[FlyingLowError]], ...] = (
     (r"commlib|unable to (send|contact|receive)|got (send|select|read) error|timeout|try again", TransientError),
     (r"no suitable queues|only offers \d+ slots|cannot run in PE", NeverError),
-    (r"job quota|jobs? per user|active jobs allowed|too many", ExhaustedError),
+    (r"job quota|allowed per user|active jobs|too many", ExhaustedError),
     (r"does not exist|unknown (queue|resource|parallel)|invalid|wrong|no such", InvalidError),
     (r"denied|not allowed|no access|access list|permission|must be|rejected", DeniedError),
 )

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from flyinglow.backend.lrm.model import Component
 
 DIALECTS = ("torque", "openpbs")
-_ID = re.compile(r"\d{1,18}(\.[A-Za-z0-9][A-Za-z0-9_.-]{0,127})?")
-_SUBMITTED = re.compile(r"^\d{1,18}\.[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$", re.MULTILINE)
+_ID = re.compile(r"[0-9]{1,18}(\.[A-Za-z0-9][A-Za-z0-9_.-]{0,127})?")
+_SUBMITTED = re.compile(r"^[0-9]{1,18}\.[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$", re.MULTILINE)
 _NOT_THERE = re.compile(r"unknown job id|job has finished|invalid for state of job", re.IGNORECASE)
 _EXTRA = frozenset({"-l", "-p", "-P", "-A", "-W", "-m", "-M"})
 _BLOCKING = re.compile(r"block=|interactive=|depend=|stagein=")  # values of -W that make another job of it
