@@ -89,6 +89,48 @@ def status(session: Session, **options: Any) -> None:
     desk.told(found, f"version {found['version']}; {found['nodes']} nodes; workspaces: {counts}")
 
 
+@admin.command()
+@click.option("--all", "over", is_flag=True, help="Those that are over, too.")
+@_options
+def jobs(session: Session, *, over: bool, **options: Any) -> None:
+    """List the pilot jobs of the batch scheduler and the slots that they hold on its nodes."""
+    desk = Desk(session, options)
+    found = desk.ask("backend.inspect")
+    if session.json:
+        session.answer(found)
+        return
+    shown = [job for job in found["jobs"] if over or not job["over"]]
+    columns = ("job", "id", "slot", "node", "state", "memory_mb", "cpus", "reports", "reason")
+    desk.table([row for job in shown for row in _rows(job)], columns, "There are no pilot jobs.")
+    for text in _troubles(found):
+        session.say(text)
+
+
+def _rows(job: dict[str, Any]) -> list[dict[str, Any]]:
+    head = {"job": job["job"], "id": job["id"], "state": f"{job['state']} {job['native']}".strip()}
+    return [{**head, "reason": job["reason"]}, *job["slots"]]
+
+
+def _troubles(found: dict[str, Any]) -> list[str]:
+    texts = [f"the batch scheduler: {found['failure']}"] if found["failure"] else []
+    texts += [f"note: {finding}" for finding in found["findings"]]
+    if held := found["guard"]:
+        texts.append(
+            f"HELD BACK: {held['lost']} of {held['live']} slots would be given up at once; "
+            "look at the batch scheduler, then `flyinglow admin confirm` lets it happen"
+        )
+    return texts
+
+
+@admin.command()
+@_options
+def confirm(session: Session, **options: Any) -> None:
+    """Let go on what was held back because too many slots would be given up at once."""
+    desk = Desk(session, options)
+    found = desk.ask("backend.confirm")
+    desk.told(found, f"{found['lost']} slots are given up" if found["lost"] else "nothing was held back")
+
+
 @admin.group()
 def node() -> None:
     """Add, change, drain and remove nodes."""

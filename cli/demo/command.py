@@ -20,6 +20,7 @@ from flyinglow.cli.demo import exposure, world
 from flyinglow.cli.demo.daemon import serving
 from flyinglow.cli.demo.kinds import Choice, Form, choose
 from flyinglow.cli.demo.leftovers import leftovers
+from flyinglow.cli.demo.lrm_play import play as play_lrm
 from flyinglow.cli.demo.schedulers import SCHEDULERS
 from flyinglow.cli.demo.site import DAEMON_USER, Site, build, kill_all
 from flyinglow.cli.demo.story import Story
@@ -90,8 +91,6 @@ def _demo_lrm(screen: Screen, lrm: str, *, keep: bool, guest: Path | None, insid
     with _directory(screen, keep=keep) as directory:
         world.furnish()
         exposure.expose([*exposure.code_directories(), directory, *_files_of(image)])
-        from flyinglow.cli.demo.lrm_play import play as play_lrm  # noqa: PLC0415
-
         play_lrm(SCHEDULERS[lrm], directory, image, screen)
     screen.print("demo: ok")
 
