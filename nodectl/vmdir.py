@@ -249,9 +249,8 @@ class StateDir:
         Raises BlockingIOError when not to wait.
         """
         path = self._locks / name
-        handle = (
-            locks.take(path, wait=wait) if self._patience is None or not wait else locks.take_soon(path, self._patience)
-        )
+        patience = self._patience if wait else None
+        handle = locks.take(path, wait=wait) if patience is None else locks.take_soon(path, patience)
         if handle is None:
             yield
             return
