@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.web.resource import Resource
 
-from flyinglow.nodectl.errors import BrokenError
+from flyinglow.nodectl.errors import BrokenError, FlyingLowError
 from flyinglow.server import tls
 from flyinglow.server.config import NodeListener
 from flyinglow.wsrf.channel import HttpLimits
@@ -93,7 +93,7 @@ def bind_all(config: Config) -> tuple[Bound, Bound, Bound]:
     bound: list[Bound] = []
     try:
         bound.extend(map(bind, (config.listen.client, config.listen.node, config.listen.guest)))
-    except BrokenError:
+    except FlyingLowError:
         for one in bound:
             one.socket.close()
         raise

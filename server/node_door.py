@@ -16,7 +16,7 @@ from twisted.web.server import NOT_DONE_YET
 from flyinglow.backend.api import Doorway
 from flyinglow.pilot.messages import LONG_POLL, PATH
 from flyinglow.server.listeners import closed_site
-from flyinglow.wsrf.channel import HttpLimits
+from flyinglow.wsrf.channel import HttpLimits, Request
 from flyinglow.wsrf.channel import Listener as Site
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("flyinglow.server.node_door")
 
 _IDLE = 4 * LONG_POLL  # seconds that a connection may lie idle between two messages
+_UNREAD = 128 << 20  # bytes of messages that are on their way in, all connections together
 _JSON, _TEXT = b"application/json", b"text/plain; charset=utf-8"
 
 
@@ -45,7 +46,44 @@ def node_site(backend: Backend, listener: Listener, reactor: Any) -> Site:
         connections=listener.max_connections,
         connections_per_peer=listener.max_connections,
     )
-    return Site(_Door(backend), limits, reactor)
+    return _NodeSite(_Door(backend), limits, reactor)
+
+
+class _Counted(Request):
+    """A message that counts as long as it is on its way in."""
+
+    _unread = 0
+
+    def handleContentChunk(self, data: bytes) -> None:
+        """Refuse what would be too much of all messages together; a pilot says it again."""
+        site = self.channel.factory
+        if site.unread + len(data) > _UNREAD:
+            self.channel.refuse(HTTPStatus.SERVICE_UNAVAILABLE)
+            return
+        site.unread += len(data)
+        self._unread += len(data)
+        super().handleContentChunk(data)
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        """Count it no more: it is whole."""
+        self._let_go()
+        super().requestReceived(command, path, version)
+
+    def connectionLost(self, reason: Failure) -> None:
+        """Count it no more: the rest will not come."""
+        self._let_go()
+        super().connectionLost(reason)  # type: ignore[no-untyped-call]
+
+    def _let_go(self) -> None:
+        self.channel.factory.unread -= self._unread
+        self._unread = 0
+
+
+class _NodeSite(Site):
+    """Counts what it holds of messages that are not whole: nobody has proved yet that they are a pilot's."""
+
+    requestFactory = _Counted  # noqa: N815 - Twisted's name
+    unread = 0
 
 
 class _Door(Resource):

@@ -29,6 +29,7 @@ class NodeService:
         self.job, rows = job_and_slots(slots)
         store.call(lambda tx: (tx.jobs.add(self.job), tx.slots.add(rows)))
         self._port: Any = None
+        self._site: Any = None
         self.start()
 
     def start(self) -> None:
@@ -80,15 +81,15 @@ Serve = Callable[..., NodeService]
 
 @pytest.fixture
 def serve(reactor_thread: ReactorThread, tmp_path: Path) -> Iterator[Serve]:
-    """Give a function that starts a service with so many slots, on SQLite as a site has it."""
+    """Give a function that starts a service with so many slots, on SQLite unless told otherwise."""
     with ExitStack() as stack:
         reactor = reactor_thread.reactor
 
-        def start(slots: int = 2, **listener: Any) -> NodeService:
+        def start(slots: int = 2, *, database: str = "", **listener: Any) -> NodeService:
             pool = ThreadPool(1, 4, "store")
             pool.start()
             stack.callback(pool.stop)
-            store = Store(f"sqlite:///{tmp_path}/store.db", now=noon, reactor=reactor, pool=pool)
+            store = Store(database or f"sqlite:///{tmp_path}/store.db", now=noon, reactor=reactor, pool=pool)
             stack.callback(store.close)
             store.migrate()
             service = NodeService(reactor_thread, store, NodeListener(**{"port": 0, **listener}), slots)

@@ -22,13 +22,14 @@ from flyinglow.backend.lrm.states import SlotState
 from flyinglow.nodectl.errors import BrokenError, InvalidError
 from flyinglow.nodectl.messages import OrderName
 from flyinglow.pilot.messages import MAX_BYTES, PATH, Answer, Kind, Standing
-from flyinglow.server import listeners
+from flyinglow.server import listeners, node_door
 from flyinglow.server.config import NodeListener
 from rigs import pilot_loop
 from rigs.intake import SignedPilot
 from rigs.node_service import NodeService, Serve, serve
+from rigs.store import store_url
 
-__all__ = ["serve"]
+__all__ = ["serve", "store_url"]
 
 LIST = Order(OrderName.LIST)
 
@@ -169,6 +170,42 @@ def test_a_service_that_is_killed_between_storing_and_answering(serve: Serve, mo
         assert say(way, pilot, ready).ack == 2
     assert len(service.changes) == changes
     assert [row.kind for row in service.trail(pilot.slot)] == ["hello", "ready"]
+
+
+def test_messages_that_are_not_whole_may_not_fill_the_memory(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node_door, "_UNREAD", 100_000)
+    service = serve()
+    pilot = service.pilot()
+    with connected(service) as one, connected(service) as two, connected(service) as three:
+        for way, answer in ((one, None), (two, 503)):
+            way.putrequest("POST", PATH)
+            way.putheader("Content-Length", "70001")
+            way.endheaders(b"x" * 70_000)
+            if answer:
+                assert way.getresponse().status == answer
+        assert say(three, pilot, pilot.report(Kind.HELLO)).ack == 1  # small ones get through
+        one.send(b"x")
+        assert one.getresponse().status == 400
+        assert service._site.unread == 0
+
+
+def test_reports_in_each_kind_of_database(serve: Serve, store_url: str) -> None:
+    service = serve(64, database=store_url)
+    pilots = [service.pilot(rank, node=f"nœud-{rank}") for rank in range(64)]
+    with ThreadPoolExecutor(8) as pool:
+        ways = [http.client.HTTPConnection(*service.address, 30) for _ in pilots]
+        _burst(pool, ways, [pilot.report(Kind.HELLO, {"seconds_up": 1.5e300, "é": [None]}) for pilot in pilots], pilots)
+        answers = _burst(pool, ways, [pilot.report(Kind.READY, {"left": 60}) for pilot in pilots], pilots)[1]
+        assert {told.ack for told in answers} == {2}
+        for body in ({"reason": "a\0"}, {"reason": "\ud800"}):
+            error = say(ways[0], pilots[0], pilots[0].seal(Kind.RELEASED, body, sequence=3)).error
+            assert error
+            assert error["kind"] == "invalid"
+        for way in ways:
+            way.close()
+    slots = service.slots().values()
+    assert {slot.state for slot in slots} == {SlotState.READY}
+    assert {slot.node for slot in slots} == {f"nœud-{rank}" for rank in range(64)}
 
 
 # many
