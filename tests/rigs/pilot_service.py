@@ -158,7 +158,7 @@ class PilotService:
 
     # what a test does
 
-    def order(self, slot_id: str, name: str, tag: str | None = "vm1", **body: Any) -> int:
+    def order(self, slot_id: str, name: str, tag: str | None = "vm1", /, **body: Any) -> int:
         """Put an order to a slot's agent; return its id."""
         with self.changed:
             number = next(self._numbers)

@@ -17,9 +17,12 @@ from typing import Any
 import pytest
 from rigs import pilot_agent
 from rigs.pilot_service import JOB_KEY, PilotService
+from rigs.sshd import ssh_node
 
 from flyinglow.pilot.bundle import bundle
 from flyinglow.pilot.messages import Settings, settings_line
+
+__all__ = ["ssh_node"]
 
 AGENT = Path(pilot_agent.__file__)
 OLD = Path.home() / ".pyenv/versions/3.9.18/bin/python3.9"
