@@ -17,6 +17,7 @@ from rigs.lrm_benches import LrmBench, slurm
 from rigs.slurm import slurm_world, terms
 from rigs.waiting import eventually
 
+pytestmark = [pytest.mark.root, pytest.mark.xdist_group("slurm")]
 SUDO = 'lease ALL=(root) NOPASSWD: /usr/bin/id ""'
 
 

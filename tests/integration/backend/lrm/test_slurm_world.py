@@ -16,6 +16,7 @@ from flyinglow.nodectl.errors import BrokenError
 from rigs.slurm import missing, slurm_world
 from rigs.waiting import eventually
 
+pytestmark = [pytest.mark.root, pytest.mark.xdist_group("slurm")]
 LISTEN = "import socket; s=socket.create_server((\"{0}\", 7000)); print('ready', flush=True); s.accept()"
 CONNECT = 'import socket; socket.create_connection(("{0}", 7000), 10)'
 
