@@ -150,8 +150,8 @@ def _read_id(output: Output) -> str:
 
 
 def _read_jobs(output: Output) -> tuple[JobView, ...]:
-    if output.code:
-        raise refusal(output, "list jobs")
+    if output.code:  # whatever the reason, nothing is known of any job
+        raise TransientError(refusal(output, "list jobs").message)
     return jobs(output.out, output.at)
 
 

@@ -20,6 +20,7 @@ _SHORT_NOTICE = 10  # seconds; less hardly lets a VM end by itself
 
 _WORDS: tuple[tuple[str, type[FlyingLowError]], ...] = (
     (r"unable to contact|timed out|connection refused|temporar|try again|not responding|standby", TransientError),
+    (r"munge|authentication|credential", TransientError),  # a daemon of the site's is away
     (r"configuration is not available|can not be satisfied|more processors requested", NeverError),
     (r"node count specification|time limit.*(invalid|exceed)|exceeds? .*limit", NeverError),
     (r"permission|denied|not permitted|policy|invalid account|user not in", DeniedError),

@@ -1,5 +1,6 @@
 """The Slurm adapter: what its commands are told, and what is refused before any command runs."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -175,6 +176,21 @@ def test_a_refusal_is_told_by_what_can_be_done_about_it(said: str, kind: type[Fl
     with pytest.raises(kind) as caught:
         Slurm(SiteTerms()).rehearse(request()).read(Output(1, "", said))
     assert type(caught.value) is kind
+
+
+def test_a_munge_that_is_away_refuses_nobody() -> None:
+    """Although its words say that something is invalid or not there."""
+    said = Path(__file__).with_name("golden").joinpath("slurm_munge_down.txt").read_text()
+    for call in (Slurm(SiteTerms()).submit(request()), Slurm(SiteTerms()).cancel("7"), Slurm(SiteTerms()).list()):
+        with pytest.raises(TransientError):
+            call.read(Output(1, "", said))
+
+
+def test_a_listing_that_fails_is_never_more_than_no_answer() -> None:
+    """Whatever Slurm says, all jobs are as they were."""
+    for said in ("squeue: error: Invalid user: lease", "slurm_load_jobs error: Access/permission denied", ""):
+        with pytest.raises(TransientError):
+            Slurm(SiteTerms()).list().read(Output(1, "", said))
 
 
 def test_a_job_that_is_not_there_is_cancelled() -> None:
