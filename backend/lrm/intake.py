@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections import OrderedDict
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from flyinglow.nodectl.errors import DeniedError, FlyingLowError, InvalidError, 
 from flyinglow.pilot.messages import MAX_BYTES, VERSION, Answer, Kind, Standing, message, opened, seal, verify
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from flyinglow.backend.lrm.lines import Lines
@@ -71,6 +72,8 @@ class Intake:
         self._mint = lambda: random(32).hex()
         self._polls = Polls(clock, random(8).hex(), self._standing)
         self._known: OrderedDict[str, Known] = OrderedDict()
+        self._under_way = 0  # transactions
+        self._changed: set[str] = set()  # slots that changed meanwhile: what those bring of them may be old
         self._lookups: Batch[str, Known | None] = Batch(self._look)
         self._reports: Batch[Report, Outcome] = Batch(self._store)
         lines.ring, lines.dropped = self._polls.ring, self._polls.forget
@@ -97,6 +100,8 @@ class Intake:
         """Look at these slots anew, and answer their polls: a row or a standing has changed."""
         for slot_id in slot_ids:
             self._known.pop(slot_id, None)
+            if self._under_way:
+                self._changed.add(slot_id)
             self._polls.ring(slot_id)
 
     def stop(self) -> None:
@@ -198,17 +203,16 @@ class Intake:
         return told
 
     async def _look(self, ids: Sequence[str]) -> Sequence[Known | None]:
-        found = await self._ledger.read(lambda tx: look(tx, ids))
-        for slot_id, known in found.items():
-            self._remember(slot_id, known)
+        with self._remembering() as remember:
+            found = await self._ledger.read(lambda tx: look(tx, ids))
+            remember(found)
         return [found.get(slot_id) for slot_id in ids]
 
     async def _store(self, reports: Sequence[Report]) -> Sequence[Outcome]:
         now = self._now()
-        outcomes = await self._ledger.run(lambda tx: store(tx, reports, now, self._mint), step="lrm.reports")
-        for outcome in outcomes:
-            if outcome.slot and outcome.job:
-                self._remember(outcome.slot.id, Known(outcome.job, outcome.slot))
+        with self._remembering() as remember:
+            outcomes = await self._ledger.run(lambda tx: store(tx, reports, now, self._mint), step="lrm.reports")
+            remember({one.slot.id: Known(one.job, one.slot) for one in outcomes if one.slot and one.job})
         self._tell([outcome.change for outcome in outcomes if outcome.change])
         return outcomes
 
@@ -219,11 +223,28 @@ class Intake:
         except Exception:
             log.exception("what pilots reported could not be taken in")
 
-    def _remember(self, slot_id: str, known: Known) -> None:
-        self._known[slot_id] = known
-        self._known.move_to_end(slot_id)
+    @contextmanager
+    def _remembering(self) -> Iterator[Callable[[Mapping[str, Known]], None]]:
+        self._under_way += 1
+        try:
+            yield self._remember
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._changed.clear()
+
+    def _remember(self, found: Mapping[str, Known]) -> None:
+        for slot_id, known in found.items():
+            if slot_id in self._changed or _older(known, self._known.get(slot_id)):
+                continue
+            self._known[slot_id] = known
+            self._known.move_to_end(slot_id)
         while len(self._known) > _MOST_KNOWN:
             self._known.popitem(last=False)
+
+
+def _older(one: Known, other: Known | None) -> bool:
+    return bool(one.slot and other and other.slot and one.slot.version < other.slot.version)
 
 
 def _refusal(error: FlyingLowError) -> Answer:

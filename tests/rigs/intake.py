@@ -108,11 +108,11 @@ class _Marks:
 
 
 class MemoryLedger:
-    """``Ledger`` over ``Rows``. ``hold`` makes transactions wait for ``go``; ``breaks`` makes one fail; both count."""
+    """``Ledger`` over ``Rows``: ``hold`` makes transactions wait for ``go``, ``late`` their results, ``breaks`` fails one."""
 
     def __init__(self) -> None:
         self.rows = Rows()
-        self.hold = False
+        self.hold = self.late = False
         self.breaks: Callable[[], Exception | None] = lambda: None
         self.writes = self.reads = 0
         self._held: list[tuple[Callable[[], Any], Deferred[Any]]] = []
@@ -131,7 +131,10 @@ class MemoryLedger:
             self._now(work).chainDeferred(waiter)
 
     def _defer(self, work: Callable[[], Any]) -> Deferred[Any]:
-        if not self.hold:
+        if self.late:
+            result = self._now(work)
+            work = lambda: now(result)  # noqa: E731
+        elif not self.hold:
             return self._now(work)
         waiter: Deferred[Any] = Deferred()
         self._held.append((work, waiter))

@@ -334,6 +334,18 @@ def test_what_the_engine_says_of_a_slot_is_in_every_answer(world: IntakeWorld) -
     assert told.standing == Standing(left=77.0, warned=4.0)
 
 
+def test_a_row_that_changed_while_a_report_was_stored_is_not_taken_for_what_it_was(world: IntakeWorld) -> None:
+    pilot = world.bound()
+    ready = pilot.report(Kind.READY)
+    world.ledger.late = True
+    reply = world.post(ready)  # stored, but nobody here knows yet
+    world.change(pilot.slot, state=SlotState.LOST, reason="the node is down")
+    world.ledger.go()
+    assert pilot.read(ready, now(reply)).ack == 2
+    world.ledger.late = False
+    assert world.say(pilot, pilot.poll()).standing == Standing(end=True, reason="the node is down")
+
+
 # by another way
 
 
