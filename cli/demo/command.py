@@ -84,6 +84,7 @@ def _demo_lrm(screen: Screen, lrm: str, *, keep: bool, guest: Path | None, insid
             raise BrokenError(message)
         screen.print(f"Flying Low demo (nodes are leased from a private {lrm}).")
         _guest(where, screen, quiet=False)
+        SCHEDULERS[lrm].fetch()
         again = ["--lrm", lrm, *_again(simulated=False, keep=keep, guest=where)]
         raise SystemExit(world.enter(again))
     _stop_on_signals()

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flyinglow.cli.demo import slurm_conf
+from flyinglow.cli.demo import gridengine_conf, slurm_conf
+from flyinglow.cli.demo.gridengine_packages import unpacked
+from flyinglow.cli.demo.gridengine_world import GridEngineWorld
 from flyinglow.cli.demo.kinds import missing
 from flyinglow.cli.demo.slurm_world import SlurmWorld
 from flyinglow.nodectl.errors import InvalidError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
     from flyinglow.cli.demo.lrm_site import World
 
@@ -21,6 +23,7 @@ GRACE = 20
 """Seconds from the scheduler's notice to its SIGKILL, as the demo's sites have configured them."""
 
 _SECONDS_BUSY = 6
+_PACKAGES = Path("/var/cache/flyinglow/gridengine")
 _NEEDED = ("unshare", "nsenter", "setpriv", "ip", "sudo", "dnsmasq", "qemu-system-x86_64")
 
 
@@ -36,6 +39,7 @@ class Scheduler:
     queue: tuple[str, ...]  # shows all jobs
     busy: tuple[str, ...]  # a job of somebody else on all nodes; its script is on standard input
     cancel: str  # followed by a job's number
+    fetch: Callable[[], object] = lambda: None  # what has to be done while there is a network
 
     def prepare(self, directory: Path, sudoers: Sequence[str]) -> World:
         """Return the cluster, not started yet. Raises InvalidError naming what is not installed."""
@@ -67,4 +71,29 @@ SLURM = Scheduler(
     cancel="scancel",
 )
 
-SCHEDULERS: Mapping[str, Scheduler] = {SLURM.name: SLURM}
+
+def _gridengine(directory: Path, sudoers: Sequence[str]) -> GridEngineWorld:
+    return GridEngineWorld(directory, nodes=NODES, notify=GRACE, sudoers=sudoers, packages=_PACKAGES)
+
+
+def _unpack() -> None:
+    _PACKAGES.mkdir(parents=True, exist_ok=True)
+    unpacked(_PACKAGES, None)
+
+
+GRIDENGINE = Scheduler(
+    name="gridengine",
+    make=_gridengine,
+    address=gridengine_conf.HEAD_ADDRESS,
+    needed=("apt-get", "dpkg-deb"),
+    options={"lrm": "gridengine", "parallel_environment": gridengine_conf.PARALLEL_ENVIRONMENT},
+    queue=("qstat", "-u", "*"),
+    busy=(
+        *("qsub", "-terse", "-pe", gridengine_conf.PARALLEL_ENVIRONMENT, str(NODES)),
+        *("-cwd", "-o", "/dev/null", "-j", "y", "-N", "somebody"),
+    ),
+    cancel="qdel",
+    fetch=_unpack,
+)
+
+SCHEDULERS: Mapping[str, Scheduler] = {one.name: one for one in (SLURM, GRIDENGINE)}
