@@ -10,11 +10,13 @@ from flyinglow.backend.lrm.states import JOB_OVER, SLOT_NEXT, SLOT_OVER, PilotSa
 from flyinglow.nodectl.errors import ConflictError, DeniedError, FlyingLowError, InvalidError, TransientError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from flyinglow.backend.lrm.intake_rows import Desk
-    from flyinglow.backend.lrm.model import PilotJob, Slot
+    from flyinglow.backend.lrm.model import PilotJob, Slot, Trail
     from flyinglow.pilot.messages import Message
+
+_NO_EFFECT = "none"  # how the effect of a report begins that changed nothing
 
 
 def greet(desk: Desk, job: PilotJob, slot: Slot | None, said: Message, mint: Callable[[], str]) -> Outcome:
@@ -32,7 +34,7 @@ def greet(desk: Desk, job: PilotJob, slot: Slot | None, said: Message, mint: Cal
         return _refused(desk, job, slot, said, ConflictError(f"slot {slot.id} is over: {slot.reason or job.reason}"))
     if slot.state is not SlotState.UNBOUND:
         return _contended(desk, job, slot, said)
-    if _has_been(desk, slot, said):
+    if _has_held(desk, slot, said):
         return _refused(desk, job, slot, said, DeniedError(f"this pilot held slot {slot.id} in an earlier epoch"))
     return _bound(desk, job, slot, said, mint)
 
@@ -64,7 +66,7 @@ def _again(job: PilotJob, slot: Slot, said: Message) -> Outcome:
 def _contended(desk: Desk, job: PilotJob, slot: Slot, said: Message) -> Outcome:
     """Let neither pilot take the slot by saying so: whether the job was started anew is known to the LRM alone."""
     if not _has_been(desk, slot, said):
-        _note(desk, said, f"none: another pilot holds the slot on {slot.node}")
+        _note(desk, said, f"{_NO_EFFECT}: another pilot holds the slot on {slot.node}")
     error = TransientError(f"another pilot holds slot {slot.id}; the batch scheduler is asked whether it was restarted")
     change = SlotChange(job=job, slot=slot, said=PilotSaid.HELLO, body=said.body, before=slot.state, contended=True)
     return Outcome(slot, job, error=error, change=change, end=job.unwanted)
@@ -72,7 +74,7 @@ def _contended(desk: Desk, job: PilotJob, slot: Slot, said: Message) -> Outcome:
 
 def _refused(desk: Desk, job: PilotJob, slot: Slot, said: Message, error: FlyingLowError) -> Outcome:
     if not _has_been(desk, slot, said):
-        _note(desk, said, f"none: {error.message}")
+        _note(desk, said, f"{_NO_EFFECT}: {error.message}")
     return Outcome(slot, job, error=error, end=True)
 
 
@@ -81,5 +83,14 @@ def _note(desk: Desk, said: Message, effect: str) -> None:
 
 
 def _has_been(desk: Desk, slot: Slot, said: Message) -> bool:
+    return any(True for _ in _hellos(desk, slot, said))
+
+
+def _has_held(desk: Desk, slot: Slot, said: Message) -> bool:
+    """Say whether this pilot was bound to the slot; one that was only put off was not."""
+    return any(not row.effect.startswith(_NO_EFFECT) for row in _hellos(desk, slot, said))
+
+
+def _hellos(desk: Desk, slot: Slot, said: Message) -> Iterator[Trail]:
     rows = (row for row in desk.trail(slot) if row.kind == said.kind.value)
-    return any(row.body.get("incarnation") == said.incarnation for row in rows)
+    return (row for row in rows if row.body.get("incarnation") == said.incarnation)
