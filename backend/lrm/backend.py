@@ -113,7 +113,7 @@ class LrmBackend:
         self._spool = (
             SpoolReader(Path(made.spool), settings.ledger, settings.reactor, self._intake) if made.spool else None
         )
-        self._rounds = Rounds(self._desk, self._watch.jobs, self._claims, self._offers, self._planner)
+        self._rounds = Rounds(self._desk, self._watch.jobs, self._claims, self._offers, self._planner, self._forget)
         self._observing = Observing(self._desk, self._claims)
         self._extension = extension.Extension(self._desk, self._extended)
         self._desk.heed += [self._bulletin.heed, self._claims.heed, self._hearing.heed]
@@ -160,6 +160,12 @@ class LrmBackend:
 
     def _after_listing(self) -> None:
         self._watch.jobs.tend()
+
+    def _forget(self, slots: Sequence[str]) -> None:
+        self._intake.wake(slots)
+        for slot in slots:
+            self._heard.pop(slot, None)
+            self._extended.discard(slot)
 
     def _queued(self, claim: str, reason: str) -> None:
         self._bulletin.say_waiting(claim, reason)

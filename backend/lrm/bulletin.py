@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _SLACK = 60.0  # seconds by which an estimate may move before it is news
 _PATIENCE = 1.0  # seconds for the listing that tells why nodes go; the news does not wait longer for it
+_URGENT = 0.1  # seconds between that listing and the one before
 _GIVEN = frozenset({SlotState.RELEASING, *SLOT_OVER})
 _QUEUED = frozenset({JobState.REQUESTED, JobState.PENDING})
 
@@ -68,6 +69,8 @@ class Bulletin:
         queued = [job for tag in tags if (job := mirror.jobs.get(tag)) and job.state in _QUEUED and not job.unwanted]
         if not queued:
             self._told.pop(key, None)
+        queued = [job for job in queued if job.listed_at or job.attempts]  # of the others nothing is known yet
+        if not queued:
             return
         estimates = [self._starts_in(job) for job in queued]
         starts_in = None if None in estimates else max(seconds for seconds in estimates if seconds is not None)
@@ -98,7 +101,7 @@ class Bulletin:
             self._desk.spawn(self._ending(slot, signal, keys), "telling that nodes are about to go")
 
     async def _ending(self, slot: Slot, signal: str, keys: Sequence[str]) -> None:
-        await self._watch.look(_PATIENCE)
+        await self._watch.look(_PATIENCE, _URGENT)
         mirror, options = self._desk.mirror, self._desk.options
         job, view = mirror.jobs.get(slot.job), self._watch.views.get(slot.job)
         left = self.kills_at.get(slot.job, 0.0) - self._desk.reactor.seconds()

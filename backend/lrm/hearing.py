@@ -55,6 +55,7 @@ class Hearing:
         self._bulletin = bulletin
         self._heard = heard
         self._extended = extended
+        self._noting: set[str] = set()
 
     def changes(self, changes: Sequence[Change]) -> None:
         """Take in what the intake committed."""
@@ -83,7 +84,8 @@ class Hearing:
                 continue
             if all(slot.state in SLOT_OVER for slot in of_job):
                 self._desk.spawn(self._done(tag), f"noting that the slots of fl-{tag} are over")
-            elif job.state in _WAITS and any(slot.bound_at for slot in of_job):
+            elif job.state in _WAITS and tag not in self._noting and any(slot.bound_at for slot in of_job):
+                self._noting.add(tag)
                 self._desk.spawn(self._started(tag), f"noting that fl-{tag} has started")
         for slot_step in slots:
             if slot_step.now.state in SLOT_OVER:
@@ -92,7 +94,10 @@ class Hearing:
                 self._heard.pop(slot_step.now.id, None)
 
     async def _started(self, tag: str) -> None:
-        await self._desk.commit("lrm.started", lambda tx: _started(tx, tag))
+        try:
+            await self._desk.commit("lrm.started", lambda tx: _started(tx, tag))
+        finally:
+            self._noting.discard(tag)
 
     async def _done(self, tag: str) -> None:
         await self._desk.commit("lrm.over", lambda tx: _done(tx, tag))

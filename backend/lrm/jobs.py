@@ -129,6 +129,11 @@ class Jobs:
         self._look_soon(_SOON)
         self.tend()
 
+    def forget(self) -> None:
+        """Keep no words of jobs that nobody can ask for any more."""
+        for tag in set(self.refusals) - self._desk.mirror.jobs.keys():
+            del self.refusals[tag]
+
     async def cancel_id(self, lrm_id: str) -> None:
         """Cancel by the LRM's own id. Raises what the LRM raises."""
         if self._desk.closed:

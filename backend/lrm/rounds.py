@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -23,14 +23,23 @@ _PURGE = 3600.0
 
 
 class Rounds:
-    """One round each interval."""
+    """One round each interval. ``forget`` hears of slots that nobody will ask for again."""
 
-    def __init__(self, desk: Desk, jobs: Jobs, claims: Claims, offers: Offers, planner: Callable[[], Planner]) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        jobs: Jobs,
+        claims: Claims,
+        offers: Offers,
+        planner: Callable[[], Planner],
+        forget: Callable[[Sequence[str]], None],
+    ) -> None:
         self._desk = desk
         self._jobs = jobs
         self._claims = claims
         self._offers = offers
         self._planner = planner
+        self._drop = forget
         self._survey_due = 0.0
         self._purge_due = 0.0
         self.survey_failure = ""
@@ -70,7 +79,8 @@ class Rounds:
 
     async def _forget(self) -> None:
         """Drop what is over from memory, and from the ledger what was over long ago."""
-        self._desk.mirror.prune()
+        self._drop(self._desk.mirror.prune())
+        self._jobs.forget()
         now = self._desk.reactor.seconds()
         if now >= self._purge_due:
             self._purge_due = now + _PURGE

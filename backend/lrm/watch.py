@@ -63,10 +63,10 @@ class Watch:
     def _regularly(self) -> None:
         self._schedule(self._desk.options.poll)
 
-    def _schedule(self, seconds: float) -> None:
+    def _schedule(self, seconds: float, apart: float = _APART) -> None:
         desk = self._desk
         now = desk.reactor.seconds()
-        due = max(now + seconds, self._begun + _APART)
+        due = max(now + seconds, self._begun + apart)
         if desk.closed or (self._next is not None and self._due <= due):
             return
         if self._next is not None and self._next.active():  # type: ignore[attr-defined]
@@ -75,12 +75,16 @@ class Watch:
         self._due = due
         self._next = desk.later(due - now, self._turn)
 
-    async def look(self, within: float) -> None:
-        """Return when a listing that begins from now on was taken in, or after so many seconds."""
+    async def look(self, within: float, apart: float = _APART) -> None:
+        """Return when a listing that begins from now on was taken in, or after so many seconds.
+
+        It begins ``apart`` seconds after the one before.
+        """
         waiter: Deferred[None] = Deferred()
         self._asked.append(waiter)
         waiter.addTimeout(within, self._desk.reactor, lambda _failure, _seconds: None)
-        self.soon()
+        self._hasty = True
+        self._schedule(0.0, apart)
         await waiter
 
     def _turn(self) -> None:
@@ -116,7 +120,8 @@ class Watch:
 
     def _may_wait(self) -> bool:
         """Say whether nothing is missed when this look is left out."""
-        return self._desk.reactor.seconds() - self._begun < self.interval() - _APART
+        since: float = self._desk.reactor.seconds() - self._begun
+        return since < self.interval() - _APART
 
     def _could_show(self) -> set[str]:
         """Return the jobs whose submit was over before the listing began."""

@@ -55,7 +55,9 @@ def ending(job: PilotJob, view: JobView | None, signal: str, node: str) -> str:
     if view is not None and view.left is not None and view.left <= 0:
         return f"the batch scheduler ends {job_name(job)}: its time limit was reached; {notice}"
     if view is not None and view.says in {LrmSays.ENDING, LrmSays.ENDED}:
-        return f"{ended(view)}; {notice}"
+        early = f"{view.native}: cancelled by its operator or by hand, or pre-empted"
+        known = next((words for word, words in _TAKEN.items() if word in view.reason.upper()), "")
+        return f"the batch scheduler ends {job_name(job)} early ({known or early}); {notice}"
     return f"the batch scheduler takes the nodes of {job_name(job)} back (pre-emption, or its operator); {notice}"
 
 
