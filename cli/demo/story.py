@@ -139,12 +139,11 @@ class Story:
 
     def receipt(self, members: tuple[Member, ...]) -> None:
         """Show when each step of each member was reached, in seconds after the request was accepted."""
-        table = Table("name", *(_HEADINGS.get(stamp, stamp) for stamp in self.stamps), title="Timing receipt (s)")
-        for member in members:
-            timing = self._complete(member)
-            start = timing["accepted"]
-            cells = [f"{(timing[s] - start).total_seconds():.2f}" if s in timing else "-" for s in self.stamps]
-            table.add_row(member.name, *cells)
+        table = Table("step", *(member.name for member in members), title="Timing receipt (s)")
+        timings = [self._complete(member) for member in members]
+        for stamp in self.stamps:
+            cells = [f"{(t[stamp] - t['accepted']).total_seconds():.2f}" if stamp in t else "-" for t in timings]
+            table.add_row(_HEADINGS.get(stamp, stamp), *cells)
         self._screen.print(table)
 
     def _complete(self, member: Member) -> Mapping[str, datetime]:
