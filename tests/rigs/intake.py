@@ -108,7 +108,7 @@ class _Marks:
 
 
 class MemoryLedger:
-    """``Ledger`` over ``Rows``: ``hold`` makes transactions wait for ``go``, ``late`` their results, ``breaks`` fails one."""
+    """``Ledger`` over ``Rows``; for ``go`` wait, with ``hold``, transactions, with ``late`` their results."""
 
     def __init__(self) -> None:
         self.rows = Rows()
