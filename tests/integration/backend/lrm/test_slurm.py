@@ -175,6 +175,27 @@ def test_a_preempted_job_is_told_and_listed_as_such(bench: LrmBench, world: Slur
     assert bench.view(lrm_id).native == "PREEMPTED"
 
 
+def test_pilots_killed_without_warning_end_the_job(bench: LrmBench, world: SlurmWorld) -> None:
+    """By a signal to the steps' launcher as well, which then kills them unheard."""
+    lrm_id = bench.submit(bench.request("unheard", (2, 400, 1), grace=3))
+    bench.pilots("unheard", 2)
+    world.run_in_head(["scancel", "--full", "--signal=TERM", lrm_id], user="lease")
+    bench.over(lrm_id)
+    assert not bench.pilots("unheard", 0, "end")
+
+
+@pytest.mark.full
+def test_the_time_limit_gives_every_pilot_its_grace(bench: LrmBench) -> None:
+    """Late, as Slurm looks at limits only now and then, and never early."""
+    lrm_id = bench.submit(bench.request("limit", (2, 400, 1), seconds=60, stay=200, grace=1))
+    started = bench.pilots("limit", 2)[0]["at"]
+    heard = bench.pilots("limit", 2, "signal", 150)
+    assert min(note["at"] for note in heard) - started >= 59
+    bench.pilots("limit", 2, "end", 10)
+    bench.over(lrm_id)
+    assert bench.view(lrm_id).native == "TIMEOUT"
+
+
 def test_a_crashed_node_ends_the_job_and_can_come_back(bench: LrmBench, world: SlurmWorld) -> None:
     """When the operator sets it down; never to be started again by Slurm itself."""
     lrm_id = bench.submit(bench.request("crash", (2, 400, 1)))
