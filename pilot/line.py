@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from flyinglow.nodectl.errors import DeniedError, InvalidError, TransientError, from_wire
 from flyinglow.pilot.identity import Identity
-from flyinglow.pilot.messages import Answer, Kind, Message, answer, opened, signed, verify
+from flyinglow.pilot.messages import Answer, Message, answer, opened, signed, verify
 
 _OK = 200
 _OTHER_VERSION = 426
@@ -21,6 +21,16 @@ class Posts(Protocol):
 
     def abandon(self) -> None:
         """Break off a wait."""
+
+
+class Says(Protocol):
+    """One conversation with the service; ``Line`` is one."""
+
+    def say(self, message: Message, seconds: float) -> Answer:
+        """Deliver a message and return its answer; raises as ``Line.say`` does."""
+
+    def abandon(self) -> None:
+        """Break off the present exchange."""
 
 
 class VersionError(InvalidError):
@@ -80,8 +90,3 @@ def _read(fields: dict[str, Any]) -> Answer:
             raise VersionError(refusal.message)
         raise RefusedError(refusal.message)
     return made
-
-
-def quiet(kind: Kind) -> bool:
-    """Whether a kind is too frequent for the log."""
-    return kind in {Kind.POLL, Kind.SAID}

@@ -8,14 +8,14 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 from flyinglow.nodectl.errors import FlyingLowError, TransientError
 from flyinglow.pilot.clock import Clock
 from flyinglow.pilot.identity import Identity
-from flyinglow.pilot.line import Line
+from flyinglow.pilot.line import Says
 from flyinglow.pilot.log import Log
 from flyinglow.pilot.messages import LONG_POLL, Answer, Kind
-from flyinglow.pilot.relay import Relay
 from flyinglow.pilot.turns import BackOff
 
 _MARGIN = 10.0  # seconds beyond what the service may hold a poll back
@@ -25,14 +25,32 @@ _MOST = 10_000  # lines that are kept while the service is away
 _BATCH = 1 << 20  # characters that go up together
 
 
+class Taker(Protocol):
+    """Whom orders are given to; ``relay.Relay`` is one."""
+
+    @property
+    def session(self) -> str:
+        """The run of the service that gives orders now."""
+
+    @property
+    def got(self) -> int:
+        """The number of the last order of this session."""
+
+    def begin(self, session: str) -> None:
+        """Take orders of this run of the service."""
+
+    def orders(self, orders: Sequence[tuple[int, dict[str, Any]]]) -> None:
+        """Take orders, none twice."""
+
+
 class Poll:
     """Asks for orders for ever. ``heard`` gets every answer, ``fate`` what makes asking useless."""
 
     def __init__(
         self,
-        line: Line,
+        line: Says,
         identity: Identity,
-        relay: Relay,
+        relay: Taker,
         *,
         clock: Clock,
         heard: Callable[[Answer], None],
@@ -93,7 +111,7 @@ class Said:
 
     def __init__(
         self,
-        line: Line,
+        line: Says,
         identity: Identity,
         *,
         patience: float,

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from flyinglow.nodectl.errors import FlyingLowError, TransientError
 from flyinglow.pilot.clock import Clock
 from flyinglow.pilot.identity import Identity
-from flyinglow.pilot.line import Line
+from flyinglow.pilot.line import Says
 from flyinglow.pilot.log import Log
 from flyinglow.pilot.messages import Answer, Kind, Message, seal
 from flyinglow.pilot.turns import BackOff
@@ -49,7 +49,7 @@ class Reports:
 
     def __init__(
         self,
-        line: Line,
+        line: Says,
         identity: Identity,
         *,
         clock: Clock,

@@ -1,8 +1,8 @@
 """An agent for pilot tests: holds one slot in a folder, speaks the orders on stdio, and misbehaves on request.
 
-Run as a program: ``pilot_agent.py FOLDER agent --stdio``. In the folder: ``memory`` (what the node itself has, MB), ``vms``
-(one file each), ``log`` (one line an order or event), ``pid``; FOLDER/misbehave holds words that say how it goes wrong.
-It needs the standard library only, and runs under any Python that the pilot runs under.
+Run as a program: ``pilot_agent.py FOLDER agent --stdio``. In the folder: ``memory`` (what the node itself has, MB),
+``vms`` (one file each), ``log`` (one line an order or event), ``pid``; ``misbehave`` holds words that say how it goes
+wrong. It needs the standard library only, and runs under any Python that the pilot runs under.
 """
 
 import json

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
+import socket
 import ssl
 import threading
 import time
@@ -65,6 +67,26 @@ class Desk:
     error: dict[str, Any] | None = None
 
 
+class Listener(ThreadingHTTPServer):
+    """A server whose connections can be broken off."""
+
+    daemon_threads = True
+    allow_reuse_address = True
+    request_queue_size = 128
+
+    def __init__(self, *arguments: Any) -> None:
+        self.open_now: list[socket.socket] = []
+        super().__init__(*arguments)
+
+    def handle_error(self, *_: object) -> None:
+        """Say nothing: a pilot that breaks off is part of the story."""
+
+    def get_request(self) -> Any:
+        got = super().get_request()
+        self.open_now.append(got[0])
+        return got
+
+
 class PilotService:
     """Use it as a context. ``faults`` are used up in turn by reports, ``poll_faults`` by polls."""
 
@@ -81,7 +103,7 @@ class PilotService:
         self._desks: dict[str, Desk] = {}
         self._numbers = itertools.count(1000)
         self._certificate = certificate
-        self._server: ThreadingHTTPServer | None = None
+        self._server: Listener | None = None
         self.port = 0
 
     def __enter__(self) -> Self:
@@ -117,21 +139,7 @@ class PilotService:
             def log_message(self, *_: object) -> None:
                 pass
 
-        class Server(ThreadingHTTPServer):
-            daemon_threads = True
-            allow_reuse_address = True
-            request_queue_size = 128
-
-            def handle_error(self, *_: object) -> None:
-                pass  # a pilot that breaks off is part of the story
-
-            def get_request(self) -> Any:
-                got = super().get_request()
-                self.open_now.append(got[0])
-                return got
-
-        Server.open_now = []
-        self._server = Server(("localhost", self.port), Handler)
+        self._server = Listener(("localhost", self.port), Handler)
         if self._certificate:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(*self._certificate)
@@ -146,10 +154,8 @@ class PilotService:
             server.shutdown()
             server.server_close()
             for connection in server.open_now:
-                try:
-                    connection.shutdown(2)
-                except OSError:
-                    continue
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
             with self.changed:
                 self.changed.notify_all()
 

@@ -5,10 +5,11 @@ import signal
 from pathlib import Path
 
 from rigs.pilot_agent import BASE
+from rigs.pilot_site import Site
 from rigs.waiting import eventually
 
 
-def test_a_reservation_that_fails_is_undone_and_told(site) -> None:
+def test_a_reservation_that_fails_is_undone_and_told(site: Site) -> None:
     site.misbehave("fail-reserve")  # memory was taken when it failed
     pilot = site.start()
     failed = site.service.report("t1.0", "failed")
@@ -19,7 +20,7 @@ def test_a_reservation_that_fails_is_undone_and_told(site) -> None:
     assert site.memory == BASE
 
 
-def test_memory_that_does_not_settle_is_given_back(site) -> None:
+def test_memory_that_does_not_settle_is_given_back(site: Site) -> None:
     site.misbehave("unsettled")
     pilot = site.start()
     assert "did not settle" in site.service.report("t1.0", "failed").body["error"]["message"]
@@ -27,7 +28,7 @@ def test_memory_that_does_not_settle_is_given_back(site) -> None:
     assert site.memory == BASE
 
 
-def test_an_agent_that_sudo_refuses_is_told_at_once(site) -> None:
+def test_an_agent_that_sudo_refuses_is_told_at_once(site: Site) -> None:
     site.misbehave("refuse")
     pilot = site.start()
     assert site.service.report("t1.0", "failed").body["step"] == "agent"
@@ -35,20 +36,20 @@ def test_an_agent_that_sudo_refuses_is_told_at_once(site) -> None:
     assert "a password is required" in pilot.log
 
 
-def test_no_agent_program_is_a_node_that_cannot(site) -> None:
+def test_no_agent_program_is_a_node_that_cannot(site: Site) -> None:
     pilot = site.start(agent=("flyinglow-no-such-program",))
     assert site.service.report("t1.0", "failed").body["step"] == "check"
     assert pilot.exit() == 3, pilot.log
 
 
-def test_more_memory_than_the_node_has_is_refused_before_anything_is_changed(site) -> None:
+def test_more_memory_than_the_node_has_is_refused_before_anything_is_changed(site: Site) -> None:
     pilot = site.start(slots=({"memory_mb": 1 << 30, "cpus": 1},))
     assert site.service.report("t1.0", "failed").body["error"]["kind"] == "never"
     assert pilot.exit() == 3, pilot.log
     assert not (site.node / "log").exists()
 
 
-def test_an_agent_of_another_version_is_refused_and_both_are_named(site) -> None:
+def test_an_agent_of_another_version_is_refused_and_both_are_named(site: Site) -> None:
     site.misbehave("version")
     pilot = site.start()
     message = site.service.report("t1.0", "failed").body["error"]["message"]
@@ -57,7 +58,7 @@ def test_an_agent_of_another_version_is_refused_and_both_are_named(site) -> None
     assert pilot.exit() == 6, pilot.log
 
 
-def test_an_agent_that_dies_is_started_again_and_reserves_again(site) -> None:
+def test_an_agent_that_dies_is_started_again_and_reserves_again(site: Site) -> None:
     service = site.service
     pilot = site.start()
     service.report("t1.0", "ready")
@@ -71,11 +72,11 @@ def test_an_agent_that_dies_is_started_again_and_reserves_again(site) -> None:
     assert site.memory == BASE
 
 
-def test_an_agent_that_dies_again_and_again_ends_the_slot(site) -> None:
+def test_an_agent_that_dies_again_and_again_ends_the_slot(site: Site) -> None:
     service = site.service
     pilot = site.start()
     for times in range(1, 5):
-        service.wait(lambda times=times: len(service.stored("t1.0", "ready")) == times)
+        service.wait(lambda: len(service.stored("t1.0", "ready")) == times)  # noqa: B023 - called at once
         service.order("t1.0", "die")
     assert "ended 4 times" in service.report("t1.0", "failed").body["error"]["message"]
     assert pilot.exit() == 4, pilot.log
@@ -83,7 +84,7 @@ def test_an_agent_that_dies_again_and_again_ends_the_slot(site) -> None:
     assert service.kinds("t1.0")[-1] == "released"
 
 
-def test_an_agent_that_dies_while_it_reserves_leaves_nothing_taken(site) -> None:
+def test_an_agent_that_dies_while_it_reserves_leaves_nothing_taken(site: Site) -> None:
     site.misbehave("die-in-reserve")
     pilot = site.start()
     failed = site.service.report("t1.0", "failed")
@@ -93,7 +94,7 @@ def test_an_agent_that_dies_while_it_reserves_leaves_nothing_taken(site) -> None
     assert site.memory == BASE
 
 
-def test_what_cannot_be_given_back_is_not_said_to_be(site) -> None:
+def test_what_cannot_be_given_back_is_not_said_to_be(site: Site) -> None:
     site.misbehave("fail-release")
     pilot = site.start(grace=4.0, share=0.1)
     site.service.report("t1.0", "ready")
@@ -107,7 +108,7 @@ def test_what_cannot_be_given_back_is_not_said_to_be(site) -> None:
     eventually(lambda: "undone at the end of input" in site.agent_log)
 
 
-def test_a_pilot_that_is_killed_leaves_the_undoing_to_the_agent(site) -> None:
+def test_a_pilot_that_is_killed_leaves_the_undoing_to_the_agent(site: Site) -> None:
     pilot = site.start()
     site.service.report("t1.0", "ready")
     site.service.answer_to("t1.0", site.service.order("t1.0", "create", "vm1"))
@@ -117,7 +118,7 @@ def test_a_pilot_that_is_killed_leaves_the_undoing_to_the_agent(site) -> None:
     assert (site.memory, site.vms) == (BASE, [])
 
 
-def test_the_service_cannot_take_the_pilots_own_orders(site) -> None:
+def test_the_service_cannot_take_the_pilots_own_orders(site: Site) -> None:
     site.start()
     site.service.report("t1.0", "ready")
     answer = site.service.answer_to("t1.0", site.service.order("t1.0", "release", None, slot="t1.0"))
@@ -125,7 +126,7 @@ def test_the_service_cannot_take_the_pilots_own_orders(site) -> None:
     assert "release" not in site.agent_log
 
 
-def test_no_key_is_in_argv_or_environment(site) -> None:
+def test_no_key_is_in_argv_or_environment(site: Site) -> None:
     pilot = site.start()
     site.service.report("t1.0", "ready")
     for pid in (pilot.process.pid, int((site.node / "pid").read_text())):

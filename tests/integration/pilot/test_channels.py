@@ -6,14 +6,15 @@ import sys
 from pathlib import Path
 
 import pytest
-from rigs.pilot_agent import BASE
-from rigs.pilot_service import JOB_KEY, PilotService
-from rigs.sshd import NODE, SshNode
-from rigs.waiting import eventually
 
 from flyinglow.nodectl.errors import TransientError
 from flyinglow.pilot.messages import Message, message, opened, verify
 from flyinglow.pilot.ssh import Ssh
+from rigs.pilot_agent import BASE
+from rigs.pilot_service import JOB_KEY, PilotService
+from rigs.pilot_site import Site
+from rigs.sshd import NODE, SshNode
+from rigs.waiting import eventually
 
 
 def certificate(folder: Path, name: str) -> tuple[Path, Path]:
@@ -25,7 +26,7 @@ def certificate(folder: Path, name: str) -> tuple[Path, Path]:
     return cert, key
 
 
-def test_a_life_over_https(each_python, tmp_path) -> None:
+def test_a_life_over_https(each_python: Site, tmp_path: Path) -> None:
     site = each_python
     site.service.down()
     files = certificate(tmp_path, "localhost")
@@ -36,12 +37,12 @@ def test_a_life_over_https(each_python, tmp_path) -> None:
     assert site.service.answer_to("t1.0", site.service.order("t1.0", "list", None))["ok"] is True
     pilot.signal()
     site.service.stand("t1.0", end=True)
-    assert site.service.report("t1.0", "released")
+    site.service.report("t1.0", "released")
     assert pilot.exit() == 0, pilot.log
 
 
 @pytest.mark.parametrize("name", ["another.host", "untrusted"])
-def test_a_service_that_cannot_prove_who_it_is_hears_nothing(bare_site, tmp_path, name) -> None:
+def test_a_service_that_cannot_prove_who_it_is_hears_nothing(bare_site: Site, tmp_path: Path, name: str) -> None:
     site = bare_site
     files = certificate(tmp_path, name if name != "untrusted" else "localhost")
     site.service = PilotService(certificate=files)
@@ -65,7 +66,7 @@ with open(sys.argv[1], "ab") as spool:
 
 @pytest.mark.root
 def test_reports_go_by_ssh_while_http_fails_and_are_not_taken_twice(
-    site, ssh_node: SshNode, tmp_path: Path, monkeypatch
+    site: Site, ssh_node: SshNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spool, program = tmp_path / "spool", tmp_path / "append.py"
     program.write_text(SPOOL)

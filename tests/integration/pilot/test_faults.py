@@ -1,16 +1,18 @@
 """Lost, late, false and repeated words between pilot and service; the pilot's own clock."""
 
 import time
+from typing import Any
 
 import pytest
-from rigs.pilot_agent import BASE
-from rigs.pilot_service import lost, status_500, wrong_mac
-from rigs.waiting import eventually
 
 from flyinglow.pilot.messages import Kind
+from rigs.pilot_agent import BASE
+from rigs.pilot_service import lost, status_500, wrong_mac
+from rigs.pilot_site import Site
+from rigs.waiting import eventually
 
 
-def test_a_report_is_repeated_until_it_is_acknowledged_and_taken_once(site) -> None:
+def test_a_report_is_repeated_until_it_is_acknowledged_and_taken_once(site: Site) -> None:
     site.service.faults.extend([lost_answer, status_500, wrong_mac, lost_answer, status_500])
     pilot = site.start()
     site.service.report("t1.0", "ready")
@@ -22,7 +24,7 @@ def test_a_report_is_repeated_until_it_is_acknowledged_and_taken_once(site) -> N
     assert len({(said.sequence, said.incarnation, said.time_ms) for said in hellos}) == 1
 
 
-def test_a_forged_answer_changes_nothing(site) -> None:
+def test_a_forged_answer_changes_nothing(site: Site) -> None:
     site.service.poll_faults.extend([wrong_mac] * 3)  # each says: end
     pilot = site.start()
     site.service.report("t1.0", "ready")
@@ -31,11 +33,11 @@ def test_a_forged_answer_changes_nothing(site) -> None:
     assert pilot.process.poll() is None
 
 
-def test_an_old_answer_played_back_is_not_believed(site) -> None:
+def test_an_old_answer_played_back_is_not_believed(site: Site) -> None:
     service = site.service
     recorded = []
 
-    def record(said, answer):
+    def record(said: Any, answer: Any) -> Any:
         recorded.append(answer)
         return 200, answer
 
@@ -51,7 +53,7 @@ def test_an_old_answer_played_back_is_not_believed(site) -> None:
     eventually(lambda: "is not the service's" in pilot.log)
 
 
-def test_orders_are_carried_out_once_although_answers_are_lost(site) -> None:
+def test_orders_are_carried_out_once_although_answers_are_lost(site: Site) -> None:
     service = site.service
     site.start()
     service.report("t1.0", "ready")
@@ -65,7 +67,7 @@ def test_orders_are_carried_out_once_although_answers_are_lost(site) -> None:
     assert answers == numbers
 
 
-def test_a_restarted_service_gets_the_agents_hello_and_no_answer_to_an_order_of_before(site) -> None:
+def test_a_restarted_service_gets_the_agents_hello_and_no_answer_to_an_order_of_before(site: Site) -> None:
     service = site.service
     site.misbehave("slow-release")
     pilot = site.start()
@@ -85,7 +87,7 @@ def test_a_restarted_service_gets_the_agents_hello_and_no_answer_to_an_order_of_
     assert pilot.process.poll() is None
 
 
-def test_a_service_that_is_away_costs_no_vm_and_the_slot_ends_on_its_own_clock(site) -> None:
+def test_a_service_that_is_away_costs_no_vm_and_the_slot_ends_on_its_own_clock(site: Site) -> None:
     pilot = site.start(seconds=6.0)
     left = site.service.report("t1.0", "ready").body["left"]
     assert 3.0 < left <= 6.0
@@ -101,7 +103,7 @@ def test_a_service_that_is_away_costs_no_vm_and_the_slot_ends_on_its_own_clock(s
     assert pilot.exit() == 0, pilot.log
 
 
-def test_an_extension_moves_the_end(site) -> None:
+def test_an_extension_moves_the_end(site: Site) -> None:
     pilot = site.start(seconds=3.0)
     site.service.report("t1.0", "ready")
     site.service.stand("t1.0", left=60.0)
@@ -112,7 +114,7 @@ def test_an_extension_moves_the_end(site) -> None:
     assert pilot.exit() == 0, pilot.log
 
 
-def test_a_slot_of_an_unwanted_job_is_not_even_reserved_for_long(site) -> None:
+def test_a_slot_of_an_unwanted_job_is_not_even_reserved_for_long(site: Site) -> None:
     site.service.stand("t1.0", end=True, reason="cancelled")
     pilot = site.start()
     assert pilot.exit() == 0, pilot.log
@@ -120,13 +122,13 @@ def test_a_slot_of_an_unwanted_job_is_not_even_reserved_for_long(site) -> None:
     assert site.service.kinds("t1.0")[-1] == "released"
 
 
-def test_the_epoch_that_the_service_tells_is_taken_on(site) -> None:
+def test_the_epoch_that_the_service_tells_is_taken_on(site: Site) -> None:
     site.service.epoch = 4
     site.start()
     assert site.service.report("t1.0", "hello").epoch == 1
     assert site.service.report("t1.0", "ready").epoch == 4
 
 
-def lost_answer(said, answer):
+def lost_answer(said: Any, answer: Any) -> Any:
     """The message was stored; nobody hears of it."""
     return lost(said, answer)

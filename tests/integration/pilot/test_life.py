@@ -3,9 +3,10 @@
 import signal
 
 from rigs.pilot_agent import BASE
+from rigs.pilot_site import Site
 
 
-def test_a_slot_is_reserved_serves_and_is_given_back(each_python) -> None:
+def test_a_slot_is_reserved_serves_and_is_given_back(each_python: Site) -> None:
     site, service = each_python, each_python.service
     pilot = site.start()
     ready = service.report("t1.0", "ready")
@@ -25,7 +26,7 @@ def test_a_slot_is_reserved_serves_and_is_given_back(each_python) -> None:
     assert "22" * 32 not in pilot.log
 
 
-def test_a_signal_leaves_the_service_its_share_then_the_pilot_ends_the_vms_itself(each_python) -> None:
+def test_a_signal_leaves_the_service_its_share_then_the_pilot_ends_the_vms_itself(each_python: Site) -> None:
     site, service = each_python, each_python.service
     pilot = site.start(grace=4.0, share=0.25)
     service.report("t1.0", "ready")

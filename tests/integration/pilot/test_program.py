@@ -5,25 +5,26 @@ import subprocess
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
-
-from rigs.pilot_agent import BASE
+from typing import Any
 
 from flyinglow.pilot.messages import settings_line
+from rigs.pilot_agent import BASE
+from rigs.pilot_site import Site
 
 
-def run(site, *options: str, data: bytes = b"") -> subprocess.CompletedProcess[str]:
+def run(site: Site, *options: str, data: bytes = b"") -> subprocess.CompletedProcess[str]:
     words = [site.python, "-IS", str(site.file), *options]
     done = subprocess.run(words, input=data, capture_output=True, timeout=60, check=False)
     return subprocess.CompletedProcess(words, done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
-def written(site, path: Path, **changes) -> Path:
+def written(site: Site, path: Path, **changes: Any) -> Path:
     path.write_bytes(settings_line(replace(site.settings, **{"url": site.service.url, **changes})))
     path.chmod(0o600)
     return path
 
 
-def test_a_dry_run_explains_and_probes_and_changes_nothing(each_python, tmp_path) -> None:
+def test_a_dry_run_explains_and_probes_and_changes_nothing(each_python: Site, tmp_path: Path) -> None:
     site = each_python
     file = written(site, tmp_path / "settings")
     done = run(site, "--rank", "0", "--node", "n1", "--settings", str(file), "--dry-run")
@@ -40,7 +41,7 @@ def test_a_dry_run_explains_and_probes_and_changes_nothing(each_python, tmp_path
     assert site.settings.key not in done.stdout + done.stderr
 
 
-def test_a_dry_run_names_all_that_is_wrong(bare_site, tmp_path) -> None:
+def test_a_dry_run_names_all_that_is_wrong(bare_site: Site, tmp_path: Path) -> None:
     site = bare_site
     site.misbehave("refuse")
     sudo = tmp_path / "sudo"
@@ -56,7 +57,7 @@ def test_a_dry_run_names_all_that_is_wrong(bare_site, tmp_path) -> None:
     assert "may not run flyinglow-nodectl agent --stdio as root: sudo: a password is required" in done.stdout
 
 
-def test_settings_that_others_can_read_are_refused(site, tmp_path) -> None:
+def test_settings_that_others_can_read_are_refused(site: Site, tmp_path: Path) -> None:
     file = written(site, tmp_path / "settings")
     file.chmod(0o644)
     done = run(site, "--rank", "0", "--node", "n1", "--settings", str(file))
@@ -64,7 +65,7 @@ def test_settings_that_others_can_read_are_refused(site, tmp_path) -> None:
     assert "0600" in done.stderr
 
 
-def test_wrong_usage_is_told_and_changes_nothing(site) -> None:
+def test_wrong_usage_is_told_and_changes_nothing(site: Site) -> None:
     good = replace(site.settings, url=site.service.url)
     for options, data, word in (
         ((), b"", "--rank"),
@@ -84,14 +85,14 @@ def test_wrong_usage_is_told_and_changes_nothing(site) -> None:
     assert site.service.heard == []
 
 
-def test_settings_of_another_version_have_an_exit_code_of_their_own(site) -> None:
+def test_settings_of_another_version_have_an_exit_code_of_their_own(site: Site) -> None:
     fields = {**asdict(site.settings), "version": 7, "software": "flyinglow 9.9"}
     done = run(site, "--rank", "0", "--node", "n1", data=json.dumps(fields).encode() + b"\n")
     assert done.returncode == 6
     assert "version 7 ('flyinglow 9.9'), this side 1" in done.stderr
 
 
-def test_a_service_of_another_version_is_refused_and_both_are_named(site) -> None:
+def test_a_service_of_another_version_is_refused_and_both_are_named(site: Site) -> None:
     site.service.version = 7
     pilot = site.start()
     assert pilot.exit() == 6, pilot.log
@@ -99,7 +100,7 @@ def test_a_service_of_another_version_is_refused_and_both_are_named(site) -> Non
     assert site.memory == BASE
 
 
-def test_a_service_that_refuses_the_slot_ends_the_pilot(site) -> None:
+def test_a_service_that_refuses_the_slot_ends_the_pilot(site: Site) -> None:
     site.service.desk("t1.0").error = {"kind": "conflict", "message": "this slot is another pilot's"}
     pilot = site.start()
     assert pilot.exit() == 7, pilot.log

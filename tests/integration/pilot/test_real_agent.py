@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from rigs.node import plain_spec
+from rigs.pilot_site import Site
 from rigs.waiting import eventually
 
 MEMORY = 4096
 
 
 @pytest.fixture
-def nodectl(site, tmp_path) -> list[str]:
+def nodectl(site: Site, tmp_path: Path) -> list[str]:
     """A node of its own; the words by which its program is started, which are the agent's, too."""
     config = tmp_path / "nodectl.json"
     plain = {"state": str(tmp_path / "state"), "run": str(tmp_path / "run"), "driver": "simulated", "node": "n1"}
@@ -39,13 +41,14 @@ def status(words: list[str]) -> Any:
     return json.loads(done.stdout)
 
 
-def order(site, name: str, tag: str | None, /, **body: Any) -> dict[str, Any]:
+def order(site: Site, name: str, tag: str | None, /, **body: Any) -> dict[str, Any]:
     answer = site.service.answer_to("t1.0", site.service.order("t1.0", name, tag, **body))
     assert answer["ok"], answer
-    return answer["body"]
+    found: dict[str, Any] = answer["body"]
+    return found
 
 
-def test_memory_is_taken_vms_run_and_all_is_given_back(site, nodectl) -> None:
+def test_memory_is_taken_vms_run_and_all_is_given_back(site: Site, nodectl: list[str]) -> None:
     pilot = site.start()
     ready = site.service.report("t1.0", "ready").body
     assert (ready["base_mb"], ready["target_mb"], ready["actual_mb"]) == (MEMORY, MEMORY - 1024, MEMORY - 1024)
@@ -62,7 +65,7 @@ def test_memory_is_taken_vms_run_and_all_is_given_back(site, nodectl) -> None:
     assert (now["memory"]["actual_mb"], now["slots"], now["vms"]) == (MEMORY, [], [])
 
 
-def test_a_killed_pilot_leaves_nothing_behind(site, nodectl) -> None:
+def test_a_killed_pilot_leaves_nothing_behind(site: Site, nodectl: list[str]) -> None:
     pilot = site.start()
     site.service.report("t1.0", "ready")
     order(site, "create", "a1", **plain_spec("a1"))
@@ -73,7 +76,7 @@ def test_a_killed_pilot_leaves_nothing_behind(site, nodectl) -> None:
     assert status(nodectl)["vms"] == []
 
 
-def test_a_killed_agent_is_replaced_and_its_vms_are_gone(site, nodectl) -> None:
+def test_a_killed_agent_is_replaced_and_its_vms_are_gone(site: Site, nodectl: list[str]) -> None:
     pilot = site.start()
     site.service.report("t1.0", "ready")
     order(site, "create", "a1", **plain_spec("a1"))
@@ -85,7 +88,7 @@ def test_a_killed_agent_is_replaced_and_its_vms_are_gone(site, nodectl) -> None:
     assert status(nodectl)["memory"]["actual_mb"] == MEMORY
 
 
-def test_more_than_the_node_can_give_fails_and_says_the_figures(site, nodectl) -> None:
+def test_more_than_the_node_can_give_fails_and_says_the_figures(site: Site, nodectl: list[str]) -> None:
     pilot = site.start(slots=({"memory_mb": MEMORY, "cpus": 1},))
     error = site.service.report("t1.0", "failed").body["error"]
     assert error["kind"] == "exhausted"
@@ -94,7 +97,7 @@ def test_more_than_the_node_can_give_fails_and_says_the_figures(site, nodectl) -
     assert site.service.kinds("t1.0")[-1] == "released"
 
 
-def test_two_pilots_of_one_node_keep_to_their_own(site, nodectl) -> None:
+def test_two_pilots_of_one_node_keep_to_their_own(site: Site, nodectl: list[str]) -> None:
     first = site.start(grace=3.0, share=0.1)
     site.service.report("t1.0", "ready")
     second = site.start(job="t2")

@@ -1,6 +1,7 @@
 """The only definition of what pilot and service say to each other."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from flyinglow.pilot.messages import MAX_BYTES, Answer, Kind, Message, Settings,
 KEY, OTHER = "11" * 32, "22" * 32
 
 
-def said(**changes) -> Message:
+def said(**changes: Any) -> Message:
     return Message("t1.0", "n1", 1, Kind.HELLO, sequence=1, body={"pid": 4}, **changes)
 
 
@@ -31,10 +32,10 @@ def test_an_answer_comes_back_as_it_was() -> None:
 
 
 @pytest.mark.parametrize("change", [("1", "2"), ('"n1"', '"n2"'), ("hello", "ready")])
-def test_no_word_of_it_can_be_changed(change) -> None:
+def test_no_word_of_it_can_be_changed(change: tuple[str, str]) -> None:
     _, text, mac = messages.opened(messages.seal(said(), KEY))
     with pytest.raises(DeniedError):
-        messages.verify(KEY, text.replace(*change, 1), mac)
+        messages.verify(KEY, text.replace(change[0], change[1], 1), mac)
 
 
 def test_another_key_and_another_question_are_refused() -> None:
@@ -51,7 +52,7 @@ def test_another_key_and_another_question_are_refused() -> None:
     [b"", b"{}", b"[]", b"\xff", b'{"signed": 1, "mac": "x"}', b'{"signed": "[]", "mac": "x"}', b"[" * 100_000],
     ids=["empty", "bare", "list", "bytes", "number", "inner", "deep"],
 )
-def test_what_is_no_message_is_refused(data) -> None:
+def test_what_is_no_message_is_refused(data: Any) -> None:
     with pytest.raises(InvalidError):
         messages.opened(data)
 
@@ -66,7 +67,7 @@ def test_an_oversized_message_is_not_even_read() -> None:
     [{"kind": "shout"}, {"sequence": "1"}, {"sequence": True}, {"body": []}, {"slot": None}, {"strange": 1}],
     ids=str,
 )
-def test_fields_of_another_type_are_refused(changes) -> None:
+def test_fields_of_another_type_are_refused(changes: Any) -> None:
     fields = json.loads(messages.opened(messages.seal(said(), KEY))[1])
     with pytest.raises(InvalidError):
         messages.message({**fields, **changes})
@@ -80,14 +81,14 @@ def test_another_version_is_refused_and_both_are_named() -> None:
         messages.answer({"version": None})
 
 
-def test_settings_come_back_as_they_were_and_keep_their_key_to_themselves(settings) -> None:
+def test_settings_come_back_as_they_were_and_keep_their_key_to_themselves(settings: Settings) -> None:
     assert messages.settings(messages.settings_line(settings)) == settings
     assert messages.settings_line(settings).count(b"\n") == 1
     assert KEY not in repr(settings)
 
 
 @pytest.mark.parametrize("data", [b"{", b"[]", b'{"version": 1}', b'{"version": 1, "job": 3}'])
-def test_settings_that_are_none_are_refused(data) -> None:
+def test_settings_that_are_none_are_refused(data: Any) -> None:
     with pytest.raises(InvalidError):
         messages.settings(data)
 

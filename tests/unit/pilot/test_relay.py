@@ -1,6 +1,7 @@
 """Orders down, each once; lines up, each to whom it belongs."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -8,25 +9,26 @@ from flyinglow.nodectl.errors import BrokenError, TransientError
 from flyinglow.nodectl.messages import MAX_LINE, OrderName
 from flyinglow.pilot.log import Log
 from flyinglow.pilot.relay import Relay
+from rigs.pilot_time import FakeTime
 
 HELLO = b'{"v":1,"news":"hello","body":{"version":"0.1"}}'
 
 
 class Upward:
     def __init__(self) -> None:
-        self.lines: list[tuple[str, dict]] = []
-        self.begun: list[tuple[str, list[dict]]] = []
+        self.lines: list[tuple[str, dict[str, Any]]] = []
+        self.begun: list[tuple[str, list[dict[str, Any]]]] = []
 
-    def begin(self, session, lines) -> None:
+    def begin(self, session: Any, lines: Any) -> None:
         self.begun.append((session, [json.loads(line) for line in lines]))
 
-    def put(self, session, lines) -> None:
+    def put(self, session: Any, lines: Any) -> None:
         self.lines += [(session, json.loads(line)) for line in lines]
 
 
 class Rig:
-    def __init__(self, clock) -> None:
-        self.down: list[dict] = []
+    def __init__(self, clock: Any) -> None:
+        self.down: list[dict[str, Any]] = []
         self.up = Upward()
         self.rings = 0
         self.deaf = False
@@ -40,12 +42,12 @@ class Rig:
     def ring(self) -> None:
         self.rings += 1
 
-    def answer(self, order: dict, **body) -> None:
+    def answer(self, order: dict[str, Any], **body: Any) -> None:
         self.relay.heard([json.dumps({"v": 1, "id": order["id"], "ok": True, "body": body}).encode()])
 
 
 @pytest.fixture
-def rig(time) -> Rig:
+def rig(time: FakeTime) -> Rig:
     rig = Rig(time.clock)
     rig.relay.heard([HELLO])
     rig.relay.begin("s1")
@@ -53,11 +55,11 @@ def rig(time) -> Rig:
     return rig
 
 
-def order(number: int, name: str = "list") -> tuple[int, dict]:
+def order(number: int, name: str = "list") -> tuple[int, dict[str, Any]]:
     return number, {"v": 1, "id": number, "order": name, "tag": None, "body": {}}
 
 
-def test_each_order_goes_down_once_in_the_order_of_its_number(rig) -> None:
+def test_each_order_goes_down_once_in_the_order_of_its_number(rig: Rig) -> None:
     rig.relay.orders([order(12), order(11)])
     rig.relay.orders([order(11), order(12), order(15)])
     assert len(rig.down) == 3
@@ -67,7 +69,7 @@ def test_each_order_goes_down_once_in_the_order_of_its_number(rig) -> None:
     assert [line["id"] for _, line in rig.up.lines] == [11, 12, 15]
 
 
-def test_answers_bear_the_services_own_number_in_whatever_order_they_come(rig) -> None:
+def test_answers_bear_the_services_own_number_in_whatever_order_they_come(rig: Rig) -> None:
     rig.relay.orders([order(11), order(12)])
     rig.answer(rig.down[1], second=True)
     rig.answer(rig.down[0])
@@ -75,7 +77,7 @@ def test_answers_bear_the_services_own_number_in_whatever_order_they_come(rig) -
     assert rig.up.lines[0][1]["body"] == {"second": True}
 
 
-def test_an_answer_to_an_order_of_another_session_does_not_look_like_one_of_this(rig) -> None:
+def test_an_answer_to_an_order_of_another_session_does_not_look_like_one_of_this(rig: Rig) -> None:
     rig.relay.orders([order(5)])
     rig.relay.begin("s2")
     rig.relay.orders([order(5)])
@@ -85,7 +87,7 @@ def test_an_answer_to_an_order_of_another_session_does_not_look_like_one_of_this
     assert [session for session, _ in rig.up.lines] == ["s1", "s2"]
 
 
-def test_a_session_that_comes_back_gets_nothing_done_twice(rig) -> None:
+def test_a_session_that_comes_back_gets_nothing_done_twice(rig: Rig) -> None:
     rig.relay.orders([order(5)])
     rig.relay.begin("s2")
     rig.relay.begin("s1")
@@ -93,19 +95,19 @@ def test_a_session_that_comes_back_gets_nothing_done_twice(rig) -> None:
     assert len(rig.down) == 1
 
 
-def test_each_session_begins_with_the_agents_hello(rig) -> None:
+def test_each_session_begins_with_the_agents_hello(rig: Rig) -> None:
     rig.relay.begin("s2")
     assert rig.up.begun == [("s1", [json.loads(HELLO)]), ("s2", [json.loads(HELLO)])]
 
 
-def test_news_go_up_and_wake_nobody(rig) -> None:
+def test_news_go_up_and_wake_nobody(rig: Rig) -> None:
     before = rig.rings
     rig.relay.heard([b'{"v":1,"news":"vm","body":{"tag":"a","status":"running"}}'])
     assert rig.up.lines[-1][1]["news"] == "vm"
     assert rig.rings == before
 
 
-def test_the_pilots_own_order_is_answered_to_the_pilot(rig) -> None:
+def test_the_pilots_own_order_is_answered_to_the_pilot(rig: Rig) -> None:
     reply = rig.relay.order(OrderName.RELEASE, {"slot": "t1.0"}, 5.0)
     assert not reply.done
     rig.answer(rig.down[-1], destroyed=["a"])
@@ -119,14 +121,14 @@ def test_the_pilots_own_order_is_answered_to_the_pilot(rig) -> None:
 
 
 @pytest.mark.parametrize("name", ["reserve", "release"])
-def test_the_service_has_no_say_in_the_pilots_own_orders(rig, name) -> None:
+def test_the_service_has_no_say_in_the_pilots_own_orders(rig: Rig, name: str) -> None:
     rig.relay.orders([order(5, name)])
     assert rig.down == []
     assert rig.up.lines[0][1]["error"]["kind"] == "conflict"
     assert rig.relay.got == 5
 
 
-def test_an_order_that_the_agent_does_not_take_is_answered_by_the_pilot(rig) -> None:
+def test_an_order_that_the_agent_does_not_take_is_answered_by_the_pilot(rig: Rig) -> None:
     rig.deaf = True
     rig.relay.orders([order(5)])
     assert rig.up.lines[0][1] == {**rig.up.lines[0][1], "id": 5, "ok": False}
@@ -134,7 +136,7 @@ def test_an_order_that_the_agent_does_not_take_is_answered_by_the_pilot(rig) -> 
         rig.relay.order(OrderName.RESERVE, {}, 1.0)
 
 
-def test_what_a_dead_agent_leaves_open_is_answered(rig) -> None:
+def test_what_a_dead_agent_leaves_open_is_answered(rig: Rig) -> None:
     rig.relay.orders([order(5)])
     reply = rig.relay.order(OrderName.RELEASE, {}, 1.0)
     rig.relay.lost()
@@ -148,18 +150,18 @@ def test_what_a_dead_agent_leaves_open_is_answered(rig) -> None:
 
 
 @pytest.mark.parametrize("line", [b"Welcome!", b"[]", b'{"v":2,"news":"hello","body":{}}', b"[" * 100_000])
-def test_what_is_not_of_the_protocol_is_kept_for_the_step_that_waits(rig, line) -> None:
+def test_what_is_not_of_the_protocol_is_kept_for_the_step_that_waits(rig: Rig, line: Any) -> None:
     rig.relay.heard([line])
     assert rig.relay.strange == line[:200].decode()
     assert rig.up.lines == []
 
 
-def test_an_answer_that_no_message_could_hold_is_refused(rig) -> None:
+def test_an_answer_that_no_message_could_hold_is_refused(rig: Rig) -> None:
     rig.relay.orders([order(5)])
     rig.answer(rig.down[0], data="x" * MAX_LINE)
     assert "ask for less" in rig.up.lines[0][1]["error"]["message"]
 
 
-def test_answers_to_nobody_and_with_odd_numbers_are_dropped(rig) -> None:
+def test_answers_to_nobody_and_with_odd_numbers_are_dropped(rig: Rig) -> None:
     rig.relay.heard([b'{"v":1,"id":99,"ok":true,"body":{}}', b'{"v":1,"id":[],"ok":true}', b'{"v":1}'])
     assert rig.up.lines == []

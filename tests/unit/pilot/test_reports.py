@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import Any
 
 import pytest
 
@@ -10,20 +11,21 @@ from flyinglow.nodectl.errors import TransientError
 from flyinglow.pilot.identity import Identity
 from flyinglow.pilot.line import RefusedError
 from flyinglow.pilot.log import Log
-from flyinglow.pilot.messages import Answer, Kind, Standing, message, opened, verify
+from flyinglow.pilot.messages import Answer, Kind, Settings, Standing, message, opened, verify
 from flyinglow.pilot.reports import Reports
+from rigs.pilot_time import FakeTime
 
 AWAY = TransientError("away")
 
 
 class FakeLine:
     def __init__(self) -> None:
-        self.said = []
-        self.boxes = []
-        self.answers = deque()
+        self.said: list[Any] = []
+        self.boxes: list[float] = []
+        self.answers: deque[Any] = deque()
         self.abandoned = 0
 
-    def say(self, said, seconds):
+    def say(self, said: Any, seconds: Any) -> Any:
         self.said.append(said)
         self.boxes.append(seconds)
         answer = self.answers.popleft() if self.answers else Answer(ack=said.sequence, key="22" * 32, session="s1")
@@ -37,20 +39,21 @@ class FakeLine:
 
 class FakeSpool:
     def __init__(self) -> None:
-        self.data = []
+        self.data: list[bytes] = []
         self.fails = False
 
-    def append(self, data, seconds) -> None:
+    def append(self, data: Any, seconds: Any) -> None:
         if self.fails:
             raise TransientError("no route")
         self.data += data.splitlines()
 
 
 class Rig:
-    def __init__(self, settings, time) -> None:
+    def __init__(self, settings: Settings, time: FakeTime) -> None:
         self.line, self.spool = FakeLine(), FakeSpool()
         self.identity = Identity(settings, 0, "n1", clock=time.clock, incarnation="i", software="p")
-        self.heard, self.fates = [], []
+        self.heard: list[Any] = []
+        self.fates: list[Any] = []
         self.reports = Reports(
             self.line,
             self.identity,
@@ -64,11 +67,11 @@ class Rig:
 
 
 @pytest.fixture
-def rig(settings, time) -> Rig:
+def rig(settings: Settings, time: FakeTime) -> Rig:
     return Rig(settings, time)
 
 
-def test_reports_go_one_by_one_and_the_first_brings_the_key(rig) -> None:
+def test_reports_go_one_by_one_and_the_first_brings_the_key(rig: Rig) -> None:
     assert rig.reports.once() is None
     rig.reports.add(Kind.HELLO, pid=1)
     rig.reports.add(Kind.READY)
@@ -81,7 +84,7 @@ def test_reports_go_one_by_one_and_the_first_brings_the_key(rig) -> None:
     assert rig.reports.settled
 
 
-def test_it_is_repeated_as_it_was_with_longer_and_longer_pauses(rig, time) -> None:
+def test_it_is_repeated_as_it_was_with_longer_and_longer_pauses(rig: Rig, time: FakeTime) -> None:
     rig.line.answers.extend([AWAY] * 7)
     rig.spool.fails = True
     rig.reports.add(Kind.HELLO)
@@ -94,7 +97,7 @@ def test_it_is_repeated_as_it_was_with_longer_and_longer_pauses(rig, time) -> No
     assert len(set(map(repr, rig.line.said))) == 1  # its time is when it happened, not when it was said
 
 
-def test_an_answer_without_acknowledgement_is_none(rig) -> None:
+def test_an_answer_without_acknowledgement_is_none(rig: Rig) -> None:
     rig.reports.add(Kind.HELLO)
     rig.reports.once()
     rig.reports.add(Kind.READY)
@@ -106,14 +109,14 @@ def test_an_answer_without_acknowledgement_is_none(rig) -> None:
     assert [said.kind for said in rig.line.said] == [Kind.HELLO, Kind.READY, Kind.READY]
 
 
-def test_a_hello_that_brings_no_key_is_said_again(rig) -> None:
+def test_a_hello_that_brings_no_key_is_said_again(rig: Rig) -> None:
     rig.reports.add(Kind.HELLO)
     rig.line.answers.append(Answer(ack=1))
     assert rig.reports.once() == 0.2
     assert not rig.reports.settled
 
 
-def test_the_second_channel_takes_what_the_first_does_not(rig) -> None:
+def test_the_second_channel_takes_what_the_first_does_not(rig: Rig) -> None:
     rig.reports.add(Kind.HELLO)
     rig.reports.once()
     rig.line.answers.extend([AWAY, AWAY])
@@ -134,7 +137,7 @@ def test_the_second_channel_takes_what_the_first_does_not(rig) -> None:
     assert rig.reports.once() is None
 
 
-def test_without_its_key_only_the_first_report_can_be_spooled(rig) -> None:
+def test_without_its_key_only_the_first_report_can_be_spooled(rig: Rig) -> None:
     rig.line.answers.append(AWAY)
     rig.reports.add(Kind.HELLO)
     rig.reports.add(Kind.READY)
@@ -144,7 +147,7 @@ def test_without_its_key_only_the_first_report_can_be_spooled(rig) -> None:
     verify("11" * 32, *opened(rig.spool.data[0])[1:])
 
 
-def test_a_refusal_ends_it(rig) -> None:
+def test_a_refusal_ends_it(rig: Rig) -> None:
     rig.line.answers.append(RefusedError("no such slot"))
     rig.reports.add(Kind.HELLO)
     assert rig.reports.once() is None
@@ -155,8 +158,8 @@ def test_a_refusal_ends_it(rig) -> None:
     assert rig.reports.settled
 
 
-def test_when_time_is_short_posts_are_boxed_and_one_that_hangs_is_broken_off(rig, time) -> None:
-    def hang(_):
+def test_when_time_is_short_posts_are_boxed_and_one_that_hangs_is_broken_off(rig: Rig, time: FakeTime) -> None:
+    def hang(_: Any) -> Any:
         time.now += 5.0
         rig.reports.hurry(3.0)
         raise AWAY
@@ -166,7 +169,7 @@ def test_when_time_is_short_posts_are_boxed_and_one_that_hangs_is_broken_off(rig
     rig.reports.once()
     assert rig.line.abandoned == 1
     rig.line.answers.extend([AWAY] * 6)
-    assert max(rig.reports.once() for _ in range(6)) == 1.0
+    assert max(rig.reports.once() or 0.0 for _ in range(6)) == 1.0
     assert rig.line.boxes == [10.0] + [3.0] * 6
     rig.reports.hurry(0.01)
     rig.reports.once()
@@ -174,7 +177,7 @@ def test_when_time_is_short_posts_are_boxed_and_one_that_hangs_is_broken_off(rig
     assert rig.line.abandoned == 1
 
 
-def test_the_epoch_of_the_answer_is_in_all_that_follows(rig) -> None:
+def test_the_epoch_of_the_answer_is_in_all_that_follows(rig: Rig) -> None:
     rig.line.answers.append(Answer(ack=1, key="22" * 32, epoch=3))
     rig.reports.add(Kind.HELLO)
     rig.reports.add(Kind.READY)
