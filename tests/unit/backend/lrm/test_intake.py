@@ -148,6 +148,7 @@ def test_forgeries_all_look_alike(world: IntakeWorld) -> None:
 
 def test_a_slot_without_a_key_believes_nobody_with_an_empty_one(world: IntakeWorld) -> None:
     said = Message(f"{world.job.tag}.0", "n1", 1, Kind.READY, sequence=1)
+    assert world.reply(seal(said, "cd" * 32)).status == 403  # from here on the slot is known
     assert world.reply(seal(said, "")).status == 403
     assert world.reply(seal(said, "00" * 32)).status == 403
     poll = Message(f"{world.job.tag}.0", "n1", 1, Kind.POLL, turn=1)
