@@ -263,3 +263,12 @@ def test_sixteen_nodes(reactor_thread: ReactorThread) -> None:
         sixteen = made(large)
         sixteen.submit(sixteen.request("sixteen", (16, 400, 1)))
         assert {pilot["node"] for pilot in sixteen.pilots("sixteen", 16)} == set(large.names)
+
+
+def test_a_user_with_operator_rights_extends(reactor_thread: ReactorThread) -> None:
+    """Where the site gave them; the limit counts from the job's start."""
+    with slurm(reactor_thread.run, slurm_user="lease") as trusted:
+        lrm_id = trusted.submit(trusted.request("trusted", (1, 400, 1), (1, 600, 1), seconds=60))
+        trusted.pilots("trusted", 2)
+        trusted.run(lambda: trusted.lrm.extend(lrm_id, 7200))
+        assert 7000 < trusted.view(lrm_id).left <= 7200
