@@ -52,7 +52,7 @@ def test_validate_says_what_would_be_leased_and_leases_nothing(site: Site) -> No
         request(part("a"), duration=10**9),
         request(part("a", 3), token="used"),
         request(part("a"), join="no such ensemble"),
-        request(part("a", 15, memory_mb=10, networks=("private",))),
+        request(part("a", 14, memory_mb=1, networks=("private",))),
     ],
     ids=["never", "not now", "image", "network", "names", "duration", "token", "join", "addresses"],
 )
@@ -79,6 +79,9 @@ def test_a_joined_ensemble_stays_as_it_was(site: Site) -> None:
     answered(site, site.factory.validate(LOCAL, request(part("b"), join=whole(ensemble).id)))
     assert site.store.view(lambda tx: tx.collections.select(Kind.ENSEMBLE)) == before
     assert refusal(site, "validate", request(part("a"), join=whole(ensemble).id)).kind == "invalid"
+    site.create(part("b"), join=whole(ensemble).id)
+    (joined,) = site.store.view(lambda tx: tx.collections.select(Kind.ENSEMBLE))
+    assert joined.version > before[0].version  # a Done in parallel would have met it
 
 
 def test_a_queue_is_asked_for_its_own_dry_run(make_site: MakeSite) -> None:

@@ -134,6 +134,38 @@ def test_a_launch_whose_places_go_backs_out_as_a_whole_at_once(
     assert site.free() == before
 
 
+def test_nothing_more_is_sent_to_places_that_go(make_site: MakeSite) -> None:
+    site = make_site(nodes=1, options={"delays": {"create": 5.0}})
+    site.create(part("a", 12, memory_mb=50))
+    site.settle(1)
+    site.backend.take(site.row("a-1").launch_set, 20.0, "pre-empted")
+    site.settle(100)
+    assert [order.name for _, order in site.simulation.log].count(OrderName.CREATE) == site.timing.per_node
+    assert not site.simulation.vms()
+
+
+def test_a_group_tells_why_it_waits_and_that_it_is_taken_away(make_site: MakeSite) -> None:
+    site = make_site(options=QUEUE)
+    created = site.create(part("a", 2), duration=400)
+    site.settle()
+    site.drain()
+    site.events.clear()
+    for reason, starts_in in (("Resources", None), ("Resources", 600.0), ("Priority", 600.0), ("Priority", 600.0)):
+        waiting(site, reason, starts_in)
+        site.drain()
+    expected = (site.now() + timedelta(seconds=600)).isoformat()
+    told = [(e.body["reason"], e.body["starts_at"]) for e in site.told(whole(created), Topic.SCHEDULE)]
+    assert told == [("Resources", None), ("Resources", expected), ("Priority", expected)]
+    site.backend.grant(site.rows()[0].launch_set)
+    site.settle(250)
+    site.sweep()  # the end of the lease is near; both warnings are read in one batch
+    site.backend.take(site.rows()[0].launch_set, 20.0, "pre-empted", frozenset({site.row("a-1").node or ""}))
+    site.settle()
+    site.drain()
+    (warning,) = site.told(whole(created), Topic.WARNING)
+    assert (warning.body["seconds"], warning.body["reason"]) == (20, "pre-empted")
+
+
 def test_an_operation_under_way_is_not_waited_for(site: Site) -> None:
     site.create(part("a"))
     site.settle()
