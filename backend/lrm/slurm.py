@@ -60,7 +60,7 @@ class Slurm:
 
     def list(self) -> Call[tuple[JobView, ...]]:
         """See ``api.Adapter.list``; other users' jobs are not asked for."""
-        return Call((self._program("squeue"), "--me", "--all", "--states=all", f"--format={FORMAT}"), _read_jobs)
+        return Call((self._program("squeue"), "--me", "--all", "--states=all", f"--Format={FORMAT}"), _read_jobs)
 
     def cancel(self, lrm_id: str) -> Call[None]:
         """See ``api.Adapter.cancel``; plain, since with ``--full`` the pilots would be killed unheard."""

@@ -14,9 +14,9 @@ from flyinglow.nodectl.errors import TransientError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-FORMAT = "%i|%T|%N|%L|%S|%r|%j"
-_HEADER = "JOBID|STATE|NODELIST|TIME_LEFT|START_TIME|REASON|NAME"
-_FIELDS = _HEADER.count("|") + 1
+FORMAT = "JobArrayID:|,State:|,NodeList:|,TimeLeft:|,StartTime:|,PreemptTime:|,Reason:|,Name:|"
+_HEADER = "JOBID|STATE|NODELIST|TIME_LEFT|START_TIME|PREEMPT_TIME|REASON|NAME|"
+_FIELDS = _HEADER.count("|")
 _ID = re.compile(r"(\d+)(?:\+(\d+))?")
 _LIMIT = re.compile(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)")
 
@@ -84,18 +84,24 @@ def _job(line: str, now: float) -> JobView:
         raise TransientError(f"squeue's table has a line that is no job: {line[:80]!r}")
     if len(fields) < _FIELDS:
         return JobView(lrm_id=known[1], tag=None, says=LrmSays.UNKNOWN, native="", reason=line[:80])
-    _, state, nodes, left, start, reason, name = (field.strip() for field in fields)
+    _, state, nodes, left, start, preempted, reason, name = (field.strip() for field in fields)
     says = STATES.get(state, LrmSays.UNKNOWN)
     return JobView(
         lrm_id=known[1],
-        tag=tag_of(name),
+        tag=tag_of(name.removesuffix("|")),
         says=says,
         native=state,
-        reason="" if reason == "None" else reason,
+        reason=_reason(reason, preempted),
         nodes=node_names(nodes),
         starts_in=since(start, now) if says is LrmSays.WAITING else None,
         left=seconds(left),
     )
+
+
+def _reason(reason: str, preempted: str) -> str:
+    """Return why a job waits or ends; that one is pre-empted shows in the time of it alone while its grace runs."""
+    known = "" if reason == "None" else reason
+    return known or ("Preempted" if preempted != "N/A" else "")
 
 
 def _whole(views: Sequence[JobView]) -> JobView:

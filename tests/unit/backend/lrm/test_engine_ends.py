@@ -59,7 +59,8 @@ def test_the_operator_cancels_and_the_claim_is_told_the_seconds_and_the_reason()
     assert ending.key == "k1"
     assert len(ending.places) == 2
     assert 13 <= ending.seconds <= 15
-    assert "COMPLETING" in ending.reason
+    assert "job 1 was cancelled by the operator" in ending.reason
+    assert "SIGTERM on n1" in ending.reason
     site.until(lambda: site.told(ClaimTopic.LOST))
     site.run(20)
     places = {place for news in site.told(ClaimTopic.LOST) for place in news.places}

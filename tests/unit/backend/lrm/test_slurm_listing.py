@@ -13,7 +13,7 @@ from flyinglow.backend.lrm.states import LrmSays
 from flyinglow.nodectl.errors import FlyingLowError, TransientError
 
 GOLDEN = Path(__file__).with_name("golden")
-HEADING = "JOBID|STATE|NODELIST|TIME_LEFT|START_TIME|REASON|NAME\n"
+HEADING = "JOBID|STATE|NODELIST|TIME_LEFT|START_TIME|PREEMPT_TIME|REASON|NAME|\n"
 AT_15_40 = 1795362000.0  # 2026-11-22T15:40:00 UTC
 
 
@@ -70,7 +70,7 @@ def test_ended_jobs_tell_how() -> None:
     natives = {view.tag: (view.native, view.reason) for view in views.values()}
     assert natives["tttttttt"] == ("TIMEOUT", "TimeLimit")
     assert natives["nnnnnnnn"] == ("NODE_FAIL", "NodeDown")
-    assert natives["pppppppp"] == ("PREEMPTED", "")
+    assert natives["pppppppp"] == ("PREEMPTED", "Preempted")
     assert natives["abcdefgh"] == ("CANCELLED", "")
     assert all(view.starts_in is None for view in views.values())
 
@@ -78,19 +78,19 @@ def test_ended_jobs_tell_how() -> None:
 @pytest.mark.parametrize("native", sorted(STATES))
 def test_every_state_means_something(native: str) -> None:
     """All that squeue(1) names are known."""
-    assert one(f"7|{native}|node1|1:00|N/A|None|fl-abcdefgh").says is STATES[native]
+    assert one(f"7|{native}|node1|1:00|N/A|N/A|None|fl-abcdefgh|").says is STATES[native]
 
 
 @pytest.mark.parametrize("native", ["ZOMBIE", "", "RUNNING*", "LAUFEND"])
 def test_an_unknown_state_means_ask_again(native: str) -> None:
     """Never that the job has ended."""
-    view = one(f"7|{native}|node1|1:00|N/A|None|fl-abcdefgh")
+    view = one(f"7|{native}|node1|1:00|N/A|N/A|None|fl-abcdefgh|")
     assert (view.says, view.native, view.tag) == (LrmSays.UNKNOWN, native, "abcdefgh")
 
 
 def test_half_a_line_leaves_that_job_unknown() -> None:
     """And the others as they are."""
-    text = HEADING + "7|RUNNING|node1\n8|RUNNING|node2|1:00|N/A|None|fl-abcdefgh\n"
+    text = HEADING + "7|RUNNING|node1\n8|RUNNING|node2|1:00|N/A|N/A|None|fl-abcdefgh|\n"
     first, second = jobs(text, AT_15_40)
     assert (first.lrm_id, first.says, first.tag) == ("7", LrmSays.UNKNOWN, None)
     assert second.says is LrmSays.RUNNING
@@ -101,7 +101,7 @@ def test_chatter_before_the_table_is_skipped() -> None:
     text = (
         "slurm: Warnung: Zertifikat läuft ab\n\nMaintenance on Friday|at noon|\n"
         + HEADING
-        + "7|RUNNING|n|1:00|N/A|None|fl-a\n"
+        + "7|RUNNING|n|1:00|N/A|N/A|None|fl-a|\n"
     )
     assert [view.lrm_id for view in jobs(text, AT_15_40)] == ["7"]
 
@@ -110,11 +110,11 @@ def test_chatter_before_the_table_is_skipped() -> None:
     "text",
     [
         "",
-        "7|RUNNING|node1|1:00|N/A|None|fl-abcdefgh\n",  # no heading
+        "7|RUNNING|node1|1:00|N/A|N/A|None|fl-abcdefgh|\n",  # no heading
         HEADING.rstrip(),  # breaks off
-        HEADING + "7|RUNNING|node1|1:00|N/A|None|fl-abc",  # breaks off within a name
+        HEADING + "7|RUNNING|node1|1:00|N/A|N/A|None|fl-abc|",  # breaks off within a name
         HEADING + "squeue: error: lost the connection\n",
-        HEADING + "12x|RUNNING|node1|1:00|N/A|None|fl-abcdefgh\n",
+        HEADING + "12x|RUNNING|node1|1:00|N/A|N/A|None|fl-abcdefgh|\n",
         "AUFTRAG|STATUS|KNOTEN\n7|RUNNING|node1\n",
     ],
 )
@@ -153,7 +153,7 @@ def test_garbage_never_breaks_the_reader(text: str) -> None:
 )
 def test_a_job_of_parts_is_over_when_all_are(states: tuple[str, str], whole: LrmSays) -> None:
     """One word for all parts."""
-    lines = [f"7+{number}|{state}|node{number}|1:00|N/A|None|fl-abcdefgh\n" for number, state in enumerate(states)]
+    lines = [f"7+{number}|{state}|node{number}|1:00|N/A|N/A|None|fl-abcdefgh|\n" for number, state in enumerate(states)]
     (view,) = jobs(HEADING + "".join(lines), AT_15_40)
     assert (view.lrm_id, view.says, view.nodes) == ("7", whole, ("node0", "node1"))
 
@@ -200,3 +200,10 @@ def test_partitions_of_mixed_nodes_are_laid_together() -> None:
     survey = read_partitions(Output(0, "warning\nbig*|2|1000|4|1-00:00:00|down\nbig*|3|9000|2|1-00:00:00|down\n", ""))
     assert survey.queues == (Queue(name="big", nodes=5, memory_mb=9000, cpus=4, max_seconds=86400, default=True),)
     assert len(survey.findings) == 1
+
+
+@pytest.mark.parametrize("native", ["RUNNING", "COMPLETING"])
+def test_a_job_that_is_being_preempted_says_so(native: str) -> None:
+    """Slurm shows it by the time of it alone, while the job's grace runs."""
+    view = one(f"7|{native}|node1|4:50|2026-11-22T15:40:00|2026-11-22T15:42:00|None|fl-abcdefgh|")
+    assert view.reason == "Preempted"
