@@ -6,6 +6,7 @@ import threading
 import pytest
 
 from flyinglow.nodectl.errors import BrokenError, ConflictError, DeniedError, ExhaustedError, TransientError
+from flyinglow.nodectl.ledger import Entry
 from flyinglow.nodectl.messages import MemoryPolicy
 from rigs.slots import BASE, SlotSite, slot
 
@@ -282,3 +283,17 @@ def test_a_slot_that_is_taken_away_while_it_is_waited_for(site: SlotSite) -> Non
     site.clock.while_asleep = lambda: site.books().unlink(missing_ok=True)
     with pytest.raises(ConflictError, match="taken away"):
         slots.reserve(slot())
+
+
+def test_a_slot_does_not_wait_for_the_memory_of_a_later_one(site: SlotSite) -> None:
+    site.memory.step = 0
+    slots = site.view()
+
+    def meanwhile() -> None:
+        later = Entry(slot("b.0", 200), 200, site.process())
+        slots.book.write(slots.book.read().with_entry(later))
+        site.memory.own_mb = 700
+
+    site.clock.while_asleep = meanwhile
+    info = slots.reserve(slot("a.0", 300))
+    assert (info.actual_mb, info.target_mb, info.settled) == (700, 500, True)
