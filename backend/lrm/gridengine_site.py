@@ -29,7 +29,7 @@ _WORDS: tuple[tuple[str, type[FlyingLowError]], ...] = (
     (r"no suitable queues|only offers \d+ slots|cannot run in PE", NeverError),
     (r"job quota|allowed per user|active jobs|too many", ExhaustedError),
     (r"does not exist|unknown (queue|resource|parallel)|invalid|wrong|no such", InvalidError),
-    (r"denied|not allowed|no access|access list|permission|must be|rejected", DeniedError),
+    (r"denied|privilege|not allowed|no access|access list|permission|must be|rejected", DeniedError),
 )
 """Grid Engine's words, the more telling ones first; what is not among them may be tried again."""
 

@@ -29,7 +29,7 @@ def missing() -> str | None:
     if gone := [name for name in PROGRAMS if shutil.which(name) is None]:
         return f"not installed: {', '.join(gone)}"
     try:
-        unpacked(_packages(), _debs())
+        unpacked(packages(), _debs())
     except BrokenError as error:
         return f"no Grid Engine: {error}"
     return None
@@ -43,7 +43,7 @@ def gridengine_world(nodes: int = 4, *, sudoers: Sequence[str] = (), **options: 
     directory = Path(tempfile.mkdtemp(prefix="fl-ge-"))
     directory.chmod(0o755)
     try:
-        with GridEngineWorld(directory, nodes=nodes, sudoers=sudoers, packages=_packages(), **options) as world:
+        with GridEngineWorld(directory, nodes=nodes, sudoers=sudoers, packages=packages(), **options) as world:
             yield world
     finally:
         shutil.rmtree(directory)
@@ -61,7 +61,8 @@ def terms(world: GridEngineWorld, user: str = "lease", **changes: Any) -> SiteTe
     return SiteTerms(**values)
 
 
-def _packages() -> Path:
+def packages() -> Path:
+    """Return where the unpacked programs are kept for the next test."""
     # kept between runs, so that a test does not fetch them anew; a directory of somebody else's is not believed
     if _PACKAGES.exists() and (_PACKAGES.stat().st_uid != os.geteuid() or _PACKAGES.is_symlink()):
         raise BrokenError(f"{_PACKAGES} belongs to somebody else")

@@ -154,6 +154,7 @@ def test_the_id_is_found_among_warnings() -> None:
         ),
         ('Unable to run job: Job was rejected because job requests unknown queue "x"\nExiting.', InvalidError),
         ('Unable to run job: job rejected: the requested project "x" does not exist\nExiting.', InvalidError),
+        ('lease - you do not have the necessary privileges to delete the job "7"', DeniedError),
         ("Unable to run job: denied: user is not in any access list\nExiting.", DeniedError),
         ("Unable to run job: job rejected: only 5 jobs are allowed per user (current job count: 5)", ExhaustedError),
         ("verification: no suitable queues\nExiting.", NeverError),
