@@ -12,11 +12,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.protocol import ProcessProtocol
 
-from flyinglow.backend.lrm.api import Output, Survey
+from flyinglow.backend.lrm.api import Output, Queue, Survey
 from flyinglow.nodectl.errors import TransientError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from twisted.python.failure import Failure
 
@@ -75,7 +75,7 @@ class CommandLrm:
         answers = [await self._run(call) for call in self._adapter.survey()]
         return Survey(
             version=next((answer.version for answer in answers if answer.version), ""),
-            queues=tuple(queue for answer in answers for queue in answer.queues),
+            queues=_laid_together(queue for answer in answers for queue in answer.queues),
             findings=tuple(finding for answer in answers for finding in answer.findings),
             notice=next((answer.notice for answer in answers if answer.notice is not None), None),
         )
@@ -96,6 +96,22 @@ class CommandLrm:
             if timer.active():
                 timer.cancel()
         return call.read(output)
+
+
+def _laid_together(queues: Iterable[Queue]) -> tuple[Queue, ...]:
+    """Make one of what several commands told of a queue: one may know its nodes, another its limit."""
+    found: dict[str, Queue] = {}
+    for queue in queues:
+        known = found.setdefault(queue.name, queue)
+        found[queue.name] = Queue(
+            name=queue.name,
+            nodes=max(known.nodes, queue.nodes),
+            memory_mb=queue.memory_mb if known.memory_mb is None else known.memory_mb,
+            cpus=queue.cpus if known.cpus is None else known.cpus,
+            max_seconds=queue.max_seconds if known.max_seconds is None else known.max_seconds,
+            default=known.default or queue.default,
+        )
+    return tuple(found.values())
 
 
 class _Command(ProcessProtocol):

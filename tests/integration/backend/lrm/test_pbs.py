@@ -112,7 +112,8 @@ def test_what_the_queue_forbids_is_never(rig: TorqueRig, bench: LrmBench) -> Non
     """Its limit is known from the survey, and named when a job is too long all the same."""
     rig.ctl("set", "longest=600")
     survey = bench.run(bench.lrm.survey)
-    assert 600 in {queue.max_seconds for queue in survey.queues}
+    (queue,) = survey.queues
+    assert (queue.name, queue.nodes, queue.memory_mb, queue.max_seconds) == ("batch", 4, 2000, 600)
     with pytest.raises(NeverError, match="walltime"):
         bench.submit(bench.request("toolong1", (1, 400, 1), seconds=601))
     bench.submit(bench.request("fitsfine", (1, 400, 1), seconds=600))
