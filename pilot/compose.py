@@ -74,7 +74,7 @@ def run(settings: Settings, rank: int, node: str, *, clock: Clock, bell: Bell, s
         log=log,
     )
     poll = Poll(line(), identity, relay, clock=clock, heard=mailbox.heard, fate=mailbox.fate, log=log)
-    workers = {name: Worker(name, turn) for name, turn in (("said", said), ("reports", reports), ("poll", poll))}
+    workers = {name: Worker(name, turn, log) for name, turn in (("said", said), ("reports", reports), ("poll", poll))}
     said.wake, reports.wake, identity.on_bound = (workers[name].wake for name in ("said", "reports", "poll"))
     reports.progress = bell.ring
     for worker in workers.values():

@@ -133,10 +133,10 @@ class Relay:
                 self._ring()
             elif message.get("news") == "hello":
                 self.hello = message
-                up.setdefault(session, []).append(line.decode())
+                up.setdefault(session, []).append(line.decode(errors="replace"))
                 self._ring()
             elif "news" in message:
-                up.setdefault(session, []).append(line.decode())
+                up.setdefault(session, []).append(line.decode(errors="replace"))
             elif asked := self._take(message.get("id")):
                 self._answered(asked, message, up)
         for whose, texts in up.items():
@@ -150,11 +150,11 @@ class Relay:
             up.setdefault(asked.session, []).append(text)
             return
         if message.get("ok") is True:
-            asked.reply.body = message.get("body") or {}
+            asked.reply.body = _object(message.get("body"))
         else:
-            wrong = message.get("error") or {}
+            wrong = _object(message.get("error"))
             asked.reply.error = from_wire(
-                str(wrong.get("kind")), str(wrong.get("message")), wrong.get("figures") or None
+                str(wrong.get("kind")), str(wrong.get("message")), _object(wrong.get("figures"))
             )
         asked.reply.done = True
         self._ring()
@@ -193,6 +193,10 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return message if isinstance(message, dict) else None
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _refusal(number: Any, error: FlyingLowError) -> str:

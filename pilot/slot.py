@@ -97,25 +97,24 @@ class Slot:
         """Wait until it is done or the time is over, and return whether it is done.
 
         Raises Ending when giving back is due, and what makes going on useless, unless giving back has begun. A
-        ``patient`` wait goes on after the LRM's notice as long as the service's share of the grace would.
+        ``patient`` wait goes on after the LRM's notice as long as the service's share of the grace would. None goes on
+        beyond the grace.
         """
         until = None if seconds is None else self.clock.monotonic() + seconds
         while True:
             self.attend(patient=patient)
-            now = self.clock.monotonic()
             if done():
                 return True
-            if until is not None and now >= until:
+            now = self.clock.monotonic()
+            moments = [until, self.term.limit if self.undoing is not None else None]
+            ends = min((moment for moment in moments if moment is not None), default=None)
+            if ends is not None and now >= ends:
                 return False
-            self._listen(now, until, patient=patient)
-
-    def _listen(self, now: float, until: float | None, *, patient: bool) -> None:
-        moments = [moment for moment in (until, self.term.limit) if moment is not None]
-        if self.undoing is None:
-            moments.append(self.term.release_at(now, patient=patient))
-        ahead = [moment for moment in moments if moment > now]
-        for number in self._bell.wait(min(ahead) - now if ahead else None):
-            self._signalled(number)
+            if self.undoing is None:
+                due = self.term.release_at(now, patient=patient)
+                ends = due if ends is None else min(ends, due)
+            for number in self._bell.wait(None if ends is None else ends - now):
+                self._signalled(number)
 
     def attend(self, *, patient: bool = False) -> None:
         """Look at what has come. Raises as ``wait`` does."""

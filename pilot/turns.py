@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from typing import Protocol
 
+from flyinglow.pilot.log import Log
+
 SHORTEST = 0.2  # seconds before something that failed is tried again
 LONGEST = 5.0  # the same, after many failures
 HURRIED = 1.0  # the same, when time is short
@@ -18,10 +20,12 @@ class Turn(Protocol):
 
 
 class Worker:
-    """One thread for one ``Turn``; it ends with the program."""
+    """One thread for one ``Turn``; it ends with the program, and not before: a fault of a turn is logged."""
 
-    def __init__(self, name: str, turn: Turn) -> None:
+    def __init__(self, name: str, turn: Turn, log: Log) -> None:
+        self._name = name
         self._turn = turn
+        self._log = log
         self._woken = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -39,7 +43,14 @@ class Worker:
             if pause != 0.0:
                 self._woken.wait(pause)
             self._woken.clear()
-            pause = self._turn.once()
+            pause = self._guarded()
+
+    def _guarded(self) -> float | None:
+        try:
+            return self._turn.once()
+        except Exception as error:  # noqa: BLE001 - a pilot that hears nothing any more would be worse
+            self._log.say("fault", thread=self._name, error=f"{type(error).__name__}: {error}")
+            return LONGEST
 
 
 class BackOff:

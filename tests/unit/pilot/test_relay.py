@@ -156,6 +156,16 @@ def test_what_is_not_of_the_protocol_is_kept_for_the_step_that_waits(rig: Rig, l
     assert rig.up.lines == []
 
 
+def test_an_answer_whose_parts_are_of_another_type_is_an_error_or_empty(rig: Rig) -> None:
+    reply = rig.relay.order(OrderName.RELEASE, {}, 1.0)
+    rig.relay.heard([b'{"v":1,"id":%d,"ok":true,"body":[1]}' % rig.down[-1]["id"]])
+    assert reply.result() == {}
+    reply = rig.relay.order(OrderName.RELEASE, {}, 1.0)
+    rig.relay.heard([b'{"v":1,"id":%d,"ok":false,"error":"stuck"}' % rig.down[-1]["id"]])
+    with pytest.raises(BrokenError):
+        reply.result()
+
+
 def test_an_answer_that_no_message_could_hold_is_refused(rig: Rig) -> None:
     rig.relay.orders([order(5)])
     rig.answer(rig.down[0], data="x" * MAX_LINE)

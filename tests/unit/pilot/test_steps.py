@@ -270,6 +270,15 @@ def test_a_service_that_takes_no_report_is_not_waited_for_beyond_the_grace(make:
     assert rig.time.now == 1129.0
 
 
+def test_a_notice_while_the_last_report_is_not_taken_bounds_that_too(make: Callable[..., Rig]) -> None:
+    rig = make(grace=10.0)
+    rig.reports.settled = False
+    rig.stand(1100.0, end=True)
+    rig.bell.at(1105.0, signal.SIGTERM)
+    assert rig.live() is Exit.DONE
+    assert rig.time.now == 1114.0
+
+
 def test_a_dead_agent_is_started_again_and_its_slot_given_back_by_the_new_one(make: Callable[..., Rig]) -> None:
     rig = make()
     rig.bell.at(1100.0, rig.agent.die)

@@ -1,0 +1,62 @@
+"""What is done again and again."""
+
+import threading
+from pathlib import Path
+
+from flyinglow.pilot.log import Log
+from flyinglow.pilot.turns import BackOff, Worker
+from rigs.pilot_time import FakeTime
+
+
+class Counting:
+    def __init__(self, *pauses: float | None) -> None:
+        self.pauses = list(pauses)
+        self.turned = threading.Semaphore(0)
+
+    def once(self) -> float | None:
+        self.turned.release()
+        return self.pauses.pop(0) if self.pauses else None
+
+
+def test_it_turns_until_there_is_nothing_to_do_and_again_when_it_is_woken(time: FakeTime) -> None:
+    turn = Counting(0.0, 0.0, None)
+    worker = Worker("t", turn, Log(-1, time.clock, "t"))
+    worker.start()
+    assert all(turn.turned.acquire(timeout=5.0) for _ in range(3))
+    assert not turn.turned.acquire(timeout=0.05)
+    worker.wake()
+    assert turn.turned.acquire(timeout=5.0)
+
+
+def test_a_pause_is_cut_short(time: FakeTime) -> None:
+    turn = Counting(3600.0)
+    worker = Worker("t", turn, Log(-1, time.clock, "t"))
+    worker.start()
+    assert turn.turned.acquire(timeout=5.0)
+    worker.wake()
+    assert turn.turned.acquire(timeout=5.0)
+
+
+def test_a_fault_is_logged_and_ends_nothing(time: FakeTime, tmp_path: Path) -> None:
+    class Faulty(Counting):
+        def once(self) -> float | None:
+            super().once()
+            raise ZeroDivisionError("oh")
+
+    turn = Faulty()
+    with (tmp_path / "log").open("wb") as log:
+        worker = Worker("poll", turn, Log(log.fileno(), time.clock, "t"))
+        worker.start()
+        assert turn.turned.acquire(timeout=5.0)
+        worker.wake()
+        assert turn.turned.acquire(timeout=5.0)
+    assert 'fault thread=poll error="ZeroDivisionError: oh"' in (tmp_path / "log").read_text()
+
+
+def test_pauses_grow_and_begin_anew() -> None:
+    pause = BackOff()
+    assert [pause.failed() for _ in range(7)] == [0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
+    pause.worked()
+    assert pause.failed() == 0.2
+    pause.hurried = True
+    assert [pause.failed() for _ in range(4)] == [0.4, 0.8, 1.0, 1.0]
