@@ -1,7 +1,6 @@
 """What is done again and again."""
 
 import threading
-from pathlib import Path
 
 from flyinglow.pilot.log import Log
 from flyinglow.pilot.turns import BackOff, Worker
@@ -37,20 +36,34 @@ def test_a_pause_is_cut_short(time: FakeTime) -> None:
     assert turn.turned.acquire(timeout=5.0)
 
 
-def test_a_fault_is_logged_and_ends_nothing(time: FakeTime, tmp_path: Path) -> None:
+class Kept(Log):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.said: list[tuple[str, dict[str, object]]] = []
+
+    def say(self, event: str, **facts: object) -> None:
+        self.said.append((event, facts))
+
+
+def test_a_fault_is_logged_and_ends_nothing() -> None:
     class Faulty(Counting):
+        faults = 1
+
         def once(self) -> float | None:
             super().once()
-            raise ZeroDivisionError("oh")
+            if self.faults:
+                self.faults -= 1
+                raise ZeroDivisionError("oh")
+            return None
 
-    turn = Faulty()
-    with (tmp_path / "log").open("wb") as log:
-        worker = Worker("poll", turn, Log(log.fileno(), time.clock, "t"))
-        worker.start()
-        assert turn.turned.acquire(timeout=5.0)
-        worker.wake()
-        assert turn.turned.acquire(timeout=5.0)
-    assert 'fault thread=poll error="ZeroDivisionError: oh"' in (tmp_path / "log").read_text()
+    turn, log = Faulty(), Kept()
+    worker = Worker("poll", turn, log)
+    worker.start()
+    assert turn.turned.acquire(timeout=5.0)
+    worker.wake()
+    assert turn.turned.acquire(timeout=10.0)
+    assert log.said == [("fault", {"thread": "poll", "error": "ZeroDivisionError: oh"})]
 
 
 def test_pauses_grow_and_begin_anew() -> None:
