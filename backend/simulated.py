@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from flyinglow.backend import greedy
-from flyinglow.backend.api import ClaimNews, ClaimTopic, Estimate, Limits, Never, Queued
+from flyinglow.backend.abilities import Estimate
+from flyinglow.backend.api import ClaimNews, ClaimTopic, Limits, Never, Queued
 from flyinglow.backend.options import read
 from flyinglow.backend.simulation import Simulation
 from flyinglow.backend.static import granted, observe, placed, placement

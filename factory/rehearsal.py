@@ -10,7 +10,8 @@ from collections.abc import Awaitable
 from dataclasses import replace
 from datetime import timedelta
 
-from flyinglow.backend.api import Decision, Estimates, Never, NotNow, Placed, Queued, View
+from flyinglow.backend.abilities import Estimates
+from flyinglow.backend.api import Decision, Never, NotNow, Placed, Queued, View
 from flyinglow.factory.model import Outlook, Valid
 from flyinglow.factory.plan import Plan
 from flyinglow.nodectl.errors import ExhaustedError, NeverError

@@ -122,8 +122,9 @@ class MemoryPolicy(str, Enum):
 
 @dataclass(frozen=True)
 class SlotSpec:
-    """What an agent is to hold on its node until it is told otherwise, or its input ends. ``memory_mb`` is for VMs and
-    the hypervisor's overhead together.
+    """What an agent is to hold on its node until it is told otherwise, or its input ends.
+
+    ``memory_mb`` is for VMs and the hypervisor's overhead together.
     """
 
     slot: str
@@ -135,7 +136,7 @@ class SlotSpec:
 
 @dataclass(frozen=True)
 class SlotInfo:
-    """How a node's memory stands: what the machine's own share was, is to be and is (MiB); ``settled`` when they agree."""
+    """How a node's memory stands (MiB): the machine's own share before, as it is to be, as it is; and whether it settled."""
 
     slot: str
     memory_mb: int

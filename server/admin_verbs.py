@@ -7,7 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flyinglow.backend import reach
-from flyinglow.backend.api import NodePolicy, NodeState, Operated
+from flyinglow.backend.abilities import Operated
+from flyinglow.backend.api import NodePolicy, NodeState
 from flyinglow.nodectl.errors import ConflictError, InvalidError, UnknownError
 from flyinglow.workspace.model import Selection
 

@@ -13,7 +13,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from flyinglow.backend.api import Doorway
+from flyinglow.backend.abilities import Doorway
 from flyinglow.pilot.messages import LONG_POLL, PATH
 from flyinglow.server.listeners import closed_site
 from flyinglow.wsrf.channel import HttpLimits, Request
@@ -22,7 +22,8 @@ from flyinglow.wsrf.channel import Listener as Site
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
-    from flyinglow.backend.api import Backend, Reply
+    from flyinglow.backend.abilities import Reply
+    from flyinglow.backend.api import Backend
     from flyinglow.server.config import Listener
 
 log = logging.getLogger("flyinglow.server.node_door")

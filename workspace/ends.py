@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 
-from flyinglow.backend.api import Extends
+from flyinglow.backend.abilities import Extends
 from flyinglow.nodectl.errors import ConflictError, DeniedError, InvalidError
 from flyinglow.workspace.lifecycle import tell
 from flyinglow.workspace.model import Stamp, Topic, Workspace

@@ -104,7 +104,7 @@ class Rehearsal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteTerms:
-    """What the site's configuration says for every job: checked, so that nothing in it can be an option or a command."""
+    """What the site's configuration says for every job; checked, so that nothing in it is an option or a command."""
 
     queue: str | None = None
     account: str | None = None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
-from flyinglow.backend.api import Reply
+from flyinglow.backend.abilities import Reply
 from flyinglow.backend.lrm import adapters, extension, inspection, offers, options, policy
 from flyinglow.backend.lrm.bulletin import Bulletin
 from flyinglow.backend.lrm.claims import Claims
@@ -33,18 +33,8 @@ from flyinglow.nodectl.errors import FlyingLowError, InvalidError, TransientErro
 from flyinglow.pilot.bundle import bundle
 
 if TYPE_CHECKING:
-    from flyinglow.backend.api import (
-        Claim,
-        Decision,
-        Estimate,
-        Grant,
-        Limits,
-        NodeChannel,
-        Observation,
-        Request,
-        Settings,
-        View,
-    )
+    from flyinglow.backend.abilities import Estimate
+    from flyinglow.backend.api import Claim, Decision, Grant, Limits, NodeChannel, Observation, Request, Settings, View
     from flyinglow.backend.lrm.api import Lrm
 
 log = structlog.get_logger(__name__)

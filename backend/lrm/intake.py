@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from flyinglow.backend.api import Reply
+from flyinglow.backend.abilities import Reply
 from flyinglow.backend.lrm.intake_batch import Batch
 from flyinglow.backend.lrm.intake_records import store, stranger
 from flyinglow.backend.lrm.intake_rows import Known, Outcome, Report, SlotChange, check, look

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from flyinglow.backend.api import Estimate, Limits, Never, NotNow, Queued
+from flyinglow.backend.abilities import Estimate
+from flyinglow.backend.api import Limits, Never, NotNow, Queued
 from flyinglow.backend.lrm.model import PilotJob, Slot
 from flyinglow.backend.lrm.policy.api import Sizes
 from flyinglow.nodectl.errors import FlyingLowError, NeverError

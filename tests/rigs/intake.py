@@ -8,7 +8,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 
-from flyinglow.backend.api import Reply
+from flyinglow.backend.abilities import Reply
 from flyinglow.backend.lrm.intake import Intake, SlotChange
 from flyinglow.backend.lrm.lines import Lines
 from flyinglow.backend.lrm.model import Component, PilotJob, Slot, Trail

@@ -13,7 +13,8 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from flyinglow.backend.api import Claim, ClaimNews, ClaimTopic, Demand, PoolView, Reply, Request, Settings, View
+from flyinglow.backend.abilities import Reply
+from flyinglow.backend.api import Claim, ClaimNews, ClaimTopic, Demand, PoolView, Request, Settings, View
 from flyinglow.backend.lrm.api import JobRequest
 from flyinglow.backend.lrm.backend import LrmBackend, Making, key, tag
 from flyinglow.backend.lrm.model import PilotJob, Slot

@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 from twisted.internet.defer import gatherResults
 
-from flyinglow.backend.api import Order, Reply
+from flyinglow.backend.abilities import Reply
+from flyinglow.backend.api import Order
 from flyinglow.backend.lrm.states import SlotState
 from flyinglow.nodectl.errors import BrokenError, InvalidError
 from flyinglow.nodectl.messages import OrderName

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from flyinglow.backend.api import Doorway, Estimates, Extends, Never, NotNow, Operated, PoolView, Queued, View
+from flyinglow.backend.abilities import Doorway, Estimates, Extends, Operated
+from flyinglow.backend.api import Never, NotNow, PoolView, Queued, View
 from flyinglow.backend.lrm.api import Queue, Survey
 from flyinglow.backend.lrm.options import options
 from flyinglow.nodectl.errors import InvalidError, NeverError, TransientError, UnknownError

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 
-from flyinglow.backend.api import Reply
+from flyinglow.backend.abilities import Reply
 from flyinglow.backend.lrm.states import SlotState
 from flyinglow.nodectl.errors import TransientError
 from flyinglow.pilot.messages import Kind
