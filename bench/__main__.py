@@ -22,7 +22,7 @@ import notify
 import report
 import standing
 import throughput
-from figures import Row
+from rows import Row
 
 from bench import Bench
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import messages
 from consumers import RUNNING, Consumers, Seen
-from figures import Row, Target, at_most, growth, median, number
+from rows import Row, Target, at_most, growth, median, number
 from messages import Caller
 from service import Service
 

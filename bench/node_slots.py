@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from figures import Row, at_most
+from rows import Row, at_most
 
 from flyinglow.nodectl import bundle, guest
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import messages
 from consumers import Consumers
-from figures import Row, at_least, at_most, median, number, out_of_order, percentile
+from rows import Row, at_least, at_most, median, number, out_of_order, percentile
 from messages import Caller
 from service import Service
 

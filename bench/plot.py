@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-from figures import Row, number
+from rows import Row, number
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt

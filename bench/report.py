@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
-from figures import Row, number
+from rows import Row, number
 
 _HEAD = ("", "figure", "p50 ms", "p99 ms", "target", "", "beside it, in the same run")
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import messages
-from figures import Row, at_most, median, number, percentile
+from rows import Row, at_most, median, number, percentile
 from messages import Caller
 from service import Service
 

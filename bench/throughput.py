@@ -12,7 +12,7 @@ from pathlib import Path
 
 import messages
 import wrk
-from figures import Row, at_least, median, number, percentile
+from rows import Row, at_least, median, number, percentile
 from messages import Caller
 
 from bench import Bench, until

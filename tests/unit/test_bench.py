@@ -23,7 +23,7 @@ def test_each_measurement_finds_what_it_uses_of_the_product(bench: Any, name: st
 
 
 def test_percentiles_are_values_that_were_measured(bench: Any) -> None:
-    figures = bench("figures")
+    figures = bench("rows")
     values = [float(at) for at in range(100, 0, -1)]
     assert [figures.percentile(values, share) for share in (0.0, 0.5, 0.99, 1.0)] == [1, 50, 99, 100]
     assert figures.median([3.0, 1.0, 2.0]) == 2.0
@@ -32,20 +32,20 @@ def test_percentiles_are_values_that_were_measured(bench: Any) -> None:
 
 
 def test_a_bound_itself_is_met(bench: Any) -> None:
-    figures = bench("figures")
+    figures = bench("rows")
     assert [figures.at_least(800).met(value) for value in (799.9, 800)] == [False, True]
     assert [figures.at_most(5).met(value) for value in (5, 5.1)] == [True, False]
 
 
 def test_messages_out_of_order_are_counted_by_line(bench: Any) -> None:
-    count = bench("figures").out_of_order
+    count = bench("rows").out_of_order
     assert count([("a", 1), ("b", 1), ("a", 2), ("b", 5)]) == 0
     assert count([("a", 2), ("a", 1), ("a", 3)]) == 1
     assert count([("a", 1), ("a", 1)]) == 1
 
 
 def test_growth_is_one_when_time_grows_as_size_does(bench: Any) -> None:
-    growth = bench("figures").growth
+    growth = bench("rows").growth
     assert growth({1: 9.0, 16: 0.16, 256: 2.56}) == pytest.approx(1.0)
     assert growth({16: 0.1, 256: 3.2}) == pytest.approx(2.0)
 
@@ -99,7 +99,7 @@ def test_consumers_read_the_sample_of_a_notification(bench: Any) -> None:
 
 
 def test_the_table_tells_what_was_missed(bench: Any) -> None:
-    figures, report = bench("figures"), bench("report")
+    figures, report = bench("rows"), bench("report")
     rows = [
         figures.Row(part="SOAP", name="Create", value=150.0, unit="/s", p50=1.0, p99=2.0, target=figures.at_least(200)),
         figures.Row(part="At rest", name="memory", value=90.0, unit="MB", target=figures.at_most(120)),
