@@ -21,6 +21,7 @@ from flyinglow.pilot.reports import Reports
 from flyinglow.pilot.signals import name_of
 from flyinglow.pilot.term import Term
 
+LEAVING = 0.25  # seconds of the grace in which the program itself ends
 _POSTS = 4  # posts that fit into the service's share of the grace, when each takes as long as it may
 
 
@@ -106,7 +107,7 @@ class Slot:
             if done():
                 return True
             now = self.clock.monotonic()
-            moments = [until, self.term.limit if self.undoing is not None else None]
+            moments = [until, self._last_moment if self.undoing is not None else None]
             ends = min((moment for moment in moments if moment is not None), default=None)
             if ends is not None and now >= ends:
                 return False
@@ -115,6 +116,11 @@ class Slot:
                 ends = due if ends is None else min(ends, due)
             for number in self._bell.wait(None if ends is None else ends - now):
                 self._signalled(number)
+
+    @property
+    def _last_moment(self) -> float | None:
+        limit = self.term.limit
+        return None if limit is None else limit - LEAVING
 
     def attend(self, *, patient: bool = False) -> None:
         """Look at what has come. Raises as ``wait`` does."""

@@ -267,7 +267,7 @@ def test_a_service_that_takes_no_report_is_not_waited_for_beyond_the_grace(make:
     rig.reports.settled = False
     rig.bell.at(1100.0, signal.SIGTERM)
     assert rig.live() is Exit.DONE
-    assert rig.time.now == 1129.0
+    assert rig.time.now == 1128.75
 
 
 def test_a_notice_while_the_last_report_is_not_taken_bounds_that_too(make: Callable[..., Rig]) -> None:
@@ -276,7 +276,7 @@ def test_a_notice_while_the_last_report_is_not_taken_bounds_that_too(make: Calla
     rig.stand(1100.0, end=True)
     rig.bell.at(1105.0, signal.SIGTERM)
     assert rig.live() is Exit.DONE
-    assert rig.time.now == 1114.0
+    assert rig.time.now == 1113.75
 
 
 def test_a_dead_agent_is_started_again_and_its_slot_given_back_by_the_new_one(make: Callable[..., Rig]) -> None:
