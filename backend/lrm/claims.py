@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -113,8 +114,19 @@ class Claims:
         ready = [slot for slot in slots if slot.state is SlotState.READY]
         if ready and entry.held_since is None:
             entry.held_since = self._desk.reactor.seconds()
-        if len(ready) == len(slots):
+        if len(ready) == len(slots) and not self._ends_too_soon(entry, slots):
             self._grant(entry)
+
+    def _ends_too_soon(self, entry: Entry, slots: Sequence[Slot]) -> bool:
+        """Look whether a slot that was there before has aged too much while others were waited for; then ask anew."""
+        key, now, jobs = entry.claim.key, self._desk.now(), self._desk.mirror.jobs
+        seconds = timedelta(seconds=entry.claim.request.duration)
+        held = [slot for slot in slots if jobs[slot.job].claim != key and slot.deadline is not None]
+        short = any(slot.deadline is not None and slot.deadline - now < seconds for slot in held)
+        if short:
+            reason = "nodes that were free when it asked would be gone before its end; it asks anew"
+            self._desk.spawn(self._queue_again(entry, reason, _AGAIN), "asking for a claim's nodes anew")
+        return short
 
     def _refusal(self, slot: Slot) -> FlyingLowError | None:
         """Say why a slot cannot be had any more: in the LRM's words, the operator's doing, or a failure."""
@@ -207,10 +219,16 @@ class Claims:
         entry = self._entries.get(key)
         if entry is None or entry.resting:
             return
-        entry.resting, entry.held_since = True, None
         entry.gave_way += 1
         wait = back_off(entry.gave_way)
         reason = f"after {limit:g} s it gave its nodes back to an older request, and queues again in {wait:g} s"
+        await self._queue_again(entry, reason, wait)
+
+    async def _queue_again(self, entry: Entry, reason: str, wait: float) -> None:
+        if entry.resting:
+            return
+        key = entry.claim.key
+        entry.resting, entry.held_since = True, None
         await self._desk.commit("lrm.queue_again", lambda tx: released(tx, key, None, reason))
         self._queued(key, reason)
         self._jobs.tend()

@@ -1,7 +1,8 @@
 """The mass-cancel guard: what would take many live slots away at once waits for the operator's word.
 
 A scheduler that was set up anew, a listing of another user's, a broken adapter: all look as if every job had ended at
-once. What clients end does not count, nor what pilots announced themselves.
+once. What clients end does not count, nor what pilots announced themselves; nor does the end of a single job, however
+many nodes it has, as that is how schedulers end jobs.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ class Guard:
 
     def passes(self, what: Mapping[str, str], lost: int, live: int) -> bool:
         """Say whether these may be given up now; when not, remember them for the operator."""
-        if lost <= self.least or lost <= self.share * live or set(what) <= self.allowed:
+        few = len(what) <= 1 or lost <= self.least or lost <= self.share * live
+        if few or set(what) <= self.allowed:
             self.held, self.allowed = None, frozenset()
             return True
         self.held = Held(what=dict(what), lost=lost, live=live)

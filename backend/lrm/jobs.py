@@ -6,11 +6,12 @@ first, and have the release patience to give their slots back themselves.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
+from twisted.internet.defer import DeferredSemaphore
 
 from flyinglow.backend.lrm.desk import Closed, Desk
 from flyinglow.backend.lrm.mirror import Written
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     from flyinglow.backend.lrm.model import PilotJob
     from flyinglow.backend.lrm.ports import LrmTx
 
+T = TypeVar("T")
 log = structlog.get_logger(__name__)
+_WIDTH = 8  # commands of the scheduler at a time
 _SOON = 1.0  # seconds from a submit or a cancel to the listing that shows what became of it
 
 
@@ -38,6 +41,7 @@ class Jobs:
         self._since: dict[str, float] = {}  # unwanted since, monotonic
         self._next_cancel: dict[str, float] = {}
         self._timer: object = None
+        self._width = DeferredSemaphore(_WIDTH)
 
     # submit
 
@@ -52,7 +56,7 @@ class Jobs:
         desk = self._desk
         try:
             request = desk.pilots.request(job, desk.mirror.slots_of(job.tag))
-            lrm_id = await desk.lrm.submit(request)
+            lrm_id = await self._in_turn(lambda: desk.lrm.submit(request))
         except TransientError as error:
             words = error.message
             await desk.commit("lrm.unsure", lambda tx: _unsure(tx, job.tag, words))
@@ -136,9 +140,17 @@ class Jobs:
 
     async def cancel_id(self, lrm_id: str) -> None:
         """Cancel by the LRM's own id. Raises what the LRM raises."""
-        if self._desk.closed:
-            raise Closed
-        await self._desk.lrm.cancel(lrm_id)
+        await self._in_turn(lambda: self._desk.lrm.cancel(lrm_id))
+
+    async def _in_turn(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Do one of many things at once, in its turn."""
+        await self._width.acquire()
+        try:
+            if self._desk.closed:
+                raise Closed
+            return await work()
+        finally:
+            self._width.release()
 
 
 def _unsure(tx: LrmTx, tag: str, words: str) -> Written:

@@ -6,10 +6,14 @@ import pytest
 
 from flyinglow.backend.api import Claim, ClaimTopic
 from flyinglow.backend.lrm.api import JobRequest
+from flyinglow.backend.lrm.free import Figures, holdings
 from flyinglow.backend.lrm.holding import Holding, back_off, giving_way
-from flyinglow.backend.lrm.states import JobState
+from flyinglow.backend.lrm.mirror import Written
+from flyinglow.backend.lrm.model import Assignment, Component, PilotJob, Slot
+from flyinglow.backend.lrm.policy.api import Sizes
+from flyinglow.backend.lrm.states import JobState, SlotState
 from flyinglow.nodectl.errors import DeniedError, TransientError, UnknownError
-from rigs.lrm_site import Site
+from rigs.lrm_site import NOON, Site
 
 
 def one_job_for_each_size(site: Site) -> None:
@@ -162,3 +166,46 @@ def test_several_vms_are_packed_onto_one_slot() -> None:
     site.acquire("k1", 4)
     assert [len(one.components) for one in site.submits] == [1]
     assert site.submits[0].nodes == 1
+
+
+def test_a_free_slot_that_aged_while_others_were_waited_for_is_not_given_out() -> None:
+    policy = {"policy": "keep_warm", "policy_options": {"seconds": 5000, "patience": 10}}
+    site = Site(nodes=3, options={**policy, "poll": 10.0})
+    site.acquire("k1", 1, duration=1000)
+    site.acquire("k2", 2, duration=800)
+    site.result(site.backend.release("k1"))
+    waiting = site.spawn(site.backend.acquire(site.claim("k3", 2, duration=800)))  # one is free, one has to wait
+    site.run(700)
+    assert not waiting
+    site.lrm.end("2", "CANCELLED")
+    site.result(site.backend.release("k2"))
+    grants = site.until(lambda: waiting, 200)[0]
+    used = [site.ledger.rows.slot_rows[grant.node.name.partition("@")[0]] for grant in grants.values()]
+    assert all((slot.deadline - site.now()).total_seconds() >= 800 for slot in used)
+
+
+def test_a_job_asked_for_ahead_of_need_counts_as_free_only_when_all_of_it_is_ready() -> None:
+    job = PilotJob(
+        tag="j",
+        claim="",
+        components=(Component(nodes=2, memory_mb=660, cpus=1),),
+        seconds=720,
+        secret="00",
+        requested_at=NOON,
+        state=JobState.STARTED,
+    )
+    ready = Slot(job="j", rank=0, memory_mb=660, cpus=1, state=SlotState.READY)
+    other = replace(ready, rank=1, state=SlotState.BOUND)
+    sizes = Sizes(vm_overhead_mb=96, slot_overhead_mb=64, margin=120)
+    figures = Figures(sizes=sizes, now=NOON, idle={"j.0": 7.0})
+    arriving = holdings(Written(jobs=(job,), slots=(ready, other)), figures)
+    assert arriving.free == ()
+    assert arriving.coming == job.components
+    up = holdings(Written(jobs=(job,), slots=(ready, replace(other, state=SlotState.READY))), figures)
+    assert [(slot.slot, slot.memory_mb, slot.idle) for slot in up.free] == [("j.0", 596, 7.0), ("j.1", 596, 0.0)]
+    assert up.coming == ()
+    use = Assignment(claim="k", member="m", slot="j.0", memory_mb=500, cpus=1)
+    used = holdings(Written(jobs=(job,), slots=(ready, other), claims={"k": (use,)}), figures)
+    assert [(slot.slot, slot.memory_mb, slot.cpus, slot.claims, slot.idle) for slot in used.free] == [
+        ("j.0", 0, 0, 1, 0.0)
+    ]

@@ -251,11 +251,14 @@ def test_the_service_is_away_for_a_while_in_each_phase(phase: str) -> None:
     else:
         core.until(lambda: core.has("k1"))
         if phase == "signalled":
+            core.site.pilots[1].dead = True  # it hears nothing before the service goes
             core.site.pilots[0].say(Kind.SIGNALLED, {"signal": "SIGTERM", "grace": 30.0, "left": 30.0})
         if phase == "releasing":
             core.drop("k1")
         core.site.kill()
     core.site.run(20)
+    for pilot in core.site.pilots:
+        pilot.dead = False
     core.site.restart()
     core.killed = 1
     core.until(lambda: core.killed == 2)

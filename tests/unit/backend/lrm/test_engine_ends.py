@@ -115,6 +115,17 @@ def test_a_job_that_dies_before_its_first_report_fails_the_claim_with_its_name_n
     assert "FAILED" in str(error.value)
 
 
+@pytest.mark.parametrize("native", ["CANCELLED", "PREEMPTED", "NODE_FAIL", "TIMEOUT"])
+def test_a_job_that_is_taken_while_its_pilots_start_takes_the_claim_back(native: str) -> None:
+    site = Site(silent=True, options={"poll": 5.0})
+    waiting = site.spawn(site.backend.acquire(site.claim()))
+    site.until(lambda: site.jobs[0].started_at)
+    site.lrm.kill("1", native)
+    error = site.until(lambda: waiting)[0]
+    assert error.check(ConflictError)
+    assert native in str(error.value)
+
+
 def test_a_job_that_the_operator_deletes_from_the_queue_takes_the_claim_back() -> None:
     site = Site(nodes=1)
     waiting = site.spawn(site.backend.acquire(site.claim(members=1)))

@@ -1,8 +1,10 @@
 """A scheduler that is away, forgets to answer, forgets jobs, starts them anew; and what must never be done about it."""
 
 import pytest
+from twisted.internet.defer import Deferred
 
 from flyinglow.backend.api import ClaimTopic
+from flyinglow.backend.lrm.api import JobRequest
 from flyinglow.backend.lrm.listing import LrmSays
 from flyinglow.backend.lrm.states import JobState, SlotState
 from rigs.lrm_site import Site
@@ -88,8 +90,8 @@ def test_a_cancel_that_fails_is_tried_until_the_scheduler_lists_the_job_no_more(
 
 
 def test_one_listing_does_for_all_jobs_and_there_are_fewer_while_pilots_report() -> None:
-    site = Site(nodes=16)
-    for number in range(8):
+    site = Site(nodes=8)
+    for number in range(4):
         site.acquire(f"k{number}", 2, duration=100_000)
     site.run(60)
     before = site.backend._watch.listings
@@ -223,3 +225,29 @@ def test_a_ledger_that_does_not_answer_for_a_while_holds_a_claim_up_and_no_more(
     assert not waiting
     site.ledger.down = False
     assert len(site.until(lambda: waiting)[0]) == 2
+
+
+def test_one_job_that_the_scheduler_ends_is_no_mass_however_many_nodes_it_has() -> None:
+    site = Site(nodes=16, options={"poll": 10.0})
+    site.acquire("k1", 16)
+    site.lrm.kill("1", "CANCELLED")
+    site.until(lambda: site.told(ClaimTopic.LOST), 60)
+    assert site.states()[1] == ["Lost"] * 16
+
+
+def test_a_submit_that_takes_long_is_not_made_twice() -> None:
+    site = Site(options={"poll": 5.0})
+    submit = site.lrm.submit
+
+    async def slowly(job: JobRequest) -> str:
+        waited: Deferred[None] = Deferred()
+        site.clock.callLater(150.0, waited.callback, None)
+        await waited
+        return await submit(job)
+
+    site.lrm.submit = slowly  # type: ignore[method-assign]
+    waiting = site.spawn(site.backend.acquire(site.claim()))
+    site.run(120)
+    assert site.jobs[0].version == 1
+    assert site.until(lambda: waiting)
+    assert len(site.submits) == 1
