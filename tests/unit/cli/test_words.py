@@ -1,15 +1,19 @@
 """What the command reads and writes as words: escapes, durations, sizes, request files, preferences."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from flyinglow.cli import preferences, request_file
+from flyinglow.cli import preferences, request_file, showing
 from flyinglow.cli.durations import megabytes, seconds, words
 from flyinglow.cli.plain import plain, plain_page
-from flyinglow.client import Disk, File, Nic, Part
+from flyinglow.client import Disk, File, Nic, Notification, Part
 from flyinglow.nodectl.errors import InvalidError
+
+NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
@@ -122,3 +126,19 @@ def test_a_faulty_client_toml_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "flyinglow" / "client.toml").write_text(text)
     with pytest.raises(InvalidError, match=r"client\.toml"):
         preferences.load()
+
+
+@pytest.mark.parametrize(
+    ("news", "said"),
+    [
+        ({"topic": "warning", "seconds": 90, "ends_at": NOON}, "ends in 1m30s, at 2030-01-01"),
+        ({"topic": "warning", "seconds": 20, "ends_at": NOON, "reason": "pre-empted"}, ": pre-empted"),
+        ({"topic": "schedule", "starts_at": NOON, "reason": "Priority"}, "waits, expected to start 2030-01-01"),
+        ({"topic": "schedule", "reason": "Priority"}, "waits, expected to start at a time nobody knows: Priority"),
+        ({"topic": "schedule", "ends_at": NOON, "reason": "moved"}, "lease ends 2030-01-01"),
+    ],
+)
+def test_an_event_in_words(news: dict[str, Any], said: str) -> None:
+    line = showing.event(Notification(kind="group", name="wn", sequence=3, at=NOON, received_at=NOON, **news))
+    assert said in line
+    assert news.get("reason", "") in line
