@@ -136,7 +136,7 @@ class SlotSpec:
 
 @dataclass(frozen=True)
 class SlotInfo:
-    """How a node's memory stands (MiB): the machine's own share before, as it is to be, as it is; and whether it settled."""
+    """How a node's memory stands (MiB): the machine's own share before, as it is to be, as it is; and if it settled."""
 
     slot: str
     memory_mb: int

@@ -5,12 +5,10 @@ Nothing here decides anything; ``server/daemon.py`` starts and stops what is bui
 
 from __future__ import annotations
 
-import random
 import secrets
 import string
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any
 
 from twisted.python.threadpool import ThreadPool
@@ -19,21 +17,15 @@ from flyinglow.backend import loading
 from flyinglow.backend.api import Settings
 from flyinglow.ensemble.service import EnsembleService
 from flyinglow.factory.service import FactoryService
-from flyinglow.group.derive import CollectionFold
 from flyinglow.group.service import GroupService
 from flyinglow.nodectl.errors import InvalidError
-from flyinglow.notification.consumers import ConsumerPolicy, Consumers
-from flyinglow.notification.delivery import Courier, DeliverySettings
-from flyinglow.notification.drainer import Drainer
-from flyinglow.notification.envelope import Envelopes
-from flyinglow.notification.ledger import Ledger
+from flyinglow.notification.consumers import Consumers
 from flyinglow.notification.lifetime import Lifetimes
-from flyinglow.notification.sender import HttpSender
 from flyinglow.notification.service import SubscriptionService, SubscriptionSettings
 from flyinglow.server.catalogue import catalogue
 from flyinglow.server.nodes import NodeBook
+from flyinglow.server.notifying import Notifying, notifying, policy
 from flyinglow.server.pools import pool
-from flyinglow.server.stamps import stamp_notified
 from flyinglow.store import Store
 from flyinglow.workspace.provisioner import Provisioner
 from flyinglow.workspace.service import WorkspaceService
@@ -139,16 +131,6 @@ class Services:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Notifying:
-    """What carries events to consumers; all on the reactor's thread."""
-
-    drainer: Drainer
-    courier: Courier
-    sender: HttpSender
-    lookups: ThreadPool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
     """All parts of one daemon."""
 
@@ -195,10 +177,10 @@ def compose(
     backend = _backend(config, _settings(config, store, book, reactor, news, urls or {}))
     provisioner = Provisioner(store, backend, reactor, now, images, timing=timing(config), committed=heard)
     news.to = provisioner
-    consumers = Consumers(_policy(config))
-    notifying = _notifying(config, store, reactor, addresses, consumers)
+    consumers = Consumers(policy(config))
+    carriers = notifying(config, store, reactor, now, addresses, consumers)
     store.listen(lambda events: reactor.callFromThread(provisioner.notice, events))
-    store.listen(lambda events: reactor.callFromThread(notifying.drainer.notice, events))
+    store.listen(lambda events: reactor.callFromThread(carriers.drainer.notice, events))
     return Parts(
         config=config,
         store=store,
@@ -207,7 +189,7 @@ def compose(
         services=_services(config, store, backend, consumers, images),
         provisioner=provisioner,
         sweeper=Sweeper(store, now, terms(config), committed=heard),
-        notifying=notifying,
+        notifying=carriers,
     )
 
 
@@ -283,30 +265,3 @@ def _services(config: Config, store: Store, backend: Backend, consumers: Consume
         ensemble=EnsembleService(store, clock, lease_terms, backend),
         subscriptions=subscriptions,
     )
-
-
-def _policy(config: Config) -> ConsumerPolicy:
-    listen = config.listen
-    return ConsumerPolicy(
-        allow_loopback=config.notification.allow_loopback,
-        networks=tuple(ip_network(network) for network in config.notification.allow_networks),
-        denied_ports=frozenset(port for port in (listen.node.port, listen.guest.port) if port),
-        schemes=frozenset({"http"}),
-    )
-
-
-def _notifying(config: Config, store: Store, reactor: Any, addresses: Addresses, consumers: Consumers) -> Notifying:
-    lookups = ThreadPool(1, 4, "lookups")
-    sender = HttpSender(reactor=reactor, consumers=consumers, pool=lookups, tls=None)
-    courier = Courier(
-        store=store,
-        ledger=Ledger(store=store, clock=reactor, now=now, settled=stamp_notified),
-        sender=sender,
-        compose=Envelopes(addresses).compose,
-        clock=reactor,
-        now=now,
-        random=random.random,
-        settings=DeliverySettings(give_up=config.notification.give_up_after),
-    )
-    drainer = Drainer(store=store, folds=[CollectionFold(now)], clock=reactor, now=now, queued=courier.wake)
-    return Notifying(drainer=drainer, courier=courier, sender=sender, lookups=lookups)
