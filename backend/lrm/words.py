@@ -8,7 +8,6 @@ from flyinglow.backend.lrm.states import SlotState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any
 
     from flyinglow.backend.lrm.api import JobView
     from flyinglow.backend.lrm.model import PilotJob, Slot
@@ -85,13 +84,6 @@ def slot_lost(job: PilotJob | None, slot: Slot) -> str:
     if slot.state in {SlotState.RELEASING, SlotState.RELEASED}:
         where = f"{slot.node} was given back"
     return f"{where}: {why}" if why else where
-
-
-def failure(body: Mapping[str, Any]) -> str:
-    """Say which step of a pilot failed, by its report."""
-    error = body.get("error")
-    message = error.get("message", "") if isinstance(error, dict) else ""
-    return f"step {body.get('step', '?')}: {message or 'no reason was given'}"
 
 
 def _fate(word: str) -> str:

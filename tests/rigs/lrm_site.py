@@ -145,7 +145,7 @@ class Pilot:
 
 @dataclass
 class Site:
-    """``options`` are those of the table; ``away`` cuts pilots off; ``start``: how long a pilot takes to be ready."""
+    """``options`` are those of the table; ``away`` cuts pilots off; ``start``: seconds until a pilot is ready."""
 
     nodes: int = 4
     options: dict[str, Any] = field(default_factory=dict)
@@ -154,10 +154,11 @@ class Site:
     silent: bool = False  # pilots never report
     deaf: bool = False  # only the first pilot of a job hears the scheduler's notice
     away: bool = False
+    store: Any = None  # in the place of a ledger in memory
 
     def __post_init__(self) -> None:
         self.clock = Clock()
-        self.ledger = Ledger()
+        self.ledger = self.store or Ledger()
         machines = {f"n{number}": Machine(8000, 8) for number in range(1, self.nodes + 1)}
         self.grace = float(self.options.get("grace", 30.0))
         self.lrm = SimulatedLrm(self.clock, machines, grace=self.grace, start_delay=0.5)
