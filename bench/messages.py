@@ -32,11 +32,13 @@ def get_state(to: str) -> bytes:
     return _message(to, action, f"{body}fl:State</rp:GetResourceProperty>")
 
 
-def create(to: str, *, count: int = 1, network: str | None = None, consumer: str | None = None) -> bytes:
+def create(
+    to: str, *, count: int = 1, network: str | None = None, consumer: str | None = None, memory_mb: int = 64
+) -> bytes:
     """Lease ``count`` workspaces alike, with ``consumer`` subscribed to the states of all of them."""
     nic = f"<flf:NIC><flf:Network>{network}</flf:Network></flf:NIC>" if network else ""
     part = (
-        f"<flf:Part><flf:Name>wn</flf:Name><flf:Count>{count}</flf:Count><flf:MemoryMB>64</flf:MemoryMB>"
+        f"<flf:Part><flf:Name>wn</flf:Name><flf:Count>{count}</flf:Count><flf:MemoryMB>{memory_mb}</flf:MemoryMB>"
         f"<flf:CPUs>1</flf:CPUs><flf:Disk><flf:Image>guest</flf:Image></flf:Disk>{nic}</flf:Part>"
     )
     watch = subscription(consumer) if consumer else ""
