@@ -121,13 +121,20 @@ def calm(service: LrmService, seconds: float = 60.0) -> None:
     service.wait(lambda: not service.admin("workspace.list"), "the end of all rows", seconds)
     service.wait(lambda: all(job["over"] for job in service.jobs()), "the end of all jobs", seconds)
     service.wait(lambda: not mine(service), "the end of all jobs of ours in Slurm's own list", seconds)
-    assert service.clean_nodes() == []
+    left = service.clean_nodes()
+    assert not left, left
 
 
 def mine(service: LrmService, user: str = "lease") -> list[str]:
     """Return the jobs of a user that Slurm has, in any state before their end."""
     listed = service.world.run_in_head(["squeue", "-h", "-u", user, "-o", "%i %T"]).stdout
     return [line for line in listed.splitlines() if line.strip()]
+
+
+def tidy(service: LrmService) -> None:
+    """End whatever a test that failed left behind, so that the next one has its nodes."""
+    for user in ("other", "lease"):
+        service.world.run_in_head(["scancel", "-u", user], check=False)
 
 
 def hog(service: LrmService, seconds: int, *options: str) -> str:
@@ -138,4 +145,4 @@ def hog(service: LrmService, seconds: int, *options: str) -> str:
     return job
 
 
-__all__ = ["Story", "calm", "hog", "listed", "mine", "only", "part", "telling"]
+__all__ = ["Story", "calm", "hog", "listed", "mine", "only", "part", "telling", "tidy"]
