@@ -153,6 +153,7 @@ class LrmBackend:
 
     def _forget(self, slots: Sequence[str]) -> None:
         self._intake.wake(slots)
+        self._bulletin.forget()
         for slot in slots:
             self._heard.pop(slot, None)
             self._extended.discard(slot)

@@ -85,6 +85,11 @@ class Bulletin:
         self._told[key] = (reason, starts)
         self._tell(ClaimNews(key=key, topic=ClaimTopic.WAITING, reason=reason, starts_in=starts_in))
 
+    def forget(self) -> None:
+        """Keep no words of claims that hold nothing any more."""
+        for key in self._told.keys() - self._desk.mirror.uses.keys():
+            del self._told[key]
+
     def _starts_in(self, job: PilotJob) -> float | None:
         return max(0.0, (job.starts_at - self._desk.now()).total_seconds()) if job.starts_at else None
 

@@ -33,7 +33,10 @@ def test_what_is_released_is_given_back_by_the_pilots_themselves_and_ends_in_the
     assert site.cancels == []
     assert site.told(ClaimTopic.LOST) == []
     site.run(300)
-    assert site.backend._desk.mirror.jobs == {}
+    mirror = site.backend._desk.mirror
+    assert (mirror.jobs, mirror.slots, mirror.uses, mirror._ranks) == ({}, {}, {}, {})
+    assert (site.backend._bulletin._told, site.backend._heard, site.backend._extended) == ({}, {}, set())
+    assert (site.backend._claims._entries, site.backend._watch.jobs.refusals) == ({}, {})
 
 
 def test_a_claim_waits_behind_another_and_its_reason_and_estimate_are_told_once() -> None:
