@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from flyinglow.backend import reach
 from flyinglow.backend.abilities import Operated
-from flyinglow.backend.api import NodePolicy, NodeState
+from flyinglow.backend.api import NodePolicy, NodeState, node_name
 from flyinglow.nodectl.errors import ConflictError, InvalidError, UnknownError
 from flyinglow.workspace.model import Selection
 
@@ -168,7 +168,7 @@ def _row(row: Workspace) -> dict[str, Any]:
         "state": row.state.value,
         "task": row.task.value if row.task else None,
         "reason": row.reason,
-        "node": row.node,
+        "node": node_name(row.node) if row.node else None,
         "destroyed": row.destroyed_at is not None,
         "ends_at": row.ends_at.isoformat() if row.ends_at else None,
         "attempts": row.attempts,
