@@ -19,13 +19,13 @@ from cattrs.errors import (
 
 from flyinglow.backend import reach
 from flyinglow.nodectl.errors import InvalidError
-from flyinglow.server.config import Config
+from flyinglow.server.config import Config, NodeListener
 from flyinglow.server.config_lines import line_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from flyinglow.server.config import Network
+    from flyinglow.server.config import Listener, Network
 
 
 # an even first byte: odd ones are multicast
@@ -162,12 +162,22 @@ def _listening(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
         except ValueError:
             yield ("listen", name, "address"), f"{listener.address!r} is not an IP address"
             continue
-        if not loopback and not listener.insecure:
-            why = (
-                f"{listener.address} is not loopback and callers are not authenticated yet; "
-                "listen on 127.0.0.1, or set insecure = true if you know who can reach it"
-            )
-            yield ("listen", name, "address"), why
+        if not loopback and not listener.insecure and not _is_secured(listener):
+            yield ("listen", name, "address"), f"{listener.address} is not loopback and {_EXPOSED[name]}"
+
+
+# Pilots sign every report with their own keys; what they carry can be read by others without TLS.
+_CALLERS = "callers are not authenticated yet; listen on 127.0.0.1, or set insecure = true if you know who can reach it"
+_EXPOSED = {
+    "client": _CALLERS,
+    "guest": _CALLERS,
+    "node": "without TLS others on the network can read what pilots say, the slots' keys included; name certificate "
+    "and private_key, or set insecure = true if you know who can listen there",
+}
+
+
+def _is_secured(listener: Listener) -> bool:
+    return isinstance(listener, NodeListener) and listener.certificate is not None
 
 
 def addresses_of(text: str) -> tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, ...]:

@@ -7,7 +7,6 @@ import os
 import pwd
 import socket
 import subprocess
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -15,9 +14,11 @@ from urllib.parse import unquote, urlsplit
 from flyinglow.backend import loading, reach
 from flyinglow.backend.channel import local, ssh
 from flyinglow.nodectl.errors import FlyingLowError
+from flyinglow.server import doctor_job, doctor_lrm
 from flyinglow.server.catalogue import catalogue
 from flyinglow.server.composition import SQLITE, open_store
 from flyinglow.server.config_file import load
+from flyinglow.server.doctor_finding import Finding
 from flyinglow.server.nodes import from_config
 
 if TYPE_CHECKING:
@@ -29,26 +30,19 @@ if TYPE_CHECKING:
 _HELLO_SECONDS = 20.0
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at. ``fix`` says what to do when it is not ``ok``."""
+def examine(config_path: Path, *, job: bool = False) -> list[Finding]:
+    """Look at the configuration and at all that it names; blocks. Never raises for what is wrong with a site.
 
-    name: str
-    ok: bool
-    detail: str
-    fix: str = ""
-
-
-def examine(config_path: Path) -> list[Finding]:
-    """Look at the configuration and at all that it names; blocks. Never raises for what is wrong with a site."""
+    ``job``: a batch scheduler is given one small job, for what only a job can show. Nothing else is submitted.
+    """
     try:
         config = load(config_path)
     except FlyingLowError as error:
         return [Finding("configuration", ok=False, detail=error.message, fix="correct these lines")]
-    return [Finding("configuration", ok=True, detail=f"{config_path} is understood"), *_site(config)]
+    return [Finding("configuration", ok=True, detail=f"{config_path} is understood"), *_site(config, job=job)]
 
 
-def _site(config: Config) -> Iterator[Finding]:
+def _site(config: Config, *, job: bool) -> Iterator[Finding]:
     yield _user(config)
     yield _state_dir(config.server.state_dir)
     running = _serving(config.server.state_dir)
@@ -59,12 +53,24 @@ def _site(config: Config) -> Iterator[Finding]:
     yield from _images(config)
     for name in sorted(config.node):
         yield _node(config, name)
-    if not config.node:
-        yield Finding(
-            "nodes", ok=False, detail="no node is configured", fix="add a [node.NAME] table, or `admin node add`"
-        )
+    yield from _places(config, running=running, job=job)
     if not config.network:
         yield Finding("networks", ok=False, detail="no network is configured", fix="add a [network.NAME] table")
+
+
+def _places(config: Config, *, running: bool, job: bool) -> Iterator[Finding]:
+    """Look at where VMs are to come from: a batch scheduler, or nodes of the site's own."""
+    if config.backend.kind == "lrm":
+        yield from doctor_lrm.static(config)
+        if job:
+            yield from doctor_job.examine(config, serving=running)
+        return
+    if not config.node and config.backend.kind == "default":
+        fix = "add a [node.NAME] table, or `admin node add`"
+        yield Finding("nodes", ok=False, detail="no node is configured", fix=fix)
+    if job:
+        fix = "leave --job out"
+        yield Finding("job", ok=False, detail=f"the back-end {config.backend.kind} has no batch scheduler", fix=fix)
 
 
 def _user(config: Config) -> Finding:

@@ -16,7 +16,7 @@ from flyinglow.backend.lrm.api import Output, Queue, Survey
 from flyinglow.nodectl.errors import TransientError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from twisted.python.failure import Failure
 
@@ -45,8 +45,7 @@ class CommandLrm:
         """``environment`` is the site's, on top of a minimal one; ``timeout`` is in seconds, for each command."""
         self._adapter = adapter
         self._reactor = reactor
-        # schedulers print times in their zone, which must not depend on where this service runs
-        self._environment = {"PATH": PATH, "LC_ALL": "C", "TZ": "UTC0", **(environment or {})}
+        self._environment = surroundings(environment or {})
         self._timeout = timeout
         self._most_output = most_output
 
@@ -72,13 +71,7 @@ class CommandLrm:
 
     async def survey(self) -> Survey:
         """See ``api.Lrm.survey``."""
-        answers = [await self._run(call) for call in self._adapter.survey()]
-        return Survey(
-            version=next((answer.version for answer in answers if answer.version), ""),
-            queues=_laid_together(queue for answer in answers for queue in answer.queues),
-            findings=tuple(finding for answer in answers for finding in answer.findings),
-            notice=next((answer.notice for answer in answers if answer.notice is not None), None),
-        )
+        return together([await self._run(call) for call in self._adapter.survey()])
 
     def splits(self, components: tuple[Component, ...]) -> tuple[tuple[Component, ...], ...]:
         """See ``api.Lrm.splits``."""
@@ -96,6 +89,22 @@ class CommandLrm:
             if timer.active():
                 timer.cancel()
         return call.read(output)
+
+
+def surroundings(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of the scheduler's commands: a minimal one, and the site's on top of it."""
+    # schedulers print times in their zone, which must not depend on where this service runs
+    return {"PATH": PATH, "LC_ALL": "C", "TZ": "UTC0", **environment}
+
+
+def together(answers: Sequence[Survey]) -> Survey:
+    """Lay the answers of a survey's commands together."""
+    return Survey(
+        version=next((answer.version for answer in answers if answer.version), ""),
+        queues=_laid_together(queue for answer in answers for queue in answer.queues),
+        findings=tuple(finding for answer in answers for finding in answer.findings),
+        notice=next((answer.notice for answer in answers if answer.notice is not None), None),
+    )
 
 
 def _laid_together(queues: Iterable[Queue]) -> tuple[Queue, ...]:

@@ -70,13 +70,14 @@ def init(session: Session, *, config: Path | None, as_json: bool) -> None:
 @click.command()
 @_CONFIG
 @_JSON
+@click.option("--job", is_flag=True, help="Give the batch scheduler one small job, which tries what pilots need.")
 @click.pass_obj
-def doctor(session: Session, *, config: Path | None, as_json: bool) -> int:
+def doctor(session: Session, *, config: Path | None, as_json: bool, job: bool) -> int:
     """Examine configuration and site, and say how to mend what is wrong. Ends with 1 when something is."""
     from flyinglow.server import doctor as physician
 
     session.json = as_json or session.json
-    findings = physician.examine(config_path(config))
+    findings = physician.examine(config_path(config), job=job)
     if session.json:
         session.answer([{key: getattr(each, key) for key in ("name", "ok", "detail", "fix")} for each in findings])
     for each in [] if session.json else findings:
