@@ -53,9 +53,10 @@ def _tell(story: LrmStory, site: LrmSite, consumer: Consumer) -> None:
         members = story.members(lease)
     story.guests_say(members)
     story.receipt(members)
+    story.memory(leased=True)
     with story.watching(site.state):
         story.preempt(lease)
-    story.memory()
+    story.memory(leased=False)
     story.destroy(lease, members)
     if rows := ask(site.state, "workspace.list", {}):
         message = "left behind: " + "; ".join(f"workspace {row['name']} is {row['state']}" for row in rows)

@@ -98,14 +98,15 @@ class LrmStory(Story):
             message = "giving back took longer than the grace period"
             raise BrokenError(message)
 
-    def memory(self) -> None:
-        """Show how every node's memory stands, and fail when one has not got all of its own back."""
+    def memory(self, *, leased: bool) -> None:
+        """Show how every node's memory stands; fail when it is not as it has to be with a slot, or without one."""
+        self._screen.print("What the nodes have of their memory for themselves, by their own word:")
         for node in self._lrm_site.world.names:
             memory = self._lrm_site.status(node)["memory"]
-            line = f"  {node}: has {memory['actual_mb']} MB of its {memory['base_mb']} MB"
+            line = f"  {node}: {memory['actual_mb']} MB of {memory['base_mb']} MB"
             self._screen.print(line, highlight=False)
-            if memory["actual_mb"] != memory["base_mb"]:
-                message = f"{node} did not get its memory back"
+            if (memory["actual_mb"] < memory["base_mb"]) is not leased:
+                message = f"{node} did not {'lend its memory to the slot' if leased else 'get its memory back'}"
                 raise BrokenError(message)
 
     def _heard(self, news: Notification) -> None:
