@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from flyinglow.cli.demo.lrm_site import LrmSite
     from flyinglow.cli.demo.schedulers import Scheduler
-    from flyinglow.client import Consumer, Lease, Notification, Site
+    from flyinglow.client import Consumer, Lease, Member, Notification, Site
 
 _LOOK_EVERY = 0.2
 
@@ -72,6 +72,12 @@ class LrmStory(Story):
         self._screen.print("Level one: the request is an ordinary job in the scheduler's queue:")
         self.show_queue()
         return lease
+
+    def members(self, lease: Lease) -> tuple[Member, ...]:
+        """Wait until the whole runs on slots, then show who is where."""
+        lease.whole.wait("Running", timeout=self.patience)
+        self._screen.print("Level two: pilots have made slots of the nodes, and on each runs a VM:")
+        return super().members(lease)
 
     def preempt(self, lease: Lease) -> None:
         """Cancel the job as the scheduler's operator, and see the lease end."""
