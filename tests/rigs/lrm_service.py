@@ -20,11 +20,13 @@ from typing import Any
 import pytest
 
 from flyinglow.cli.admin_socket import ask
+from flyinglow.cli.demo import gridengine_conf
 from flyinglow.cli.demo.lrm_site import SUDOERS, LrmSite
 from flyinglow.cli.demo.network import network_of
 from flyinglow.cli.demo.slurm_conf import HEAD_ADDRESS
 from flyinglow.client import Site, connect
 from flyinglow.nodectl.errors import BrokenError
+from rigs.gridengine import gridengine_world
 from rigs.slurm import slurm_world
 from rigs.unprivileged import wrapped
 
@@ -81,6 +83,16 @@ class LrmService:
             self._daemon.kill()
             self._daemon.wait(10)
             self._daemon = None
+
+    def wait_for_death(self, seconds: float = START_SECONDS) -> None:
+        """Return when it has ended by itself; fails when it lives on, or when it ended as if all were well."""
+        assert self._daemon is not None
+        try:
+            status = self._daemon.wait(seconds)
+        except subprocess.TimeoutExpired:
+            pytest.fail(f"the service lives on: {self.log}")
+        assert status != 0, self.log
+        self._daemon = None
 
     def stop(self) -> None:
         """Stop it cleanly; fails when it does not stop in time, or when a message violated the schemas."""
@@ -178,4 +190,23 @@ def slurm_service(
         yield service
 
 
-__all__ = ["LrmService", "lrm_service", "slurm_service"]
+@contextlib.contextmanager
+def gridengine_service(
+    nodes: int = 4, *, world: Mapping[str, Any] | None = None, options: Mapping[str, Any] | None = None, **changes: Any
+) -> Iterator[LrmService]:
+    """Run the service on a private Grid Engine; ``world`` are options of ``GridEngineWorld``. Skips where none runs."""
+    settings = {"notify": 10, **(world or {})}
+    terms = {
+        "lrm": "gridengine",
+        "queue": gridengine_conf.QUEUE,
+        "parallel_environment": gridengine_conf.PARALLEL_ENVIRONMENT,
+        **(options or {}),
+    }
+    with (
+        gridengine_world(nodes, sudoers=SUDOERS, **settings) as cluster,
+        lrm_service(cluster, gridengine_conf.HEAD_ADDRESS, terms, **changes) as service,
+    ):
+        yield service
+
+
+__all__ = ["LrmService", "gridengine_service", "lrm_service", "slurm_service"]
