@@ -44,7 +44,8 @@ class Patience:
     silence: float = 10.0  # without a sign of life it was killed
     longest: float = 180.0  # how long a grace may be to be measured
     end: float = 60.0  # until the scheduler lists the job no more
-    look: float = 1.0  # between two listings
+    ask: float = 5.0  # between two listings, while the job says nothing
+    look: float = 1.0  # the same, while it ends
 
 
 @dataclass(slots=True)
@@ -121,9 +122,13 @@ class _Trial:
         yield self._grace()
 
     def _wait(self, what: str, seconds: float) -> bool:
+        """Wait for a word of the job; not longer than the scheduler has the job."""
         deadline = time.monotonic() + seconds
         while what not in self._heard.said and time.monotonic() < deadline:
-            self._take(self._hearing.next(min(1.0, deadline - time.monotonic())))
+            one = self._hearing.next(min(self._patience.ask, deadline - time.monotonic()))
+            self._take(one)
+            if one is None and _is_over(self._listed()):
+                break
         return what in self._heard.said
 
     def _take(self, one: dict[str, Any] | None) -> None:
@@ -182,13 +187,16 @@ class _Trial:
         return Finding("cancel grace", ok=heard.since >= granted - 1, detail=detail, fix=fix)
 
     def _silent(self) -> Finding:
-        view = self._listed()
-        if view is None or view.says is LrmSays.WAITING:
-            why = f"{view.native} {view.reason}".strip() if view else "it is not listed"
-            detail = f"{self._name} ({self._id}) was not started within {self._patience.start:g} s: {why}"
+        view, job = self._listed(), f"{self._name} ({self._id})"
+        if view is None or _is_over(view):
+            word = f": {view.native} {view.reason}".rstrip() if view else ""
+            fix = f"the first node's log says why: {self._log}"
+            return Finding("job", ok=False, detail=f"{job} ended by itself before it said anything{word}", fix=fix)
+        if view.says is LrmSays.WAITING:
+            detail = f"{job} was not started within {self._patience.start:g} s: {view.native} {view.reason}".rstrip()
             return Finding("job", ok=False, detail=detail, fix="run it again when a node is free")
-        detail = f"{self._name} ({self._id}) runs on {', '.join(view.nodes) or 'a node'}, but nothing was heard of it"
-        fix = f"can nodes reach {self._hearing.url.rpartition('/')[0]}? The job's log: {self._log}"
+        detail = f"{job} runs on {', '.join(view.nodes) or 'a node'}, but nothing was heard of it"
+        fix = f"can nodes reach {self._hearing.url.rpartition('/')[0]}? The job's log there: {self._log}"
         return Finding("job", ok=False, detail=detail, fix=fix)
 
     def _listed(self) -> JobView | None:
@@ -201,11 +209,17 @@ class _Trial:
         while time.monotonic() < deadline:
             try:
                 view = self._listed()
-                if view is None or view.says in {LrmSays.ENDED, LrmSays.GONE}:
-                    return Finding("job", ok=True, detail=f"{self._name} ({self._id}) is over, nothing is left of it")
+                if view is None or _is_over(view):
+                    return Finding("end of the job", ok=True, detail=f"{self._name} ({self._id}) is over")
                 if view.says is not LrmSays.ENDING:
                     self._scheduler.cancel(self._id)
             except TransientError as error:
                 failure = error.message
             time.sleep(self._patience.look)
-        return Finding("job", ok=False, detail=f"{self._name}: {failure}", fix=f"cancel the job {self._id} by hand")
+        return Finding(
+            "end of the job", ok=False, detail=f"{self._name}: {failure}", fix=f"cancel the job {self._id} by hand"
+        )
+
+
+def _is_over(view: JobView | None) -> bool:
+    return view is None or view.says in {LrmSays.ENDED, LrmSays.GONE}

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from rigs.doctor import doctor, wrong
 from rigs.lrm_service import LrmService, slurm_service
-from rigs.unprivileged import wrapped
 
 pytestmark = [pytest.mark.root, pytest.mark.xdist_group("slurm-doctor")]
 KILL_WAIT = 5
@@ -25,24 +22,9 @@ def service() -> Iterator[LrmService]:
         yield made
 
 
-def doctor(service: LrmService, *words: str, config: Path | None = None) -> dict[str, dict[str, Any]]:
-    """Run the doctor on the head as the service's user; return its findings by name."""
-    root = service.lrm_site.root
-    argv = [sys.executable, "-m", "flyinglow.cli", "doctor", "--json", "--config", str(config or service.lrm_site.config)]
-    coverage = os.environ.get("COVERAGE_FILE")
-    exposed = [root, *([Path(coverage).parent] if coverage else [])]
-    env = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
-    done = service.world.run_in_head(wrapped([*argv, *words], *exposed), env=env, check=False, seconds=120)
-    assert done.stdout, done.stderr
-    return {each["name"]: each for each in json.loads(done.stdout)}
-
-
-def wrong(found: dict[str, dict[str, Any]]) -> list[str]:
-    return [name for name, each in found.items() if not each["ok"]]
-
-
 def jobs(service: LrmService) -> str:
-    return str(service.world.run_in_head(["squeue", "--noheader", "--format=%j %u %T"]).stdout)
+    world: Any = service.world
+    return str(world.run_in_head(["squeue", "--noheader", "--format=%j %u %T"]).stdout)
 
 
 def test_without_the_word_nothing_is_submitted(service: LrmService) -> None:
@@ -68,3 +50,31 @@ def test_a_job_measures_what_no_configuration_tells(service: LrmService) -> None
     assert jobs(service) == ""
     assert not list(Path(service.world.jobs).glob("fl-d*.log"))
     assert service.clean_nodes() == []
+
+
+def test_what_is_wrong_on_a_node_is_named_beside_a_service_that_runs(service: LrmService) -> None:
+    text = service.lrm_site.config.read_text()
+    changed = text.replace("grace = 4", "grace = 30").replace('"agent", "--stdio"', '"agent"')
+    assert changed.count("grace = 30") == 1
+    config = service.lrm_site.root / "wrong.toml"
+    config.write_text(changed)
+    service.start()
+    found = doctor(service, "--job", config=config)
+    service.stop()
+    assert {"grace", "agent through sudo", "cancel grace"} <= set(wrong(found))
+    assert "password is required" in found["agent through sudo"]["detail"]
+    assert "flyinglow-nodectl sudoers" in found["agent through sudo"]["fix"]
+    assert "KillWait" in found["cancel grace"]["fix"]
+    assert found["service from a node"]["detail"] == "node1 reaches http://10.77.0.1:8481/pilot/1"
+    assert found["end of the job"]["ok"]
+
+
+def test_a_job_that_says_nothing_is_ended_and_its_log_is_named(service: LrmService) -> None:
+    config = service.lrm_site.root / "deaf.toml"
+    text = service.lrm_site.config.read_text()
+    config.write_text(text.replace("[backend.options]", '[backend.options]\ninterpreter = "/usr/bin/python-of-old"'))
+    found = doctor(service, "--job", config=config)
+    assert "ended by itself before it said anything" in found["job"]["detail"]
+    log = Path(found["job"]["fix"].rpartition(" ")[2])
+    assert "python-of-old" in log.read_text()
+    assert jobs(service) == ""

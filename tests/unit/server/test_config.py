@@ -75,6 +75,13 @@ def test_a_contradiction_is_refused(text: str, said: str) -> None:
     assert said in caught.value.message
 
 
+def test_pilots_may_come_from_elsewhere_over_tls() -> None:
+    node = "[listen.node]\naddress = '10.0.0.1'\n"
+    assert parse(node + "certificate = '/etc/flyinglow/node.pem'", "x").listen.node.address == "10.0.0.1"
+    with pytest.raises(InvalidError, match=r"without TLS .* name certificate and private_key"):
+        parse(node, "x")
+
+
 def test_another_address_than_loopback_needs_the_word_insecure() -> None:
     config = parse("[listen.client]\naddress = '0.0.0.0'\ninsecure = true", "x")
     assert config.listen.client.address == "0.0.0.0"
