@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,7 @@ from flyinglow.backend.api import Grant, NodeState
 from flyinglow.backend.lrm import words
 from flyinglow.backend.lrm.desk import Desk
 from flyinglow.backend.lrm.holding import Holding, back_off
-from flyinglow.backend.lrm.planning import Planner, released
+from flyinglow.backend.lrm.planning import Planner, Wear, released
 from flyinglow.backend.lrm.states import JOB_OVER, SLOT_OVER, SlotState
 from flyinglow.nodectl.errors import BrokenError, ConflictError, FlyingLowError, TransientError
 
@@ -114,19 +113,45 @@ class Claims:
         ready = [slot for slot in slots if slot.state is SlotState.READY]
         if ready and entry.held_since is None:
             entry.held_since = self._desk.reactor.seconds()
-        if len(ready) == len(slots) and not self._ends_too_soon(entry, slots):
+        if len(ready) < len(slots):
+            return
+        wear = self._wear(entry, 0.0)
+        if self._worn(wear):
+            self._desk.spawn(self._renew(entry, wear), "replacing nodes that aged too much")
+        else:
             self._grant(entry)
 
-    def _ends_too_soon(self, entry: Entry, slots: Sequence[Slot]) -> bool:
-        """Look whether a slot that was there before has aged too much while others were waited for; then ask anew."""
-        key, now, jobs = entry.claim.key, self._desk.now(), self._desk.mirror.jobs
-        seconds = timedelta(seconds=entry.claim.request.duration)
-        held = [slot for slot in slots if jobs[slot.job].claim != key and slot.deadline is not None]
-        short = any(slot.deadline is not None and slot.deadline - now < seconds for slot in held)
-        if short:
-            reason = "nodes that were free when it asked would be gone before its end; it asks anew"
-            self._desk.spawn(self._queue_again(entry, reason, _AGAIN), "asking for a claim's nodes anew")
-        return short
+    def _wear(self, entry: Entry, spare: float) -> Wear:
+        least = entry.claim.request.duration + spare
+        return Wear(claim=entry.claim.key, now=self._desk.now(), least=least, patience=self._desk.options.poll)
+
+    def _worn(self, wear: Wear) -> bool:
+        """Say whether a slot of the claim has aged too much while others were waited for."""
+        mirror = self._desk.mirror
+        return any(wear.of(slot, mirror.jobs.get(slot.job)) for slot in mirror.slots_used_by(wear.claim))
+
+    async def renew(self) -> None:
+        """Replace what would end under claims that wait, a round before it is too late."""
+        for entry in list(self._entries.values()):
+            wear = self._wear(entry, self._desk.options.poll)
+            if not entry.resting and self._worn(wear):
+                await self._renew(entry, wear)
+
+    async def _renew(self, entry: Entry, wear: Wear) -> None:
+        key, planner = entry.claim.key, self._planner()
+        try:
+            written = await self._desk.commit("lrm.renew", lambda tx: planner.renew(entry.claim, wear, tx))
+        except TransientError:  # the ledger does not answer: the next round tries again
+            raise
+        except FlyingLowError as error:
+            self._fail(key, error)
+            return
+        if self._entries.get(key) is not entry:  # released meanwhile: what was written is given back again
+            await self.give_back(key)
+            return
+        self._jobs.submit([job for job in written.jobs if not job.unwanted])
+        self._jobs.tend()
+        self.settle(key)
 
     def _refusal(self, slot: Slot) -> FlyingLowError | None:
         """Say why a slot cannot be had any more: in the LRM's words, the operator's doing, or a failure."""
@@ -222,12 +247,6 @@ class Claims:
         entry.gave_way += 1
         wait = back_off(entry.gave_way)
         reason = f"after {limit:g} s it gave its nodes back to an older request, and queues again in {wait:g} s"
-        await self._queue_again(entry, reason, wait)
-
-    async def _queue_again(self, entry: Entry, reason: str, wait: float) -> None:
-        if entry.resting:
-            return
-        key = entry.claim.key
         entry.resting, entry.held_since = True, None
         await self._desk.commit("lrm.queue_again", lambda tx: released(tx, key, None, reason))
         self._queued(key, reason)

@@ -13,7 +13,9 @@ from flyinglow.backend.lrm.model import Assignment, PilotJob, Slot
 from flyinglow.backend.lrm.states import JobState, SlotState
 
 if TYPE_CHECKING:
-    from flyinglow.backend.api import Claim
+    from datetime import datetime
+
+    from flyinglow.backend.api import Claim, Request
     from flyinglow.backend.lrm.model import Component
     from flyinglow.backend.lrm.policy.api import Policy, Wanted
     from flyinglow.backend.lrm.ports import LrmTx
@@ -35,30 +37,52 @@ class Planner:
         Raises NeverError when the policy says that it cannot be had.
         """
         has = tx.assignments.select(claim=claim.key)
-        if has:
-            return Written(claims=by_claim(has))
-        layout = self.policy.layout(claim.request, free_slots(everything(tx), self.figures), self.figures.sizes)
-        demands = {demand.member: demand for demand in claim.request.demands}
+        return Written(claims=by_claim(has)) if has else self._laid_out(claim.key, claim.request, (), tx)
+
+    def renew(self, claim: Claim, wear: Wear, tx: LrmTx) -> Written:
+        """Give a claim others for those of its slots that are too old; what it has beside them stays.
+
+        Raises NeverError when the policy says that they cannot be had.
+        """
+        has = tx.assignments.select(claim=claim.key)
+        slots = tx.slots.select(ids=sorted({row.slot for row in has})) if has else []
+        old = {slot.id: slot.job for slot in slots if wear.of(slot, tx.jobs.get(slot.job))}
+        if not old:
+            return Written()
+        kept = tuple(row for row in has if row.slot not in old)
+        tx.assignments.remove(claim=claim.key)
+        tx.assignments.add(kept)  # before the policy looks at what is free
+        dropped = unwanted(
+            tx, _left_over(tx, claim.key, set(old.values())), "it aged too much while others were waited for"
+        )
+        keeps = {row.member for row in kept}
+        demands = tuple(demand for demand in claim.request.demands if demand.member not in keeps)
+        made = self._laid_out(claim.key, replace(claim.request, demands=demands), kept, tx)
+        return replace(made, jobs=(*dropped, *made.jobs))
+
+    def _laid_out(self, key: str, request: Request, kept: tuple[Assignment, ...], tx: LrmTx) -> Written:
+        layout = self.policy.layout(request, free_slots(everything(tx), self.figures), self.figures.sizes)
+        demands = {demand.member: demand for demand in request.demands}
         where, jobs, slots = dict(layout.uses), [], []
         for wanted in layout.jobs:
-            made = self._made(wanted, claim.key)
+            made = self._made(wanted, key)
             jobs += made.jobs
             slots += made.slots
             where |= made.members
         rows = tuple(
             Assignment(
-                claim=claim.key,
+                claim=key,
                 member=member,
                 slot=slot,
                 memory_mb=demands[member].memory_mb,
                 cpus=demands[member].cpus,
-                preemptable=claim.request.preemptable,
+                preemptable=request.preemptable,
             )
             for member, slot in where.items()
         )
         _add(tx, jobs, slots)
         tx.assignments.add(rows)
-        return Written(jobs=tuple(jobs), slots=tuple(slots), claims={claim.key: rows})
+        return Written(jobs=tuple(jobs), slots=tuple(slots), claims={key: (*kept, *rows)})
 
     def ahead(self, tx: LrmTx) -> Written:
         """Write down the jobs that the policy wants ahead of need."""
@@ -94,6 +118,28 @@ class Planner:
             requested_at=self.figures.now,
             submitted_at=self.figures.now,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wear:
+    """What makes a ready slot too old for a claim that still waits: it will be gone in less than ``least`` seconds.
+
+    One of a job of the claim's own was asked for with the lease's whole time, so it is never so from the start: only
+    once it was held for ``patience`` seconds.
+    """
+
+    claim: str
+    now: datetime
+    least: float
+    patience: float
+
+    def of(self, slot: Slot, job: PilotJob | None) -> bool:
+        """Say whether a slot that the claim uses is so."""
+        if slot.state is not SlotState.READY or slot.deadline is None or job is None:
+            return False
+        held = (self.now - slot.ready_at).total_seconds() if slot.ready_at else 0.0
+        own = job.claim == self.claim
+        return (slot.deadline - self.now).total_seconds() < self.least and (not own or held >= self.patience)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +192,14 @@ def released(tx: LrmTx, key: str, planner: Planner | None, reason: str) -> Writt
     needless = planner.needless(rows) if planner else frozenset(touched)
     drop = [tag for tag in sorted(touched - still) if tag not in up or tag in needless]
     return Written(jobs=tuple(unwanted(tx, drop, reason)), claims={key: ()} if has else {})
+
+
+def _left_over(tx: LrmTx, key: str, tags: set[str]) -> list[str]:
+    """Return those of a claim's own jobs that nobody uses; others' are the policy's business."""
+    rows = everything(tx)
+    used = {one.slot for of_claim in rows.claims.values() for one in of_claim}
+    busy = {slot.job for slot in rows.slots if slot.id in used}
+    return sorted(job.tag for job in rows.jobs if job.tag in tags - busy and job.claim == key)
 
 
 def _all_up(slots: Sequence[Slot], tag: str) -> bool:

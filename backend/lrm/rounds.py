@@ -52,6 +52,7 @@ class Rounds:
         try:
             await self._look_at_lrm()
             await self.keep_up()
+            await self._claims.renew()
             self._jobs.tend()
             for key in giving_way(self._claims.holdings(), self._desk.options.hold_limit):
                 await self._claims.queue_again(key, self._desk.options.hold_limit)

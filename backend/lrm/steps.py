@@ -24,6 +24,7 @@ STEPS: Mapping[str, str] = {
     "lrm.over": "all slots of a job are over: the job is not wanted any more",
     "lrm.release": "a claim is given back; jobs that nobody needs are not wanted any more",
     "lrm.queue_again": "a younger claim gives back what it holds for an older one",
+    "lrm.renew": "nodes that were free, and aged too much while others were waited for, are replaced",
     "lrm.ask_ahead": "jobs are asked for ahead of need",
     "lrm.give_back": "jobs that are kept for nobody are not wanted any more",
     "lrm.extend": "the time limit of a claim's jobs was raised",

@@ -184,6 +184,28 @@ def test_a_free_slot_that_aged_while_others_were_waited_for_is_not_given_out() -
     assert all((slot.deadline - site.now()).total_seconds() >= 800 for slot in used)
 
 
+@pytest.mark.parametrize("waited", [700, 2000])
+def test_a_free_slot_that_would_end_under_a_claim_that_waits_is_replaced(waited: int) -> None:
+    policy = {"policy": "keep_warm", "policy_options": {"seconds": 5000, "patience": 10}}
+    site = Site(nodes=3, options={**policy, "poll": 10.0})
+    site.acquire("k1", 1, duration=1000)
+    site.acquire("k2", 2, duration=20_000)
+    site.result(site.backend.release("k1"))
+    waiting = site.spawn(site.backend.acquire(site.claim("k3", 2, duration=800)))  # one is free, one has to wait
+    site.run(20)
+    asked = {job.tag for job in site.jobs if job.claim == "k3"}
+    assert len(asked) == 1
+    site.run(waited)  # the one that was free is over by the later time
+    assert not waiting
+    site.lrm.end("2", "CANCELLED")
+    site.result(site.backend.release("k2"))
+    grants = site.until(lambda: waiting, 200)[0]
+    used = [site.ledger.rows.slot_rows[grant.node.name.partition("@")[0]] for grant in grants.values()]
+    assert all((slot.deadline - site.now()).total_seconds() >= 800 for slot in used)
+    if waited < 1000:  # the one that waited in the queue kept its place there
+        assert asked < {slot.job for slot in used}
+
+
 def test_a_job_asked_for_ahead_of_need_counts_as_free_only_when_all_of_it_is_ready() -> None:
     job = PilotJob(
         tag="j",

@@ -143,6 +143,23 @@ def warm(core: Core) -> None:
     core.until_over()
 
 
+def aging(core: Core) -> None:
+    """What was free when the claim asked is over before the rest of it can be had."""
+    site = core.site
+    core.want(site.claim("k1", 1, duration=1000))
+    core.until(lambda: core.has("k1"))
+    core.want(site.claim("k2", 2, duration=20_000))
+    core.until(lambda: core.has("k2"))
+    core.drop("k1")
+    site.run(5)
+    core.want(site.claim("k3", 2, duration=800))
+    core.until(lambda: core.killed == 2, 2000)
+    core.drop("k2")
+    core.until(lambda: core.has("k3"), 1200)
+    core.drop("k3")
+    core.until_over()
+
+
 def ahead(core: Core) -> None:
     core.until(lambda: [slot for slot in core.site.slots if slot.state is SlotState.READY], 900)
     core.want(core.site.claim(members=1, duration=300))
@@ -191,6 +208,13 @@ CASES: Mapping[str, tuple[Callable[[Core], None], Mapping[str, Any]]] = {
     "lrm.resubmit": (lost_submit, _LOSSY),
     "lrm.refused": (refused, {}),
     "lrm.queue_again": (competing, {"nodes": 2, "options": {"hold_limit": 60.0, "poll": 10.0}}),
+    "lrm.renew": (
+        aging,
+        {
+            "nodes": 3,
+            "options": {"poll": 10.0, "policy": "keep_warm", "policy_options": {"seconds": 400, "patience": 10}},
+        },
+    ),
     "lrm.give_back": (
         warm,
         {"options": {"poll": 10.0, "policy": "keep_warm", "policy_options": {"seconds": 60}}},
