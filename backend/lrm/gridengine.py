@@ -3,7 +3,8 @@
 One job holds slots of one size, in a parallel environment that gives one slot per host. Its script starts one pilot a
 host by ``qrsh -inherit``, in the order of the host file, and ignores signals itself; every pilot hears the notice
 that ``-notify`` asks for. What else a slot needs of a host, memory above all, each site counts by resources of its
-own: words of ``extra`` may hold ``{memory_mb}`` and ``{cpus}``.
+own: words of ``extra`` may hold ``{memory_mb}`` and ``{cpus}``. Everybody can read a job's script, so where the site
+names a ``shared_directory``, which the head and the hosts see, the pilots' input with the job's key is laid down there.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from flyinglow.backend.lrm import gridengine_deposit as deposit
 from flyinglow.backend.lrm import gridengine_site as site
 from flyinglow.backend.lrm import script
 from flyinglow.backend.lrm.api import Call, Rehearsal
@@ -66,7 +68,9 @@ class GridEngine:
         """See ``api.Adapter.submit``."""
         named, directory = job_name(job.tag), self._terms.directory
         words = ["-terse", "-S", "/bin/sh", "-N", named, "-wd", directory, "-j", "y", "-o", f"{directory}/{named}.log"]
-        return Call((self._program("qsub"), *words, *self._resources(job)), _read_id, self._script(job))
+        argv, text, keep = (self._program("qsub"), *words, *self._resources(job)), self._script(job), self._keep
+        argv, text = deposit.lay(keep, job, argv, text) if keep else (argv, text)
+        return Call(argv, _read_id, text)
 
     def list(self) -> Call[tuple[JobView, ...]]:
         """See ``api.Adapter.list``; Grid Engine itself puts our user's name for ``$user``."""
@@ -89,7 +93,8 @@ class GridEngine:
         """See ``api.Adapter.survey``."""
         qconf, queue, environment = self._program("qconf"), self._terms.queue, self._terms.parallel_environment
         instances = [self._program("qstat"), "-f", "-xml", "-F", "h_rt,mem_total,num_proc"]
-        calls = [Call((qconf, "-help"), site.read_version), Call(tuple(instances), site.read_instances)]
+        version = partial(site.read_version, shared=self._keep is not None)
+        calls = [Call((qconf, "-help"), version), Call(tuple(instances), site.read_instances)]
         if queue:
             read_queue = partial(site.read_queue, queue=queue, environment=environment)
             calls.append(Call((qconf, "-sq", queue), read_queue))
@@ -102,6 +107,10 @@ class GridEngine:
     def splits(self, components: tuple[Component, ...]) -> tuple[tuple[Component, ...], ...]:
         """See ``api.Adapter.splits``: one job for each size."""
         return tuple((component,) for component in components)
+
+    @property
+    def _keep(self) -> str | None:
+        return self._terms.shared_directory
 
     def _program(self, command: str) -> str:
         return self._terms.commands.get(command, command)
@@ -135,7 +144,8 @@ class GridEngine:
         given = self._terms.commands.get("qrsh")
         qrsh = shlex.quote(given) if given else '"${SGE_BINARY_PATH:-$SGE_ROOT/bin/$SGE_ARCH}/qrsh"'
         lines = "#!/bin/sh\numask 077\ntrap '' HUP INT TERM USR1 USR2 XCPU\n"
-        return lines.encode() + script.feed(job) + (_SCRIPT % {"qrsh": qrsh, "go": _GO, "remote": remote}).encode()
+        feed = deposit.take(self._keep, job) if self._keep else script.feed(job)
+        return lines.encode() + feed + (_SCRIPT % {"qrsh": qrsh, "go": _GO, "remote": remote}).encode()
 
 
 def _id(lrm_id: str) -> str:

@@ -24,6 +24,11 @@ _NEEDS = (
     'one with "allocation_rule 1" and "control_slaves TRUE" (qconf -ap NAME), in the queue\'s pe_list'
 )
 
+_READABLE = (
+    "every user of the cluster can read the script of a job, and in it the job's key; name in shared_directory a "
+    "directory that this machine and all hosts see by the same path and that our user may write to"
+)
+
 _WORDS: tuple[tuple[str, type[FlyingLowError]], ...] = (
     (r"commlib|unable to (send|contact|receive)|got (send|select|read) error|timeout|try again", TransientError),
     (r"no suitable queues|only offers \d+ slots|cannot run in PE", NeverError),
@@ -44,12 +49,13 @@ def refusal(output: Output, what: str) -> FlyingLowError:
     return TransientError(f"Grid Engine failed to {what} (exit code {output.code}): {said or 'it said nothing'}")
 
 
-def read_version(output: Output) -> Survey:
-    """Read the first line of ``qconf -help``."""
+def read_version(output: Output, *, shared: bool = True) -> Survey:
+    """Read the first line of ``qconf -help``; ``shared``: the site has a directory for what nobody else may read."""
     first = next(iter(output.out.splitlines()), "").strip()
     if not re.fullmatch(r"[\w .+/-]*\d+\.\d+[\w .+/()-]*", first):
         raise refusal(output, "tell its version")
-    return Survey(version=f"Grid Engine {first.removeprefix('SGE ').removeprefix('GE ')}")
+    version = f"Grid Engine {first.removeprefix('SGE ').removeprefix('GE ')}"
+    return Survey(version=version, findings=() if shared else (_READABLE,))
 
 
 def read_instances(output: Output) -> Survey:

@@ -27,7 +27,7 @@ class LrmOptions:
     parallel_environment: str | None = None  # Grid Engine: one slot a host
     interpreter: str = "/usr/bin/python3"  # on the nodes, 3.9 or later
     directory: str = "/tmp"  # noqa: S108 - where jobs start and write their logs, on the nodes
-    shared_directory: str | None = None  # seen by all nodes, where the launcher cannot carry a program's input
+    shared_directory: str | None = None  # seen by head and nodes: for the pilots' input, with the job's key
     heterogeneous: bool = True  # one job for several sizes, where the scheduler can
     commands: Mapping[str, Any] = field(default_factory=dict)  # full paths of the scheduler's commands by name
     environment: Mapping[str, Any] = field(default_factory=dict)  # for the scheduler's commands

@@ -157,6 +157,7 @@ class LrmSite:
     def _options(self) -> dict[str, Any]:
         return {
             "directory": str(self.world.jobs),
+            "shared_directory": str(self.world.jobs),
             "environment": dict(self.world.environment),
             "networks": {network: bridge(network) for network in NETWORKS},
             "agent": ["sudo", "-n", NODECTL, "agent", "--stdio"],

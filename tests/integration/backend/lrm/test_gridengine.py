@@ -61,6 +61,55 @@ def test_nobody_sees_the_jobs_key(world: GridEngineWorld, bench: LrmBench) -> No
     assert "THE-JOBS-KEY" not in (world.jobs / "fl-secret01.log").read_text()
 
 
+def test_no_other_user_can_read_the_jobs_key_anywhere(world: GridEngineWorld, bench: LrmBench) -> None:
+    """In no file of Grid Engine's or of ours, while the job waits, runs and after it; nor is a file of ours left."""
+    inside = GridEngine(terms(world, commands={}, shared_directory=str(world.jobs)))
+    call = inside.submit(bench.request("secret02", (4, 400, 1), key="THE-OTHER-KEY"))
+    world.run_in_head(["qmod", "-d", "batch"])
+    lrm_id = world.run_in_head(call.argv, user="lease", text=call.stdin.decode()).stdout.strip()
+    assert bench.says(lrm_id) is LrmSays.WAITING
+    assert _readable(world, "THE-OTHER-KEY") == []
+    assert [path.name for path in world.jobs.glob(".fl-*")] == [".fl-secret02"]
+    world.run_in_head(["qmod", "-e", "batch"])
+    pilots = bench.pilots("secret02", 4)
+    assert {pilot["key"] for pilot in pilots} == {"THE-OTHER-KEY"}
+    _hide_notes(world, "secret02")
+    assert _readable(world, "fl-secret02")  # the look finds the job's script
+    assert _readable(world, "THE-OTHER-KEY") == []
+    assert list(world.jobs.glob(".fl-*")) == []
+    bench.run(lambda: bench.lrm.cancel(lrm_id))
+    bench.over(lrm_id)
+    assert _readable(world, "THE-OTHER-KEY") == []
+
+
+def test_without_a_shared_directory_others_can_read_the_key_and_the_site_is_told(
+    world: GridEngineWorld, bench: LrmBench
+) -> None:
+    lrm_id = bench.submit(bench.request("secret03", (2, 400, 1), key="THE-OPEN-KEY"))
+    bench.pilots("secret03", 2)
+    _hide_notes(world, "secret03")
+    assert any("job_scripts" in path for path in _readable(world, "THE-OPEN-KEY"))
+    survey = bench.run(bench.lrm.survey)
+    assert any("shared_directory" in finding for finding in survey.findings)
+    bench.run(lambda: bench.lrm.cancel(lrm_id))
+    bench.over(lrm_id)
+
+
+def _readable(world: GridEngineWorld, text: str) -> list[str]:
+    """Return the files with such a text that another user can read, on any machine of the cluster."""
+    places = [str(world.directory / place) for place in ("spool", "ge", "jobs", "tmp", "log")] + ["/tmp", "/run"]
+    argv = ["timeout", "30", "grep", "-rlsI", "--devices=skip", "--exclude-dir=packages", text, *places]
+    found = world.run_in_head(argv, user="other", check=False).stdout.split()
+    for node in world.names:
+        found += world.run_on(node, argv, user="other", check=False).stdout.split()
+    return sorted(set(found))
+
+
+def _hide_notes(world: GridEngineWorld, tag: str) -> None:
+    """Hide what the stand-in pilots write down, which a real pilot does not."""
+    (world.jobs / tag).chmod(0o700)
+
+
 def test_every_pilot_hears_the_notice_and_is_killed_later(bench: LrmBench) -> None:
     """All at once, by Grid Engine's own signal; those that stay are killed when the queue's time is over."""
     lrm_id = bench.submit(bench.request("notified", (4, 400, 1), grace=60, stay=120))
