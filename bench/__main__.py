@@ -17,9 +17,12 @@ import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import figures
 import launch
+import node_slots
 import notify
 import report
+import reports
 import standing
 import throughput
 from rows import Row
@@ -34,6 +37,10 @@ MEASURES: Mapping[str, Callable[[Bench], list[Row]]] = {
     "launch": lambda bench: launch.measure(bench, "simulated"),
     "launch-default": lambda bench: launch.measure(bench, "default"),
     "standing": standing.measure,
+    "figures": figures.measure,
+    "figures-qemu": figures.measure_real,
+    "reports": reports.measure,
+    "node": node_slots.measure,
 }
 
 
@@ -57,6 +64,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="fl-bench-") as directory:
         bench = Bench(
             directory=Path(directory),
+            out=chosen.out,
             seconds=2 if chosen.quick else 6,
             rounds=1 if chosen.quick else 3,
             quick=chosen.quick,

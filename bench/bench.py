@@ -14,9 +14,13 @@ from service import Service
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bench:
-    """``seconds`` is the length of one run under load, ``rounds`` how often it is repeated, in turns with its pair."""
+    """``seconds`` is the length of one run under load, ``rounds`` how often it is repeated, in turns with its pair.
+
+    ``directory`` is gone after the run; ``out`` keeps what is written there.
+    """
 
     directory: Path
+    out: Path
     seconds: float
     rounds: int
     quick: bool

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import messages
 from consumers import RUNNING, Consumers, Seen
-from rows import Row, Target, at_most, growth, median, number
 from messages import Caller
+from rows import Row, Target, at_most, growth, median, number
 from service import Service
 
 from bench import Bench, until

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import messages
 from cluster import Cluster
@@ -41,7 +41,7 @@ print(began)
 """
 
 
-def lease(cluster: Cluster, size: int) -> Cycle:
+def lease(cluster: Cluster, size: int, while_running: Callable[[], None] = lambda: None) -> Cycle:
     """Lease so many VMs, one a node, wait until all run, destroy them, and wait until the nodes are as they were."""
     cluster.consumers.ask("clear")
     caller = Caller(cluster.site.url)
@@ -58,6 +58,7 @@ def lease(cluster: Cluster, size: int) -> Cycle:
     seen = cluster.consumers.ask("report")["seen"]
     told = dict(zip(keys, _told(seen, set(mine)), strict=True))
     launch_set = cluster.records.launch_set(keys[0])
+    while_running()
     ended = time.time()
     caller.post(cluster.resource(*whole), messages.destroy(cluster.resource(*whole)))
     caller.close()

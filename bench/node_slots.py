@@ -19,6 +19,7 @@ from typing import Any
 
 from rows import Row, at_most
 
+from bench import Bench
 from flyinglow.nodectl import bundle, guest
 
 PART = "node"
@@ -124,6 +125,11 @@ def rows(trials: int = 100, kills: int = 20) -> list[Row]:
         kill = kill_all_times(Path(name), kills)
         found.append(row(f"kill-all, {GUESTS} QEMU guests", kill, PAPER["kill-all"], 2300))
     return found
+
+
+def measure(bench: Bench) -> list[Row]:
+    """Measure all of it as one of the bench."""
+    return rows(10, 3) if bench.quick else rows()
 
 
 if __name__ == "__main__":

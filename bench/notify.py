@@ -12,8 +12,8 @@ from typing import Any
 
 import messages
 from consumers import Consumers
-from rows import Row, at_least, at_most, median, number, out_of_order, percentile
 from messages import Caller
+from rows import Row, at_least, at_most, median, number, out_of_order, percentile
 from service import Service
 
 from bench import Bench, until

@@ -1,4 +1,4 @@
-"""What the service and its pilots wrote down of a lease: stamps of workspaces, reports of pilots. Read, never written."""
+"""What the service and its pilots wrote down of a lease: stamps of workspaces, reports of pilots. Only read."""
 
 from __future__ import annotations
 
@@ -68,6 +68,10 @@ class Records:
     def launch_set(self, workspace: str) -> str:
         """Return the launch set of a workspace."""
         return str(self._ask("SELECT launch_set FROM workspaces WHERE id = ?", workspace)[0][0])
+
+    def places(self) -> list[str]:
+        """Return the places of the workspaces that live."""
+        return [place for (place,) in self._ask("SELECT node FROM workspaces WHERE finished_at IS NULL")]
 
     def vms(self, keys: Sequence[str]) -> list[Vm]:
         """Return these workspaces."""

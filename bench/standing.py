@@ -10,8 +10,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import messages
-from rows import Row, at_most, median, number, percentile
 from messages import Caller
+from rows import Row, at_most, median, number, percentile
 from service import Service
 
 from bench import Bench, until

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import messages
 import wrk
-from rows import Row, at_least, median, number, percentile
 from messages import Caller
+from rows import Row, at_least, median, number, percentile
 
 from bench import Bench, until
 
