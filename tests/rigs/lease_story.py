@@ -51,9 +51,12 @@ class Story:
             if wanted(news):
                 return news
 
-    def running(self, seconds: float = 60.0) -> list[str]:
+    def running(self, seconds: float = 30.0) -> list[str]:
         """Wait until all of it runs; return the members' nodes in their order."""
-        found = self.lease.whole.wait("Running", timeout=seconds)
+        try:
+            found = self.lease.whole.wait("Running", timeout=seconds)
+        except TimeoutError as error:
+            pytest.fail(f"{error}: {state(self.service)}")
         return [str(member.node) for member in found.members] or [str(found.node)]
 
     def cancelled(self, seconds: float = 60.0) -> str:
@@ -84,6 +87,13 @@ class Story:
     def job(self) -> dict[str, Any]:
         """The one job of the lease that is not over."""
         return only(self.service, over=False)
+
+
+def state(service: LrmService) -> str:
+    """Return all that may tell why something did not happen."""
+    slurm = [service.world.run_in_head(argv, check=False).stdout for argv in (["squeue", "--states=all"], ["sinfo"])]
+    told = [str(service.admin(verb)) for verb in ("backend.inspect", "workspace.list", "status")]
+    return "\n".join([*told, *slurm, service.log])
 
 
 def only(service: LrmService, **wanted: Any) -> dict[str, Any]:
@@ -145,4 +155,4 @@ def hog(service: LrmService, seconds: int, *options: str) -> str:
     return job
 
 
-__all__ = ["Story", "calm", "hog", "listed", "mine", "only", "part", "telling", "tidy"]
+__all__ = ["Story", "calm", "hog", "listed", "mine", "only", "part", "state", "telling", "tidy"]
