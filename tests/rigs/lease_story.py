@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from flyinglow.cli.demo.slurm_world import SlurmWorld
 from flyinglow.client import Consumer, Disk, Lease, Nic, Part
 from flyinglow.client.lease_watch import LeaseWatch
 from flyinglow.client.notification import Notification
@@ -40,16 +41,19 @@ class Story:
             if wanted(news):
                 return news
         while True:
-            try:
-                news = self.watch.queue.get(timeout=max(0.0, deadline - time.monotonic()))
-            except queue.Empty:
-                news = None
-            if news is None:
+            found = self._next(deadline)
+            if found is None:
                 told = [(one.name, one.topic, one.state, one.task, one.reason) for one in self.received]
-                pytest.fail(f"{what} was not told within {seconds:g} s: {told}\n{self.service.log}")
-            self.received.append(news)
-            if wanted(news):
-                return news
+                pytest.fail(f"{what} was not told within {seconds:g} s: {told}\n{state(self.service)}")
+            self.received.append(found)
+            if wanted(found):
+                return found
+
+    def _next(self, deadline: float) -> Notification | None:
+        try:
+            return self.watch.queue.get(timeout=max(0.0, deadline - time.monotonic()))
+        except queue.Empty:
+            return None
 
     def running(self, seconds: float = 30.0) -> list[str]:
         """Wait until all of it runs; return the members' nodes in their order."""
@@ -89,9 +93,15 @@ class Story:
         return only(self.service, over=False)
 
 
+def slurm(service: LrmService) -> SlurmWorld:
+    """Return the service's cluster."""
+    assert isinstance(service.world, SlurmWorld)
+    return service.world
+
+
 def state(service: LrmService) -> str:
     """Return all that may tell why something did not happen."""
-    slurm = [service.world.run_in_head(argv, check=False).stdout for argv in (["squeue", "--states=all"], ["sinfo"])]
+    slurm = [slurm(service).run_in_head(argv, check=False).stdout for argv in (["squeue", "--states=all"], ["sinfo"])]
     told = [str(service.admin(verb)) for verb in ("backend.inspect", "workspace.list", "status")]
     return "\n".join([*told, *slurm, service.log])
 
@@ -122,7 +132,7 @@ def telling(
 def listed(service: LrmService, job: Mapping[str, Any]) -> str:
     """Return Slurm's own word for a job; empty when it does not know it (any more)."""
     argv = ["squeue", "-h", "--states=all", "-j", str(job["id"]), "-o", "%T"]
-    words: list[str] = service.world.run_in_head(argv, check=False).stdout.split()
+    words: list[str] = slurm(service).run_in_head(argv, check=False).stdout.split()
     return words[0] if words else ""
 
 
@@ -137,22 +147,22 @@ def calm(service: LrmService, seconds: float = 60.0) -> None:
 
 def mine(service: LrmService, user: str = "lease") -> list[str]:
     """Return the jobs of a user that Slurm has, in any state before their end."""
-    listed = service.world.run_in_head(["squeue", "-h", "-u", user, "-o", "%i %T"]).stdout
+    listed = slurm(service).run_in_head(["squeue", "-h", "-u", user, "-o", "%i %T"]).stdout
     return [line for line in listed.splitlines() if line.strip()]
 
 
 def tidy(service: LrmService) -> None:
     """End whatever a test that failed left behind, so that the next one has its nodes."""
     for user in ("other", "lease"):
-        service.world.run_in_head(["scancel", "-u", user], check=False)
+        slurm(service).run_in_head(["scancel", "-u", user], check=False)
 
 
 def hog(service: LrmService, seconds: int, *options: str) -> str:
     """Let another user's job have nodes for so long; return its number once it runs."""
     argv = ["sbatch", "--parsable", "--chdir=/tmp", "--output=/dev/null", *options]
     script = f"#!/bin/sh\nsleep {seconds}\n"
-    job: str = service.world.run_in_head(argv, user="other", text=script).stdout.strip()
+    job: str = slurm(service).run_in_head(argv, user="other", text=script).stdout.strip()
     return job
 
 
-__all__ = ["Story", "calm", "hog", "listed", "mine", "only", "part", "state", "telling", "tidy"]
+__all__ = ["Story", "calm", "hog", "listed", "mine", "only", "part", "slurm", "state", "telling", "tidy"]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from flyinglow.cli.demo.slurm_conf import PREEMPTION
-from rigs.lease_story import calm, hog, listed, mine, only, part, telling
+from rigs.lease_story import calm, hog, listed, mine, only, part, slurm, telling
 from rigs.lrm_service import LrmService, slurm_service
 
 pytestmark = pytest.mark.xdist_group("slurm-ends")
@@ -35,11 +35,12 @@ def test_a_lease_waits_for_another_users_job_and_its_client_knows_why(service: L
         told = story.waits("Resources")
         assert "fl-" in told.reason
         told = story.hear(lambda news: news.topic == "schedule" and news.starts_at is not None, "an estimate")
+        assert told.starts_at is not None
         assert 0 < (told.starts_at - told.at).total_seconds() < 90
         found = story.lease.whole.properties()
         assert (found.state, found.task) == ("Unpropagated", "Queued")
         assert "Resources" in found.reason
-        service.world.run_in_head(["scancel", ahead])
+        slurm(service).run_in_head(["scancel", ahead])
         assert len(story.running()) == 2
         story.lease.whole.destroy()
     calm(service)
@@ -52,7 +53,7 @@ def test_the_client_gives_up_a_lease_that_waits(service: LrmService) -> None:
         story.waits("waits in the batch scheduler")
         story.lease.whole.destroy()
         service.wait(lambda: not mine(service), "the end of the job in Slurm")
-    service.world.run_in_head(["scancel", ahead])
+    slurm(service).run_in_head(["scancel", ahead])
     calm(service)
 
 
@@ -61,16 +62,16 @@ def test_the_operator_cancels_a_lease_that_waits(service: LrmService) -> None:
     service.wait(lambda: listed(service, {"id": ahead}) == "RUNNING", "the other user's job")
     with telling(service, part(2), name="operator-1") as story:
         story.waits("waits in the batch scheduler")
-        service.world.run_in_head(["scancel", story.job["id"]])
+        slurm(service).run_in_head(["scancel", story.job["id"]])
         assert "was cancelled by the operator or by hand" in story.cancelled()
-    service.world.run_in_head(["scancel", ahead])
+    slurm(service).run_in_head(["scancel", ahead])
     calm(service)
 
 
 def test_the_operator_cancels_a_lease_that_is_launching(service: LrmService) -> None:
     with telling(service, part(4), name="operator-2") as story:
         job = only(service, over=False, state="Started")
-        service.world.run_in_head(["scancel", job["id"]])
+        slurm(service).run_in_head(["scancel", job["id"]])
         reason = story.cancelled()
         assert f"({job['id']}) ended before all its nodes were ready" in reason
     calm(service)
@@ -88,8 +89,9 @@ def test_the_operator_cancels_a_running_lease_and_all_is_given_back_in_its_grace
         story.running()
         job = story.job
         began = time.monotonic()
-        service.world.run_in_head(["scancel", job["id"]])
+        slurm(service).run_in_head(["scancel", job["id"]])
         warned = story.warning()
+        assert warned.seconds is not None
         assert 0 <= warned.seconds <= GRACE / 2
         assert f"job {job['id']} was cancelled by the operator or by hand (SIGTERM on node" in warned.reason
         assert "was cancelled by the operator or by hand" in story.cancelled()
@@ -108,6 +110,7 @@ def test_a_job_of_a_higher_partition_takes_the_nodes(service: LrmService) -> Non
         urgent = hog(service, 5, "-N2", "-n2", "-t1", "-p", "urgent")
         warned = story.warning()
         assert f"job {job['id']} was pre-empted: another job took its nodes (SIGTERM on node" in warned.reason
+        assert warned.seconds is not None
         assert 0 <= warned.seconds <= GRACE / 2
         assert "pre-empted" in story.cancelled()
         service.wait(lambda: listed(service, {"id": urgent}) in {"RUNNING", "COMPLETED"}, "the urgent job's start")
@@ -134,7 +137,7 @@ def killed(service: LrmService) -> list[str]:
     with telling(service, part(2), name="killed") as story:
         nodes = story.running()
         job = story.job
-        service.world.run_in_head(["scancel", "--full", "--signal=TERM", job["id"]])
+        slurm(service).run_in_head(["scancel", "--full", "--signal=TERM", job["id"]])
         assert f"was lost: the batch scheduler ended job {job['id']}: FAILED" in story.cancelled()
     service.wait(lambda: not service.admin("workspace.list"), "the end of all rows")
     assert len([line for line in service.clean_nodes() if "slot" in line]) == 2

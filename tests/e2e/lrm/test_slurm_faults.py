@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from rigs.lease_story import calm, hog, listed, only, part, telling, tidy
+from rigs.lease_story import calm, hog, listed, only, part, slurm, telling, tidy
 from rigs.lrm_service import LrmService, slurm_service
 
 pytestmark = pytest.mark.xdist_group("slurm-faults")
@@ -25,7 +25,7 @@ def cluster() -> Iterator[LrmService]:
 @pytest.fixture
 def service(cluster: LrmService) -> Iterator[LrmService]:
     """Give the module's service, with all nodes idle; what a test leaves behind is ended."""
-    cluster.world.wait_idle()
+    slurm(cluster).wait_idle()
     yield cluster
     tidy(cluster)
 
@@ -35,9 +35,9 @@ def test_a_node_that_the_operator_sets_down_ends_the_lease(service: LrmService) 
         nodes = story.running()
         job = story.job
         down = ["scontrol", "update", f"nodename={nodes[1]}", "state=down", "reason=test"]
-        service.world.run_in_head(down)
+        slurm(service).run_in_head(down)
         assert f"job {job['id']} lost a node, which failed or was taken out of service" in story.cancelled()
-    service.world.run_in_head(["scontrol", "update", f"nodename={nodes[1]}", "state=resume"], check=False)
+    slurm(service).run_in_head(["scontrol", "update", f"nodename={nodes[1]}", "state=resume"], check=False)
     calm(service)
 
 
@@ -45,11 +45,11 @@ def test_a_node_that_crashes_ends_the_lease_and_serves_again_when_it_is_back(ser
     with telling(service, part(2), name="crash") as story:
         nodes = story.running()
         job = story.job
-        service.world.crash(nodes[1])
+        slurm(service).crash(nodes[1])
         assert f"job {job['id']} lost a node" in story.cancelled()
-    service.world.boot(nodes[1])
+    slurm(service).boot(nodes[1])
     service.wait(lambda: not service.admin("workspace.list"), "the end of all rows")
-    service.world.wait_idle(60)
+    slurm(service).wait_idle(60)
     with telling(service, part(3), name="again") as story:
         assert nodes[1] in story.running()
         story.lease.whole.destroy()
@@ -62,28 +62,28 @@ def test_nothing_is_lost_while_the_controller_is_away(service: LrmService) -> No
     with telling(service, part(2), name="runs") as runs, telling(service, part(1), name="waits") as waits:
         runs.running()
         waits.waits("Resources")
-        service.world.stop_controller()
+        slurm(service).stop_controller()
         with telling(service, part(1), name="asked-meanwhile") as late:
             service.wait(lambda: service.admin("backend.inspect")["failure"], "a word that the controller is away")
             time.sleep(15)  # for so long it is away
             assert {job["over"] for job in service.jobs() if job["claims"]} == {False}
             assert runs.lease.whole.properties().state == "Running"
-            service.world.start_controller()
+            slurm(service).start_controller()
             runs.lease.whole.destroy()
             waits.running()
             late.running()
             assert not [news for news in [*runs.received, *waits.received] if news.topic == "warning"]
             waits.lease.whole.destroy()
             late.lease.whole.destroy()
-    service.world.run_in_head(["scancel", ahead])
+    slurm(service).run_in_head(["scancel", ahead])
     calm(service)
 
 
 def test_the_daemon_of_a_node_may_be_restarted(service: LrmService) -> None:
     with telling(service, part(2), name="slurmd") as story:
         nodes = story.running()
-        service.world.stop_slurmd(nodes[0])
-        service.world.start_slurmd(nodes[0])
+        slurm(service).stop_slurmd(nodes[0])
+        slurm(service).start_slurmd(nodes[0])
         before = service.admin("backend.inspect")["listings"]
         service.wait(lambda: service.admin("backend.inspect")["listings"] >= before + 2, "two listings")
         assert story.lease.whole.properties().state == "Running"
@@ -95,10 +95,10 @@ def test_a_job_that_is_put_back_into_the_queue_ends_the_lease_that_ran_on_it(ser
     with telling(service, part(1), name="requeued") as story:
         story.running()
         job = story.job
-        refused = service.world.run_in_head(["scontrol", "requeue", job["id"]], check=False)
+        refused = slurm(service).run_in_head(["scontrol", "requeue", job["id"]], check=False)
         assert refused.returncode, "jobs are submitted so that Slurm never starts them again by itself"
-        service.world.run_in_head(["scontrol", "update", f"JobId={job['id']}", "Requeue=1"])
-        service.world.run_in_head(["scontrol", "requeue", job["id"]])
+        slurm(service).run_in_head(["scontrol", "update", f"JobId={job['id']}", "Requeue=1"])
+        slurm(service).run_in_head(["scontrol", "requeue", job["id"]])
         story.cancelled()
     service.wait(lambda: not service.admin("workspace.list"), "the end of all rows")
     only(service, id=job["id"], over=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from rigs.lease_story import calm, part, telling
+from rigs.lease_story import calm, part, slurm, telling
 from rigs.lrm_service import LrmService, slurm_service
 
 pytestmark = pytest.mark.xdist_group("slurm-kills")
@@ -24,7 +24,7 @@ def service() -> Iterator[LrmService]:
 def test_a_lease_lives_and_is_cancelled_within_its_grace(service: LrmService) -> None:
     with telling(service, part(2), name="cancelled") as story:
         story.running()
-        service.world.run_in_head(["scancel", story.job["id"]])
+        slurm(service).run_in_head(["scancel", story.job["id"]])
         warned = story.warning()
         assert "SIGTERM" in warned.reason
         assert "was cancelled" in story.cancelled()
@@ -36,10 +36,10 @@ def test_what_a_kill_leaves_is_mended_by_the_next_pilots(service: LrmService) ->
     with telling(service, part(2), name="killed") as story:
         story.running()
         job = story.job
-        service.world.run_in_head(["scancel", "--full", "--signal=TERM", job["id"]])
+        slurm(service).run_in_head(["scancel", "--full", "--signal=TERM", job["id"]])
         assert f"job {job['id']}" in story.cancelled()
     service.wait(lambda: not service.admin("workspace.list"), "the end of all rows")
-    service.world.wait_idle()
+    slurm(service).wait_idle()
     with telling(service, part(2), name="next") as story:
         story.running()
         story.lease.whole.destroy()
