@@ -49,6 +49,31 @@ class GridEngineQueue:
         self.service.world.run_in_head(["qdel", job])
 
 
+@dataclass(frozen=True)
+class TorqueQueue:
+    """See ``Queue``."""
+
+    service: LrmService
+
+    def mine(self, user: str = "lease") -> dict[str, str]:
+        """See ``Queue.mine``."""
+        out = self.service.world.run_in_head(["qstat"]).stdout
+        rows = [line.split() for line in out.splitlines()[2:]]
+        return {row[0]: row[4] for row in rows if row[2] == user and row[4] != "C"}
+
+    def hog(self, seconds: int, nodes: int) -> str:
+        """See ``Queue.hog``."""
+        argv = ["qsub", "-l", f"nodes={nodes}", "-N", "hog", "-j", "oe", "-o", "/tmp"]
+        script = f"#!/bin/sh\nsleep {seconds}\n"
+        number: str = self.service.world.run_in_head(argv, user="other", text=script).stdout.strip()
+        self.service.wait(lambda: self.mine("other").get(number) == "R", "the other user's job")
+        return number
+
+    def delete(self, job: str) -> None:
+        """See ``Queue.delete``."""
+        self.service.world.run_in_head(["qdel", job])
+
+
 def calm(service: LrmService, queue: Queue, seconds: float = 60.0) -> None:
     """Wait until nothing is left of any lease, and fail when a node is not as it should be."""
     service.wait(lambda: not service.admin("workspace.list"), "the end of all rows", seconds)
@@ -71,4 +96,4 @@ def restarted(service: LrmService, **how: Any) -> None:
     service.start(**how)
 
 
-__all__ = ["GridEngineQueue", "Queue", "calm", "restarted", "tidy"]
+__all__ = ["GridEngineQueue", "Queue", "TorqueQueue", "calm", "restarted", "tidy"]

@@ -28,6 +28,7 @@ from flyinglow.client import Site, connect
 from flyinglow.nodectl.errors import BrokenError
 from rigs.gridengine import gridengine_world
 from rigs.slurm import slurm_world
+from rigs.torque_world import AGENT, TorqueWorld
 from rigs.unprivileged import wrapped
 
 RIGS = Path(__file__).parent
@@ -209,4 +210,26 @@ def gridengine_service(
         yield service
 
 
-__all__ = ["LrmService", "gridengine_service", "lrm_service", "slurm_service"]
+@contextlib.contextmanager
+def torque_service(
+    nodes: int = 4, *, world: Mapping[str, Any] | None = None, options: Mapping[str, Any] | None = None, **changes: Any
+) -> Iterator[LrmService]:
+    """Run the service on the pretended Torque; ``world`` are its settings. Skips where it cannot be root."""
+    if os.geteuid() != 0:
+        pytest.skip("nodes of the pretended Torque need root")
+    with tempfile.TemporaryDirectory(prefix="fl-torque-") as name:
+        Path(name).chmod(0o755)
+        with TorqueWorld(Path(name), nodes=nodes, **(world or {})) as cluster:
+            terms = {
+                "lrm": "pbs",
+                "dialect": "torque",
+                "queue": "batch",
+                "commands": cluster.commands,
+                "agent": list(AGENT),
+                **(options or {}),
+            }
+            with lrm_service(cluster, gridengine_conf.HEAD_ADDRESS, terms, **changes) as service:
+                yield service
+
+
+__all__ = ["LrmService", "gridengine_service", "lrm_service", "slurm_service", "torque_service"]

@@ -7,6 +7,7 @@ import getopt
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -73,6 +74,8 @@ def qsub(argv: list[str]) -> None:
         file = Path(f"{DIR}/jobs/{seq}.SC")
         file.touch(0o700)
         file.write_text(script)
+        if user := os.environ.get("FAKE_TORQUE_USER"):
+            shutil.chown(file, user)
         env = {k: v for k, v in os.environ.items() if "V" in o or k.startswith("FAKE_TORQUE_")}
         pairs = [i.partition("=") for i in o.get("v", "").split(",") if i]
         env.update({k: v if eq else os.environ.get(k, "") for k, eq, v in pairs})

@@ -49,6 +49,8 @@ def task(st: Any, job: Any, node: str, command: list[str], vnode: int = 0, **how
         "FAKE_TORQUE_NODE": node,
         "FAKE_TORQUE_TASK": f"{job['id']}/{node}",
     }
+    if user := os.environ.get("FAKE_TORQUE_USER"):  # the server is root, as a real one
+        command = ["/usr/bin/setpriv", "--reuid", user, "--regid", user, "--init-groups", "--", *command]
     p = subprocess.Popen(command, start_new_session=True, env=env, stdin=subprocess.DEVNULL, **how)
     job["tasks"].append({"node": node, "pid": p.pid, "start": proc(p.pid)[2]})
     return p
