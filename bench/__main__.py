@@ -77,7 +77,7 @@ def main() -> int:
                 failed.append(name)
                 traceback.print_exc()
     facts = circumstances(before, time.monotonic() - began)
-    write(rows, facts, chosen.out)
+    write(rows, facts, chosen.out, {*(chosen.only or MEASURES)} - {*failed})
     if failed:
         print(f"bench: not measured, see above: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
@@ -105,7 +105,7 @@ def _revision() -> str:
     return done.stdout.strip() or "unknown"
 
 
-def write(rows: list[Row], facts: Mapping[str, str], out: Path) -> None:
+def write(rows: list[Row], facts: Mapping[str, str], out: Path, measured: set[str]) -> None:
     """Write the table, the figures and the picture, and print the table."""
     out.mkdir(parents=True, exist_ok=True)
     table = report.markdown(rows, facts)
@@ -113,11 +113,15 @@ def write(rows: list[Row], facts: Mapping[str, str], out: Path) -> None:
     (out / "bench.json").write_text(report.as_json(rows, facts))
     print(table)
     try:
-        import plot  # noqa: PLC0415 - what it needs may be missing, and the table is worth having alone
+        import paper_plot  # noqa: PLC0415 - what they need may be missing, and the table is worth having alone
+        import plot  # noqa: PLC0415
     except ImportError:
         print("bench: no picture: matplotlib is not installed (tools/venv.sh .venv bench)", file=sys.stderr)
         return
-    print("\n".join(str(path) for path in plot.draw(rows, out)))
+    paths = plot.draw(rows, out)
+    for name in sorted(measured & {*paper_plot.TITLES}):
+        paths += paper_plot.draw(out / f"{name}.json", out, paper_plot.TITLES[name])
+    print("\n".join(str(path) for path in paths))
 
 
 if __name__ == "__main__":

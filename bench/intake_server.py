@@ -41,8 +41,8 @@ def main() -> None:
     store = Store(f"sqlite:///{Path(sys.argv[1])}", now=now, reactor=reactor, pool=pool)
     store.migrate()
     store.call(lambda tx: _write(tx, int(sys.argv[2])))
-    lines = Lines(reactor, lambda place, info: None)
-    intake = Intake(store, reactor, now, lambda changes: None, lambda slot: Standing(), "bench", lines=lines)
+    lines = Lines(reactor, lambda *_: None)
+    intake = Intake(store, reactor, now, lambda *_: None, lambda *_: Standing(), "bench", lines=lines)
     listener = NodeListener(port=0)
     bound = listeners.bind(listener)
     port = bound.socket.getsockname()[1]

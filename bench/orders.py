@@ -78,7 +78,8 @@ def _calls(argv: Sequence[str], size: int) -> float:
     program = [sys.executable, "-m", "flyinglow.nodectl", "--version"]
     began = time.perf_counter()
     children = [subprocess.Popen([*argv, shlex.join(program)], stdout=subprocess.DEVNULL) for _ in range(size)]
-    if any([child.wait(60) for child in children]):
+    codes = [child.wait(60) for child in children]
+    if any(codes):
         raise RuntimeError("a call by ssh failed")
     return time.perf_counter() - began
 

@@ -110,3 +110,29 @@ def test_the_table_tells_what_was_missed(bench: Any) -> None:
     assert "1 of 2 targets met." in text
     assert "Not met: SOAP, Create." in text
     assert "| extra | 1,234 /s |  |  |  |  | pair |" in text
+
+
+def test_the_parts_of_a_lease_make_up_its_whole(bench: Any) -> None:
+    records, splits = bench("records"), bench("splits")
+    vm = records.Vm(key="a", accepted=10.1, started=14.5, finished=21.0, seconds={"image": 0.5, "started": 3.0})
+    said = {
+        "hello": records.Report(sent=10.9, stored=10.95, body={"seconds_up": 0.1}),
+        "ready": records.Report(sent=11.0, stored=11.1, body={}),
+        "releasing": records.Report(sent=21.5, stored=21.6, body={}),
+        "released": records.Report(sent=22.0, stored=22.1, body={}),
+    }
+    pilot = records.Pilot(slot="t.0", requested=10.2, reports=said)
+    cycle = splits.Cycle(size=1, sent=10.0, told={"a": 14.7}, ended=20.0, vms=[vm], pilots=[pilot])
+    assert cycle.slots == pytest.approx(1.1)
+    assert sum(splits.end_to_end(cycle).values()) == pytest.approx(cycle.total)
+    assert splits.end_to_end(cycle) == pytest.approx({"slot": 1.0, "vms": 3.6, "processing": 0.1})
+    assert splits.slot(cycle) == pytest.approx({"LRM": 0.7, "pilot": 0.2, "ping": 0.1})
+    assert splits.vms(cycle) == pytest.approx({"invoke": -0.1, "create": 3.5, "post": 0.2})
+    assert splits.destruction(cycle) == pytest.approx({"destroy": 1.0, "signal": 0.5, "restore": 0.6})
+
+
+def test_a_mean_stands_with_its_deviation(bench: Any) -> None:
+    found = bench("splits").stats([{"a": 1.0, "b": 2.0}, {"a": 3.0, "b": 2.0}])
+    assert (found["a"].mean, found["a"].count, found["sum"].mean) == (2.0, 2, 4.0)
+    assert found["a"].deviation == pytest.approx(2**0.5)
+    assert found["b"].deviation == 0.0
