@@ -42,14 +42,14 @@ class LrmOptions:
     release_patience: float = 60.0  # how long pilots may take to give back before their job is cancelled
     hold_limit: float = 300.0  # how long a claim may hold some nodes while an older one waits for them
     policy: str = "exact"  # how claims become slots
-    policy_options: Mapping[str, Any] = field(default_factory=dict)
+    policy_options: Mapping[str, Any] = field(default_factory=dict)  # its own keys
     memory_policy: str = "exact"  # what a slot takes of its node: exact, margin or all
     margin_mb: int = 0  # of the memory policy margin
     vm_overhead_mb: int = 96  # the hypervisor's own memory for one VM
     slot_overhead_mb: int = 64  # the pilot's and the agent's
     networks: Mapping[str, Any] = field(default_factory=dict)  # network -> bridge on every node; false: user mode
     node_memory_mb: int | None = None  # the largest slot
-    node_cpus: int | None = None
+    node_cpus: int | None = None  # and its CPUs
     node_disk_mb: int = 1_000_000  # what VMs of one slot may take together
     longest: int | None = None  # the longest job
     max_members: int | None = None  # of one request

@@ -5,17 +5,20 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
 from flyinglow.cli.commands.daemon import SYSTEM
 from rigs.daemon import Daemon, environment
+from rigs.lrm_service import slurm_service
+from rigs.unprivileged import wrapped
 
 ROOT = Path(__file__).resolve().parents[2]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 DEFAULT = "http://127.0.0.1:8480"
 GUIDE = ROOT / "docs" / "users" / "client-guide.md"
+CLUSTER = ROOT / "docs" / "administration" / "lrm.md"
 SECONDS = 120
 
 
@@ -49,9 +52,9 @@ class Reader(NamedTuple):
 
 
 def pages() -> Iterator[Path]:
-    """Give every page that has commands to run."""
+    """Give every page that has commands to run on a site with nodes of its own."""
     for page in (ROOT / "README.md", *ROOT.glob("docs/users/*.md"), *ROOT.glob("docs/administration/*.md")):
-        if any(language == "console" for language, _ in FENCE.findall(page.read_text())):
+        if page != CLUSTER and any(language == "console" for language, _ in FENCE.findall(page.read_text())):
             yield page
 
 
@@ -78,6 +81,27 @@ def follow(reader: Reader, text: str) -> list[str]:
             assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}\n{reader.daemon.tail()}"
             typed.append(command)
     return typed
+
+
+@pytest.mark.root
+def test_commands_of_the_page_about_schedulers_work_on_a_real_one() -> None:
+    """As an administrator on the head; the doctor comes first, before the service is started, as the page has it."""
+    commands = [line for language, block in FENCE.findall(CLUSTER.read_text()) if language == "console"
+                for line in block.splitlines()]  # fmt: skip
+    assert len(commands) > 5
+    with slurm_service(nodes=1, start=False) as service:
+        world: Any = service.world
+        config = str(service.lrm_site.config)
+        env = {"CONFIG": config, "HOME": str(service.lrm_site.root), "PATH": environment()["PATH"]}
+        env |= {"FLYINGLOW_SERVICE": DEFAULT}
+        for command in commands:
+            if "create" in command:
+                service.start()
+            argv = wrapped(["sh", "-c", command.removeprefix("$ ")], service.lrm_site.root)
+            done = world.run_in_head(argv, env=env, check=False, seconds=SECONDS)
+            assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}\n{service.log}"
+        service.wait(lambda: not service.admin("workspace.list"), "the end of the lease")
+        service.stop()
 
 
 @pytest.mark.parametrize("page", sorted(pages()), ids=lambda page: str(page.relative_to(ROOT)))

@@ -13,13 +13,18 @@ import tomllib
 import typing
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from xml.etree import ElementTree as ET
 
 import click
 import pytest
 
 from flyinglow.backend.default import DefaultOptions
+from flyinglow.backend.lrm.adapters import adapter
+from flyinglow.backend.lrm.options import LrmOptions
+from flyinglow.backend.lrm.options import options as lrm_options
+from flyinglow.backend.lrm.policy import load as policy
+from flyinglow.backend.lrm.policy import registry
 from flyinglow.backend.reach import LocalReach, SshReach
 from flyinglow.cli.__main__ import app
 from flyinglow.nodectl.config import Config as NodeConfig
@@ -190,9 +195,15 @@ def known(dotted: str) -> bool:
 def keys() -> set[str]:
     """Return every key of the service's and a node's configuration, of a node's reach and of the back-end's options."""
     found = {key for value in _tables(Config) for key in value}
-    for kind in (NodeConfig, LocalReach, SshReach, DefaultOptions):
+    kinds = [NodeConfig, LocalReach, SshReach, DefaultOptions, LrmOptions, *map(policy_options, registry.NAMES)]
+    for kind in kinds:
         found |= {field.name for field in dataclasses.fields(kind)}
     return found
+
+
+def policy_options(name: str) -> Any:
+    """Return the dataclass of a policy's options."""
+    return (registry._PLAIN.get(name) or registry._WRAPPERS[name])[0]
 
 
 def _tables(kind: type) -> Iterator[set[str]]:
@@ -203,12 +214,38 @@ def _tables(kind: type) -> Iterator[set[str]]:
                 yield from _tables(inner)
 
 
-@pytest.mark.parametrize("name", ["configuration", "operation"])
+OTHERS = {
+    *("pg_dump", "authorized_keys"),  # programs and files
+    *("args_given", "lrm_id"),  # fields of the log
+    *("h_rt", "s_rt", "s_cpu", "kill_delay", "keep_completed", "job_history_enable"),  # schedulers' own settings
+}
+
+
+@pytest.mark.parametrize("name", ["configuration", "operation", "lrm", "slurm", "gridengine", "pbs"])
 def test_keys_named_in_a_sentence_exist(name: str) -> None:
     text = prose(ROOT / "docs" / "administration" / f"{name}.md")
-    named = set(re.findall(r"`([a-z]+(?:_[a-z]+)+)(?: = [^`]*)?`", text)) - {"pg_dump", "args_given"}
+    named = set(re.findall(r"`([a-z]+(?:_[a-z]+)+)(?: = [^`]*)?`", text)) - OTHERS - set(registry.NAMES)
     assert named
-    assert not named - keys()
+    assert not named - keys() - {"base_options"}
+
+
+@pytest.mark.parametrize(
+    "block", [each for each in blocks("toml") if "lrm =" in each.text], ids=lambda block: block.page
+)
+def test_options_of_a_scheduler_are_understood(block: Block) -> None:
+    made = lrm_options(tomllib.loads(block.text)["backend"]["options"])
+    policy(made.policy, made.policy_options)
+    adapter(made)
+
+
+def test_every_policy_and_each_of_its_keys_is_named() -> None:
+    text = (ROOT / "docs" / "administration" / "lrm.md").read_text().partition("## Policies")[2]
+    rows = {row[0]: row[1] for row in re.findall(r"^\| `(\w+)` \|.*?\|(.*)\|$", text, re.MULTILINE)}
+    rows.pop("policy")  # the head
+    assert set(rows) == set(registry.NAMES)
+    for name, row in rows.items():
+        keys = {field.name for field in dataclasses.fields(policy_options(name))}
+        assert keys == set(re.findall(r"`([a-z_]+)`", row)) - {"false"}, name
 
 
 @pytest.mark.parametrize("block", blocks("json"), ids=lambda block: block.page)
@@ -224,7 +261,7 @@ def test_python_compiles(block: Block) -> None:
     ast.parse(block.text)
 
 
-@pytest.mark.parametrize("tool", ["state_docs", "config_docs"])
+@pytest.mark.parametrize("tool", ["state_docs", "config_docs", "lrm_option_docs", "lrm_state_docs"])
 def test_what_is_made_from_the_code_is_current(tool: str) -> None:
     argv = [sys.executable, str(ROOT / "tools" / f"{tool}.py"), "--check"]
     beside = {**os.environ, "PYTHONPATH": str(ROOT / "src")}  # the code beside these pages, whatever is installed
