@@ -44,12 +44,22 @@ class Bulletin:
                 self._waiting(key)
         gone: dict[str, list[Slot]] = {}
         for slot_step in slots:
-            if slot_step.now.state in _GIVEN and (slot_step.before is None or slot_step.before.state not in _GIVEN):
+            if slot_step.now.state in _GIVEN and self._is_news(slot_step):
                 gone.setdefault(slot_step.now.job, []).append(slot_step.now)
         for tag, of_job in gone.items():
             by_key = self._by_key(of_job)
             if by_key:
                 self._desk.spawn(self._lost(tag, by_key), "telling that nodes are gone")
+
+    def _is_news(self, step: SlotStep) -> bool:
+        """Say whether a slot went just now, or while the service was away.
+
+        Of the latter those are no news that were never ready: no claim was granted with them, and who asks for that
+        claim again hears by ``acquire``.
+        """
+        if step.before is not None:
+            return step.before.state not in _GIVEN
+        return step.now.ready_at is not None
 
     def _by_key(self, slots: Sequence[Slot]) -> dict[str, list[str]]:
         """Return the slots by the claims that use them and have been granted."""

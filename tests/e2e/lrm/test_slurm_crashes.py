@@ -7,6 +7,7 @@ submitted twice, none is forgotten, and the nodes are as they were.
 from __future__ import annotations
 
 import contextlib
+import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ import pytest
 from flyinglow.backend.lrm.steps import STEPS as LRM_STEPS
 from flyinglow.cli.demo.lrm_site import NODECTL, SUDOERS
 from flyinglow.cli.demo.slurm_conf import HEAD_ADDRESS
-from flyinglow.cli.demo.slurm_world import SlurmWorld
+from flyinglow.cli.demo.slurm_world import USERS, SlurmWorld
 from flyinglow.client import Lease, Part
 from flyinglow.nodectl.errors import FlyingLowError
 from flyinglow.workspace.lifecycle import STEPS
@@ -29,7 +30,7 @@ from rigs.slurm import slurm_world
 
 pytestmark = pytest.mark.xdist_group("slurm-crashes")
 
-SECONDS = 60.0
+SECONDS = 40.0
 GRACE = 6
 ELSEWHERE = {"sweep.purge", "sweep.forget"}
 """Steps that know nothing of where a lease runs; tests/integration/server/test_crashes.py has them."""
@@ -40,6 +41,7 @@ exec /usr/bin/sbatch "$@"
 """
 """An sbatch that does not answer the first time; ``first`` is what it does all the same."""
 
+AT_REST = {"Running", "Paused", "Ended", "Corrupted", "Cancelled"}
 Act = Callable[[LrmService, Lease], None]
 
 
@@ -47,49 +49,57 @@ def nothing(service: LrmService, lease: Lease) -> None:
     """Let the lease alone."""
 
 
+def runs(service: LrmService, lease: Lease) -> bool:
+    """Wait until the lease is at rest, and say whether all of it runs."""
+    service.wait(lambda: set(states(lease)) <= AT_REST, "a lease at rest")
+    return set(states(lease)) == {"Running"}
+
+
 def trash(service: LrmService, lease: Lease) -> None:
     """End what runs."""
-    lease.whole.wait("Running", timeout=SECONDS)
-    lease.whole.trash()
+    if runs(service, lease):
+        lease.whole.trash()
 
 
 def pause(service: LrmService, lease: Lease) -> None:
     """Pause what runs."""
-    lease.whole.wait("Running", timeout=SECONDS)
-    lease.whole.pause()
+    if runs(service, lease):
+        lease.whole.pause()
 
 
 def cancel(service: LrmService, lease: Lease) -> None:
     """Cancel its job as an operator does."""
-    lease.whole.wait("Running", timeout=SECONDS)
-    service.world.run_in_head(["scancel", "-u", "lease"])
+    if runs(service, lease):
+        service.world.run_in_head(["scancel", "-u", "lease"])
 
 
 def kill(service: LrmService, lease: Lease) -> None:
     """End its pilots without a warning."""
-    lease.whole.wait("Running", timeout=SECONDS)
-    for line in mine(service):
+    for line in mine(service) if runs(service, lease) else ():
         service.world.run_in_head(["scancel", "--full", "--signal=TERM", line.split()[0]], check=False)
 
 
 def lose(service: LrmService, lease: Lease) -> None:
     """Take one VM away behind the service's back."""
-    lease.whole.wait("Running", timeout=SECONDS)
-    (vm,) = service.status("node1")["vms"]
-    service.world.run_on("node1", [NODECTL, "destroy", vm["tag"]])
+    if runs(service, lease):
+        (vm,) = service.status("node1")["vms"]
+        service.world.run_on("node1", [NODECTL, "destroy", vm["tag"]])
 
 
 def prolong(service: LrmService, lease: Lease) -> None:
     """Ask for longer than the job's limit allows."""
-    lease.whole.wait("Running", timeout=SECONDS)
-    lease.whole.extend(3000)
+    if runs(service, lease):
+        lease.whole.extend(3000)
 
 
 def spool(service: LrmService, lease: Lease) -> None:
     """Write something into the spool that is no report."""
-    lease.whole.wait("Running", timeout=SECONDS)
-    with Path(service.lrm_site.options["spool"]).open("ab") as file:
-        file.write(b"this is no report\n")
+    if runs(service, lease):
+        file = Path(service.lrm_site.options["spool"])
+        new = file.with_suffix(".new")
+        new.write_bytes(b"this is no report\n")
+        shutil.chown(new, USERS["lease"])
+        new.rename(file)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,31 +206,36 @@ def test_a_crash_after_any_step_changes_nothing_about_the_end(step: str, world: 
         lease = tell(service, case)
         service.wait_for_death()
         service.start()
-        again = tell(service, case, act=states(service, lease) != case.states)
+        again = tell(service, case)
         assert again is not None
         assert lease is None or again.resources == lease.resources
-        service.wait(lambda: states(service, again) == case.states, f"the end {case.states}", SECONDS)
+        comes_to(service, again, case.states)
         if "Running" in case.states or "Paused" in case.states:
             again.whole.destroy()
         assert_nothing_is_left(service, case, before)
         service.stop()
 
 
-def tell(service: LrmService, case: Case, *, act: bool = True) -> Lease | None:
+def comes_to(service: LrmService, lease: Lease, wanted: tuple[str, ...]) -> None:
+    """Wait until the lease's workspaces are in these states; fails with the ones they are in."""
+    deadline = time.monotonic() + SECONDS
+    while (found := states(lease)) != wanted:
+        assert time.monotonic() < deadline, (found, service.admin("workspace.list"), service.log)
+        time.sleep(0.05)
+
+
+def tell(service: LrmService, case: Case) -> Lease | None:
     """Go through the story as far as the service lives; return the lease if its answer came."""
     lease = None
     with contextlib.suppress(FlyingLowError):
         request = {"duration": 600, **case.request}
         lease = service.site.create(list(case.parts), name="wn", token="one-lease", **request)
-        if act:
-            case.act(service, lease)
+        case.act(service, lease)
     return lease
 
 
-def states(service: LrmService, lease: Lease | None) -> tuple[str, ...]:
+def states(lease: Lease) -> tuple[str, ...]:
     """Return the states of all workspaces, with what they are at."""
-    if lease is None:
-        return ()
     found = [resource.properties() for resource in lease.resources.values() if resource.kind == "workspace"]
     return tuple(sorted(each.state if each.task is None else f"{each.state}/{each.task}" for each in found))
 
@@ -243,7 +258,6 @@ def assert_nothing_is_left(service: LrmService, case: Case, before: Counter[str]
     made = submitted(service.world) - before
     assert set(made.values()) <= {1}, made
     assert len(made) <= 1, made
-    assert {job["job"] for job in service.jobs()} >= set(made)
 
 
 def test_a_crash_while_jobs_are_asked_for_ahead_of_need_asks_for_them_once(world: SlurmWorld) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flyinglow.backend.api import Claim
+from flyinglow.backend.api import Claim, ClaimTopic
 from flyinglow.backend.lrm.desk import Closed
 from flyinglow.backend.lrm.listing import LrmSays
 from flyinglow.backend.lrm.states import JOB_OVER, SLOT_OVER, JobState, SlotState
@@ -112,7 +112,9 @@ def refused(core: Core) -> None:
     core.site.lrm.trouble.refuse = BrokenError("no such queue")
     core.want(core.site.claim())
     core.until(lambda: core.answers["k1"] and not core.has("k1"))
+    assert core.answers["k1"][0].check(BrokenError)
     assert "no such queue" in str(core.answers["k1"][0].value)
+    assert [news for news in core.site.news if news.topic is ClaimTopic.LOST] == []
     core.drop("k1")
     core.until_over()
 
@@ -306,3 +308,19 @@ def test_the_recovery_table_is_complete() -> None:
     assert RECOVERY[SlotState.UNBOUND][JobState.REQUESTED] is Recovery.SUBMIT
     assert RECOVERY[SlotState.PREEMPTING][JobState.STARTED] is Recovery.WARN
     assert all(how is Recovery.NOTHING for how in RECOVERY[SlotState.LOST].values())
+
+
+def test_who_asks_again_after_a_crash_hears_the_refusal_and_no_loss_is_told_before() -> None:
+    core = Core("lrm.refused")
+    core.site.lrm.trouble.refuse = BrokenError("no such queue")
+    core.want(core.site.claim())
+    core.site.run(3)
+    assert core.killed == 1
+    core.killed = 2
+    core.site.restart()
+    core.site.run(5)  # the core takes its time until it asks again
+    assert [news for news in core.site.news if news.topic is ClaimTopic.LOST] == []
+    core.want(core.site.claim())
+    core.until(lambda: core.answers["k1"])
+    assert core.answers["k1"][0].check(BrokenError)
+    assert "no such queue" in str(core.answers["k1"][0].value)
