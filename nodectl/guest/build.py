@@ -21,8 +21,8 @@ NAME = "flyinglow-guest"
 ROOT_DEVICE = "/dev/vda"
 ROOT_SIZE = "16M"
 APPEND = f"{scripts.ROOT_PARAMETER}={ROOT_DEVICE} console=ttyS0 quiet panic=-1 no_timer_check"
-EARLY_MODULES = ("virtio_pci", "virtio_blk", "ext4")
-MODULES = ("virtio_net", "virtio_balloon", "qemu_fw_cfg", "af_packet", "button", "evdev")
+EARLY_MODULES = ("virtio_pci", "virtio_blk", "xen_blkfront", "ext4")
+MODULES = ("virtio_net", "xen_netfront", "virtio_balloon", "qemu_fw_cfg", "af_packet", "button", "evdev")
 PREFIXES = ("boot/vmlinuz-", "lib/modules/", "usr/lib/modules/", "bin/busybox", "usr/bin/busybox")
 FOLDERS = ("bin", "dev", "proc", "sys", "run", "disk", "root", "tmp", "etc", "modules")
 TOOLS_BESIDE_PATH = "/usr/sbin:/sbin"  # where mke2fs is, which not every user has in PATH
@@ -82,6 +82,7 @@ def _complete(root: Path) -> None:
     _program(root / "etc/udhcpc.script", scripts.DHCP_SCRIPT)
     (root / "etc/passwd").write_text("root::0:0:root:/:/bin/sh\n", encoding="ascii")
     (root / "etc/resolv.conf").symlink_to("/run/resolv.conf")
+    (root / "sbin").symlink_to("bin")  # where a kernel that Xen tells to end looks for poweroff and reboot
 
 
 def _program(path: Path, text: str) -> None:

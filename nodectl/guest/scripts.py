@@ -5,7 +5,7 @@
     GUEST-UP t=SECONDS
     GUEST-IP eth0 10.0.0.5/24 mac=..       one a NIC; "none" in place of an address that did not come
     GUEST-HOSTNAME ce
-    GUEST-CONTEXT from=fw_cfg               or "none"
+    GUEST-CONTEXT from=fw_cfg               or "from=volume" (labelled cidata), or "none"
     GUEST-CTX| ...                          each line of the context
     GUEST-USERDATA bytes=17                 when there is user data
     GUEST-READY t=SECONDS
@@ -65,10 +65,18 @@ for nic in $nics; do
 done
 echo "GUEST-HOSTNAME $(hostname)"
 
+mdev -s
 given=/sys/firmware/qemu_fw_cfg/by_name/opt
 context=/run/context
+volume=$(findfs LABEL=cidata 2>/dev/null)
+if [ -n "$volume" ] && mkdir /run/volume && mount -o ro "$volume" /run/volume; then
+    mkdir -p /run/given/lease/context /run/given/flyinglow/user-data
+    ln -s /run/volume/lease/context /run/given/lease/context/raw
+    ln -s /run/volume/user-data /run/given/flyinglow/user-data/raw
+    given=/run/given
+fi
 if cat "$given/lease/context/raw" > $context 2>/dev/null && [ -s $context ]; then
-    echo "GUEST-CONTEXT from=fw_cfg"
+    case $given in /run/*) echo "GUEST-CONTEXT from=volume" ;; *) echo "GUEST-CONTEXT from=fw_cfg" ;; esac
     while IFS= read -r line || [ -n "$line" ]; do printf 'GUEST-CTX| %s\\n' "$line"; done < $context
 else
     echo "GUEST-CONTEXT none"
@@ -85,7 +93,6 @@ press() {  # end in order when the power button's key goes down
         esac
     done
 }
-mdev -s
 for device in /dev/input/event*; do
     [ -c "$device" ] || continue
     exec 5< "$device"  # opened here and now: what is pressed from now on is not lost
@@ -113,8 +120,8 @@ echo "GUEST-READY t=$up"
     member) for address in $(echo "$fourth" | tr , ' '); do peer "$name" "$address" & done ;;
     esac
 done < $context
-trap 'sync; poweroff -f' USR2 TERM
-trap 'sync; reboot -f' INT
+trap 'echo GUEST-POWEROFF; sync; poweroff -f' USR2  # busybox's poweroff, which Xen's kernel calls
+trap 'echo GUEST-REBOOT; sync; reboot -f' TERM INT
 while :; do sleep 3600 & wait $!; done
 """
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from flyinglow.nodectl.messages import VmSpec, VmStatus
-from flyinglow.nodectl.vmdir import VmDir
+from flyinglow.nodectl.vmdir import StateDir, VmDir
 
 
 @dataclass(frozen=True)
@@ -50,3 +50,14 @@ class Hypervisor(Protocol):
 
     def status(self, vm: VmDir) -> Sight:
         """Look at a VM that was made completely. Never raises for a VM that is gone in a bad way: it says so."""
+
+
+class Strays(Protocol):
+    """What runs on this node for VMs of ours, whatever their directories say, or fail to say."""
+
+    def end_strays(self, state: StateDir) -> list[str]:
+        """End it all at once, with force, and return a sentence for each that resists. May be repeated."""
+
+
+class Driver(Hypervisor, Strays, Protocol):
+    """All that a driver can do."""

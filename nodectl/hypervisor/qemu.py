@@ -22,7 +22,7 @@ from flyinglow.nodectl.hypervisor.commandline import command_line
 from flyinglow.nodectl.hypervisor.qmp import Qmp
 from flyinglow.nodectl.image import disk_files
 from flyinglow.nodectl.messages import VmSpec, VmStatus
-from flyinglow.nodectl.vmdir import ProcessMark, Record, VmDir
+from flyinglow.nodectl.vmdir import ProcessMark, Record, StateDir, VmDir
 
 POLL = 0.01
 SHELL = "/bin/sh"
@@ -82,6 +82,12 @@ class Qemu:
         for path in vm.pid_files:
             for mark in list(processes.with_argument(str(path))):  # whatever the record says, or fails to say
                 self._end(vm, mark)
+
+    def end_strays(self, state: StateDir) -> list[str]:
+        """Kill every QEMU process that was started for a VM of these directories; name those that do not die."""
+        marks = strays(state.path / "vms", state.pids)
+        processes.end_all(marks)
+        return [f"QEMU process {mark.pid} cannot be ended" for mark in marks if processes.alive(mark)]
 
     def pause(self, vm: VmDir) -> None:
         """Stop a running VM's processors. Raises TransientError when QEMU does not answer."""
