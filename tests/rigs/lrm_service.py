@@ -212,7 +212,12 @@ def gridengine_service(
 
 @contextlib.contextmanager
 def torque_service(
-    nodes: int = 4, *, world: Mapping[str, Any] | None = None, options: Mapping[str, Any] | None = None, **changes: Any
+    nodes: int = 4,
+    *,
+    world: Mapping[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
+    commands: Mapping[str, str] | None = None,
+    **changes: Any,
 ) -> Iterator[LrmService]:
     """Run the service on the pretended Torque; ``world`` are its settings. Skips where it cannot be root."""
     if os.geteuid() != 0:
@@ -224,7 +229,7 @@ def torque_service(
                 "lrm": "pbs",
                 "dialect": "torque",
                 "queue": "batch",
-                "commands": cluster.commands,
+                "commands": {**cluster.commands, **(commands or {})},
                 "agent": list(AGENT),
                 **(options or {}),
             }

@@ -130,6 +130,11 @@ def qdel(argv: list[str]) -> None:
     sys.exit(UNKNOWN_JOB if [] in found else 0)
 
 
+def used(job: Any) -> str:
+    """Return for how long the job has run."""
+    return time.strftime("%H:%M:%S", time.gmtime(job.get("ended", time.time()) - job["started"]))
+
+
 def full(st: Any, job: Any) -> None:
     def when(key: str) -> str:
         return time.strftime("%a %b %e %H:%M:%S %Y", time.localtime(job[key])) if key in job else ""
@@ -152,6 +157,7 @@ def full(st: Any, job: Any) -> None:
         "qtime": when("submitted"),
         "Rerunable": job["rerun"] == "y",
         **{"Resource_List." + k: v for k, v in {"nodect": job["count"], **job["res"]}.items()},
+        **({"resources_used.walltime": used(job)} if "started" in job else {}),
         "session_id": job["tasks"][0]["pid"] if job["tasks"] else "",
         "Variable_List": ",".join(f"PBS_O_{k}={v}" for k, v in origin.items()),
         "etime": when("submitted"),
