@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import queue
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -151,6 +153,14 @@ def mine(service: LrmService, user: str = "lease") -> list[str]:
     return [line for line in listed.splitlines() if line.strip()]
 
 
+@contextlib.contextmanager
+def for_all() -> Iterator[Path]:
+    """Give a directory that every user can read; pytest's own are root's alone."""
+    with tempfile.TemporaryDirectory(prefix="fl-commands-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
 def tidy(service: LrmService) -> None:
     """End whatever a test that failed left behind, so that the next one has its nodes."""
     for user in ("other", "lease"):
@@ -165,4 +175,4 @@ def hog(service: LrmService, seconds: int, *options: str) -> str:
     return job
 
 
-__all__ = ["Story", "calm", "hog", "listed", "mine", "only", "part", "slurm", "state", "telling", "tidy"]
+__all__ = ["Story", "calm", "for_all", "hog", "listed", "mine", "only", "part", "slurm", "state", "telling", "tidy"]

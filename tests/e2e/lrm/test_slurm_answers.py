@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from rigs.lease_story import calm, mine, part, telling, tidy
+from rigs.lease_story import calm, for_all, mine, part, telling, tidy
 from rigs.lrm_service import LrmService, slurm_service
 
 pytestmark = pytest.mark.xdist_group("slurm-answers")
@@ -56,18 +56,16 @@ class Spoiler:
 
 
 @pytest.fixture(scope="module")
-def spoiler(tmp_path_factory: pytest.TempPathFactory) -> Spoiler:
-    """Give the scripts, where every user can read them."""
-    directory = tmp_path_factory.mktemp("commands")
-    for folder in (directory, *directory.parents[:2]):
-        folder.chmod(0o755)
-    return Spoiler(directory)
+def spoiler() -> Iterator[Spoiler]:
+    """Give the scripts."""
+    with for_all() as directory:
+        yield Spoiler(directory)
 
 
 @pytest.fixture(scope="module")
 def cluster(spoiler: Spoiler) -> Iterator[LrmService]:
     """Give a service that runs Slurm's commands through the scripts."""
-    options = {"commands": spoiler.commands, "command_timeout": 2.0, "guard_least": 1, "grace": 8}
+    options = {"commands": spoiler.commands, "command_timeout": 2.0, "guard_least": 1, "grace": 8, "poll": 0.5}
     with slurm_service(world={"kill_wait": 8}, options=options) as made:
         yield made
 
