@@ -23,23 +23,34 @@ _QUEUED = frozenset({JobState.REQUESTED, JobState.PENDING})
 
 
 class Bulletin:
-    """``tell`` is the core's ear, on the reactor. Who ``waits`` for a claim hears of its end by ``acquire``."""
+    """``tell`` is the core's ear, on the reactor. Who ``waits`` for a claim hears of its end by ``acquire``.
+
+    ``known`` is called with the claims on a job when it is known why the job ends.
+    """
 
     def __init__(
-        self, desk: Desk, watch: Watch, tell: Callable[[ClaimNews], None], waits: Callable[[str], bool]
+        self,
+        desk: Desk,
+        watch: Watch,
+        tell: Callable[[ClaimNews], None],
+        waits: Callable[[str], bool],
+        known: Callable[[Sequence[str]], None],
     ) -> None:
         self._desk = desk
         self._watch = watch
         self._tell = tell
         self._waits = waits
+        self._known = known
         self._told: dict[str, tuple[str, float | None]] = {}  # key -> reason, monotonic start
         self.kills_at: dict[str, float] = {}  # job -> when the LRM kills, monotonic
+        self.fates: dict[str, str] = {}  # job whose pilots were signalled -> why, as far as a listing tells
 
     def heed(self, jobs: Sequence[JobStep], slots: Sequence[SlotStep]) -> None:
         """Tell of jobs that wait and of slots that went."""
         for step in jobs:
             if step.now.state in JOB_OVER:
                 self.kills_at.pop(step.now.tag, None)
+                self.fates.pop(step.now.tag, None)
             for key in self._desk.mirror.users_of_job(step.now.tag):
                 self._waiting(key)
         gone: dict[str, list[Slot]] = {}
@@ -123,7 +134,8 @@ class Bulletin:
         if job is None:
             return
         seconds = max(0.0, left - options.grace * (1 - options.share))
-        reason = words.ending(job, view, signal, slot.node or "")
+        reason = self.fates[slot.job] = words.ending(job, view, signal, slot.node or "")
+        self._known(mirror.users_of_job(slot.job))
         for key in sorted(set(keys) & set(mirror.users_of_job(slot.job))):
             places = frozenset(one.place for one in mirror.slots_used_by(key) if one.job == slot.job and one.node)
             self._tell(ClaimNews(key=key, topic=ClaimTopic.ENDING, reason=reason, places=places, seconds=seconds))

@@ -38,7 +38,9 @@ class Observing:
         lost: dict[str, str] = {}
         lost_places: dict[str, str] = {}
         for key in keys:
-            slots = [slot for slot in mirror.slots_used_by(key) if not self._claims.waits(key)]
+            slots = mirror.slots_used_by(key)
+            if self._claims.waits(key) or any(_never_had(slot) for slot in slots):
+                continue  # it was not granted: who asks for it hears by ``acquire``
             gone = {slot.place: self._why(slot) for slot in slots if slot.state in SLOT_OVER}
             lost_places |= gone
             if gone and len(gone) == len(slots):
@@ -65,3 +67,7 @@ class Observing:
         if slot is None or slot.place != place or slot.state in SLOT_OVER:
             raise UnknownError(f"the place {place} is not there (any more)")
         return self._desk.lines.channel(slot)
+
+
+def _never_had(slot: Slot) -> bool:
+    return slot.ready_at is None and slot.epoch == 1 and slot.state in SLOT_OVER

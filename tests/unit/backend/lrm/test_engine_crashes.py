@@ -319,6 +319,7 @@ def test_who_asks_again_after_a_crash_hears_the_refusal_and_no_loss_is_told_befo
     core.killed = 2
     core.site.restart()
     core.site.run(5)  # the core takes its time until it asks again
+    assert core.site.result(core.site.backend.reconcile(["k1"])).lost == {}
     assert [news for news in core.site.news if news.topic is ClaimTopic.LOST] == []
     core.want(core.site.claim())
     core.until(lambda: core.answers["k1"])
