@@ -27,6 +27,7 @@ from flyinglow.nodectl.config import Config
 from flyinglow.nodectl.errors import BrokenError, FlyingLowError, InvalidError
 from flyinglow.nodectl.messages import MAX_LINE, VERSION, OrderName, VmInfo, encode, vm_info
 from flyinglow.nodectl.node import Node
+from flyinglow.nodectl.spec import check_tag
 
 CHUNK = 1 << 16
 ASKING = frozenset({OrderName.LIST, OrderName.INFO, OrderName.CONSOLE})
@@ -154,7 +155,14 @@ class Agent:
         key = tag if tag and name not in ASKING else ""
         if key:
             self._watcher.begin(key)
+        if key and name is OrderName.DESTROY:
+            self._cut_short(key)
         self._orders.put(key, lambda: self._work(number, name, tag, body))
+
+    def _cut_short(self, tag: str) -> None:
+        """Stop what the order to destroy would else wait for."""
+        with contextlib.suppress(FlyingLowError):  # the order itself is answered with what is wrong
+            self._node.cut_short(check_tag(tag))
 
     def _work(self, number: object, name: OrderName, tag: str | None, body: dict[str, Any]) -> None:
         answer: dict[str, Any] | None = None

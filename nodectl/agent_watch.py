@@ -1,7 +1,8 @@
 """See what happens to VMs without an order: that one ends, or that its guest says it is ready.
 
 A light look twice a second at processes and consoles, and every few seconds a full one that asks the hypervisor. While
-an order for a VM is being carried out, what becomes of it is the answer's business.
+an order for a VM is being carried out, what becomes of it is the answer's business; what is told is how far a transfer
+is.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 
 from flyinglow.nodectl import processes
 from flyinglow.nodectl.errors import FlyingLowError, UnknownError
+from flyinglow.nodectl.images import notes
 from flyinglow.nodectl.messages import VmInfo, VmStatus
 from flyinglow.nodectl.node import Node
 from flyinglow.nodectl.vmdir import ProcessMark
@@ -38,6 +40,7 @@ class Watcher:
         self._seconds = seconds
         self._watched: dict[str, Watched] = {}
         self._busy: dict[str, int] = {}
+        self._told: dict[str, str] = {}
         self._turn = 0
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -89,10 +92,21 @@ class Watcher:
             except (FlyingLowError, OSError):
                 continue  # the next look is near, and whoever asks gets the error
 
+    def tell_progress(self) -> None:
+        """Tell how far transfers are for the VMs that are worked on, where it changed."""
+        with self._lock:
+            busy = list(self._busy)
+        now = {tag: words for tag in busy if (words := notes.told(self._node.state.vm(tag).path))}
+        for tag, words in now.items():
+            if self._told.get(tag) != words:
+                self._tell(VmInfo(tag, VmStatus.CREATED, progress=words))
+        self._told = now
+
     def _run(self) -> None:
         count = 0
         while not self._stop.wait(self._seconds):
             count += 1
+            self.tell_progress()
             self.look(full=count % FULL_TURN == 0)
 
     def _look(self, tag: str, watched: Watched, *, full: bool) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from flyinglow.nodectl.errors import InvalidError
+from flyinglow.nodectl.images import address
 from flyinglow.nodectl.trust import check_file, is_root
 
 DEFAULT_FILE = Path("/etc/flyinglow/nodectl.json")
@@ -55,12 +56,23 @@ class Config:
     dnsmasq: str = "dnsmasq"
     ip: str = "ip"
     mke2fs: str = "mke2fs"
+    mkswap: str = "mkswap"
+    sftp: str = "sftp"
     machine: str = "q35"
     cpu: str = "max"
     tb_size: int = 32
     sandbox: bool = False
     run_as: str | None = None
     images: tuple[str, ...] = ()
+    image_sources: tuple[str, ...] = ()  # URIs below which images are fetched; empty: any, for root's agent none
+    image_store: str = ""  # URI below which store:NAME lies
+    image_max_mb: int = 65536  # the longest image, and what one may seem to its guest
+    image_timeout: float = 30.0  # a server that says nothing for so long is given up
+    image_tries: int = 3  # in which a transfer gets no further
+    image_authorities: str | None = None  # PEM file for https; None: the node's own
+    image_identity: str | None = None  # key file for scp
+    image_known_hosts: str | None = None  # host keys for scp
+    cache_max_mb: int = 20480  # of fetched images, those in use included
     bridges: tuple[str, ...] = ()
     minimum_free_disk_mb: int = 64
     console_max_mb: int = 8
@@ -139,7 +151,7 @@ def _read(path: Path, *, required: bool) -> dict[str, Any]:
 
 
 def _lists(data: dict[str, Any]) -> dict[str, Any]:
-    for key in ("images", "bridges"):
+    for key in ("images", "image_sources", "bridges"):
         if key in data:
             _expect(data[key], list, key)
             data[key] = tuple(str(item) for item in data[key])
@@ -180,6 +192,7 @@ def _check(config: Config) -> None:
     for name in ("probe_seconds", "minimum_free_disk_mb", "console_max_mb", "watch_seconds", "start_seconds"):
         _least(getattr(config, name), name, 0)
     _least(config.settle_seconds, "settle_seconds", 0)
+    _check_images(config)
     if config.run_as is not None and not USER.match(str(config.run_as)):
         raise InvalidError(f"configuration key run_as must be the name of a user, not {config.run_as!r}")
     for name, floor in (("workers", 1), ("tb_size", 1), ("minimum_node_mb", 0)):
@@ -191,6 +204,21 @@ def _check(config: Config) -> None:
         if getattr(config, name) not in words:
             raise InvalidError(f"configuration key {name} must be one of {', '.join(words)}")
     _check_groups(config)
+
+
+def _check_images(config: Config) -> None:
+    for name, floor in (("image_max_mb", 1), ("image_tries", 1), ("cache_max_mb", 1)):
+        _whole(getattr(config, name), name, floor)
+    _least(config.image_timeout, "image_timeout", 1)
+    for name in ("image_authorities", "image_identity", "image_known_hosts"):
+        value = getattr(config, name)
+        if value is not None and not str(value).startswith("/"):
+            raise InvalidError(f"configuration key {name} must be an absolute path, not {value!r}")
+    for text in (*config.image_sources, *((config.image_store,) if config.image_store else ())):
+        try:
+            address.read(text)
+        except InvalidError as error:
+            raise InvalidError(f"configuration key image_sources or image_store: {error.message}") from error
 
 
 def _check_groups(config: Config) -> None:

@@ -1,17 +1,18 @@
-"""Give a VM its disks: thin overlays on the site's images, and blank ones.
+"""Give a VM its disks: thin overlays on images, partitions that the node keeps, and blank ones.
 
 An image is never written to and never copied: every VM gets a qcow2 overlay of its own, so that a disk is there in
-milliseconds whatever its size. Formats are always stated, never guessed from what a tenant may have written to a file.
+milliseconds whatever its size. What lies on another machine is fetched into the node's cache first, once. Formats are
+always stated, never guessed from what a tenant may have written to a file, and no file system of a tenant is mounted.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import stat
-import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
@@ -19,11 +20,17 @@ from urllib.parse import unquote, urlsplit
 from flyinglow.nodectl import tools
 from flyinglow.nodectl.config import Config
 from flyinglow.nodectl.errors import BrokenError, DeniedError, ExhaustedError, InvalidError
+from flyinglow.nodectl.images import address, blank, notes
+from flyinglow.nodectl.images.address import Address
+from flyinglow.nodectl.images.cache import Bounds, Cache, Source
+from flyinglow.nodectl.images.facts import Facts
+from flyinglow.nodectl.images.http import Web
+from flyinglow.nodectl.images.meter import Meter
+from flyinglow.nodectl.images.sftp import Ssh
 from flyinglow.nodectl.messages import DiskSpec, VmSpec
 from flyinglow.nodectl.trust import is_root, weak_spot
-from flyinglow.nodectl.vmdir import VmDir, read_json, write_json
+from flyinglow.nodectl.vmdir import StateDir, VmDir
 
-CHUNK = 1 << 20
 MIB = 1 << 20
 
 
@@ -44,22 +51,26 @@ class Disks(Protocol):
 
 
 class Images:
-    """Disks from image files that this node can read."""
+    """Disks from images that this node can read or fetch."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, clock: Callable[[], float] = time.monotonic) -> None:
         self._config = config
-        self._facts = config.state / "images.json"
-        self._lock = threading.Lock()
+        self._clock = clock
+        self._facts = Facts(config.state / "images.json", config.image_max_mb * MIB)
+        bounds = Bounds(config.cache_max_mb, config.minimum_free_disk_mb, config.image_tries)
+        self._cache = Cache(StateDir(config.state, config.run), bounds)
+        self._makers = blank.Makers(config.mke2fs, config.mkswap)
 
     def prepare(self, vm: VmDir, spec: VmSpec) -> None:
         """Make every disk of ``spec``. May be repeated.
 
-        Raises InvalidError, DeniedError, ExhaustedError or BrokenError.
+        Raises InvalidError, DeniedError, ExhaustedError, TransientError, BrokenError, or Cancelled when the VM is not
+        wanted any more.
         """
         for path in (spec.kernel, spec.initrd):
             if path is not None:
                 self.locate(path)
-        self._check_space(spec)
+        self.check_space(spec)
         for number, disk in enumerate(spec.disks):
             self._prepare(vm, number, disk)
 
@@ -85,51 +96,31 @@ class Images:
             raise InvalidError(f"image {source} is not a regular file")
         return real
 
-    def _prepare(self, vm: VmDir, number: int, disk: DiskSpec) -> None:
-        target = disk_path(vm, number, disk)
-        if disk.source is None:
-            with target.open("wb") as file:
-                file.truncate((disk.blank_mb or 0) * MIB)
-            return
-        source = self.locate(disk.source)
-        self._verify(source, disk)
-        if not disk.read_only:
-            argv = [self._config.qemu_img, "create", "-q", "-f", "qcow2", "-F", disk.format, "-b", str(source)]
-            tools.run([*argv, str(target)])
+    def verified(self, disk: DiskSpec, vm: VmDir | None = None, number: int = 0) -> Path:
+        """Return the file a disk is made of, once it is what it is said to be. Raises as ``prepare`` does.
 
-    def _verify(self, source: Path, disk: DiskSpec) -> None:
-        """Check an image once for every state of its file: that reading it takes long is paid once a node."""
-        status = source.stat()
-        key = f"{source}:{disk.format}"
-        facts = {"mtime": status.st_mtime_ns, "size": status.st_size, "inode": status.st_ino}
-        with self._lock:
-            known = (read_json(self._facts) or {}).get(key)
-            if known is None or any(known.get(name) != value for name, value in facts.items()):
-                if disk.format == "qcow2":
-                    self._refuse_references(source)
-                known = {**facts, "sha256": _sha256(source) if disk.sha256 else None}
-                self._remember(key, known)
-            elif disk.sha256 and known["sha256"] is None:
-                known = {**facts, "sha256": _sha256(source)}
-                self._remember(key, known)
-        if disk.sha256 and known["sha256"] != disk.sha256.lower():
-            raise InvalidError(f"image {source} has checksum {known['sha256']}, not {disk.sha256}")
+        What has to be fetched gets a place in the directory of ``vm``, where ``source_path`` finds it.
+        """
+        source, digest = disk.source or "", disk.sha256.lower() if disk.sha256 else None
+        if not is_remote(source):
+            path = self.locate(source)
+            self._facts.check(path, disk.format, digest, str(path))
+            return path
+        if vm is None or digest is None:
+            raise InvalidError(f"image {address.redacted(source)} needs a checksum: it comes over a network")
+        path = source_path(vm, number, disk)
+        self._fetch(source, digest, vm.path, path)
+        self._facts.check(path, disk.format, None, digest)
+        return path
 
-    def _remember(self, key: str, known: dict[str, object]) -> None:
-        write_json(self._facts, {**(read_json(self._facts) or {}), key: known})
+    def make_blank(self, target: Path, disk: DiskSpec) -> None:
+        """Make an empty disk, with the file system that is ordered."""
+        blank.make(target, disk, self._makers)
 
-    def _refuse_references(self, source: Path) -> None:
-        """Refuse an image that would make the hypervisor open another file of this node."""
-        text = tools.run([self._config.qemu_img, "info", "--output=json", "-f", "qcow2", str(source)])
-        info = json.loads(text)
-        details = info.get("format-specific", {}).get("data", {})
-        if info.get("backing-filename") or info.get("full-backing-filename") or details.get("data-file"):
-            raise InvalidError(f"image {source} refers to another file, which is not allowed")
-
-    def _check_space(self, spec: VmSpec) -> None:
-        """Refuse blank disks that could not be filled now. An overlay is small until its guest has written to it."""
+    def check_space(self, spec: VmSpec, copies_mb: int = 0) -> None:
+        """Refuse disks that could not be filled now, and so many MiB of copies. An overlay is small at first."""
         where, kept = self._config.state, self._config.minimum_free_disk_mb
-        asked = sum(disk.blank_mb or 0 for disk in spec.disks)
+        asked = sum(disk.blank_mb or 0 for disk in spec.disks) + copies_mb
         status = os.statvfs(where)
         free = status.f_bavail * status.f_frsize // MIB
         if free < asked + kept:
@@ -138,10 +129,56 @@ class Images:
                 {"disk_mb.asked": asked, "disk_mb.free": free, "disk_mb.kept": kept},
             )
 
+    def _prepare(self, vm: VmDir, number: int, disk: DiskSpec) -> None:
+        target = disk_path(vm, number, disk)
+        if disk.source is None:
+            self.make_blank(target, disk)
+            return
+        source = self.verified(disk, vm, number)
+        if not disk.read_only:
+            argv = [self._config.qemu_img, "create", "-q", "-f", "qcow2", "-F", disk.format, "-b", str(source)]
+            tools.run([*argv, str(target)])
+
+    def _fetch(self, source: str, digest: str, folder: Path, target: Path) -> None:
+        there = address.read(source, self._config.image_store)
+        store = (self._config.image_store,) if self._config.image_store else ()
+        listed = (*self._config.image_sources, *store)
+        address.check_allowed(there, listed, "image_sources", default=not is_root())
+        meter = Meter(
+            f"image {there}",
+            self._config.image_max_mb * MIB,
+            self._clock,
+            cancelled=partial(notes.is_cut_short, folder),
+            tell=partial(notes.tell, folder),
+        )
+        try:
+            self._cache.link(digest, self._source(there), meter, target)
+        finally:
+            notes.tell(folder, "")
+
+    def _source(self, there: Address) -> Source:
+        config = self._config
+        if there.scheme == "scp":
+            return Ssh(there, config.sftp, config.image_identity, config.image_known_hosts, config.image_timeout)
+        if there.scheme == "file":  # the store may be a directory of the site's shared file system
+            raise InvalidError(f"image {there} is named by its path, not by store:")
+        return Web(there, config.image_timeout, config.image_authorities)
+
 
 def disk_path(vm: VmDir, number: int, disk: DiskSpec) -> Path:
     """Return where the VM's own file for a disk lies."""
     return vm.path / (f"disk{number}.raw" if disk.source is None else f"disk{number}.qcow2")
+
+
+def source_path(vm: VmDir, number: int, disk: DiskSpec) -> Path:
+    """Return the file of a disk's image: where it lies on this node, or the VM's own link to what was fetched."""
+    source = disk.source or ""
+    return vm.path / f"disk{number}.base" if is_remote(source) else path_of(source).resolve()
+
+
+def is_remote(source: str) -> bool:
+    """Tell whether an image has to be fetched."""
+    return not source.startswith("/") and urlsplit(source).scheme not in ("", "file")
 
 
 def disk_files(vm: VmDir, spec: VmSpec) -> list[DiskFile]:
@@ -149,7 +186,7 @@ def disk_files(vm: VmDir, spec: VmSpec) -> list[DiskFile]:
     files = []
     for number, disk in enumerate(spec.disks):
         own = disk.source is None or not disk.read_only
-        path = disk_path(vm, number, disk) if own else path_of(disk.source or "").resolve()
+        path = disk_path(vm, number, disk) if own else source_path(vm, number, disk)
         if not path.is_file():
             raise BrokenError(f"disk {disk.name!r} of VM {vm.tag} is gone: {path}")
         form = disk.format if not own else ("raw" if disk.source is None else "qcow2")
@@ -179,11 +216,3 @@ def _below(path: Path, root: Path) -> bool:
             f"(configuration key images)"
         )
     return True
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        for chunk in iter(lambda: file.read(CHUNK), b""):
-            digest.update(chunk)
-    return digest.hexdigest()

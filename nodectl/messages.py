@@ -56,7 +56,10 @@ class VmStatus(str, Enum):
 
 @dataclass(frozen=True)
 class DiskSpec:
-    """One disk of a VM. ``source`` is a file URI or path known to the node; ``blank_mb`` makes an empty one."""
+    """One disk of a VM. ``source`` is a path or a URI, ``blank_mb`` makes an empty one, with a file system if named.
+
+    What ``source`` has to come over a network needs ``sha256``.
+    """
 
     name: str
     source: str | None = None
@@ -65,6 +68,7 @@ class DiskSpec:
     blank_mb: int | None = None
     read_only: bool = False
     mount: str | None = None
+    file_system: str | None = None  # of a blank disk: ext4 or swap, labelled with its name
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,7 @@ class VmInfo:
     reason: str = ""
     seconds: dict[str, float] = field(default_factory=dict)
     pid: int | None = None
+    progress: str = ""  # how far a transfer is, while an order is being carried out
 
 
 class MemoryPolicy(str, Enum):
@@ -168,7 +173,14 @@ def vm_spec(body: dict[str, Any]) -> VmSpec:
 
 def vm_info(body: dict[str, Any]) -> VmInfo:
     """Build a VmInfo from its JSON form. Raises TypeError, KeyError or ValueError when it is not one."""
-    for name, kind in (("tag", str), ("reason", str), ("ready", bool), ("pid", (int, type(None))), ("seconds", dict)):
+    for name, kind in (
+        ("tag", str),
+        ("reason", str),
+        ("progress", str),
+        ("ready", bool),
+        ("pid", (int, type(None))),
+        ("seconds", dict),
+    ):
         if name in body and not isinstance(body[name], kind):
             raise TypeError(f"{name} is of another type: {body[name]!r}")
     if not all(map(_is_time, body.get("seconds", {}).values())):

@@ -19,6 +19,8 @@ from flyinglow.nodectl.console import Console
 from flyinglow.nodectl.errors import BrokenError, ConflictError, FlyingLowError, InvalidError, UnknownError
 from flyinglow.nodectl.hypervisor.api import Hypervisor
 from flyinglow.nodectl.image import Disks
+from flyinglow.nodectl.images import notes
+from flyinglow.nodectl.images.meter import Cancelled
 from flyinglow.nodectl.messages import OrderName, VmInfo, VmSpec, VmStatus, encode
 from flyinglow.nodectl.network import Networks
 from flyinglow.nodectl.scope import Scope
@@ -41,6 +43,7 @@ class Node:
     scope: Scope = field(default_factory=Scope)
     clock: Callable[[], float] = time.monotonic
     console_max: int = 8 << 20
+    unwanted: set[str] = field(default_factory=set)  # VMs that an order to destroy waits for
 
     @property
     def _view(self) -> View:
@@ -129,11 +132,20 @@ class Node:
             return self._view.look(vm)
 
     def destroy(self, tag: str) -> None:
-        """Remove all that is a VM's, in whatever state it is; done when there is none."""
+        """Remove all that is a VM's, in whatever state it is; done when there is none. A transfer for it is stopped."""
+        self.cut_short(tag)
+        self.unwanted.discard(tag)  # what is created after this is wanted
         with self.state.locked(tag), _os_errors(f"VM {tag} could not be removed"):
             vm = self.state.vm(tag)
             if vm.exists() and self.scope.sees(vm):
                 self._remove(vm)
+
+    def cut_short(self, tag: str) -> None:
+        """Let a creation of this VM stop that is under way, or about to be, for it will be destroyed."""
+        vm = self.state.vm(tag)
+        if not vm.exists() or self.scope.sees(vm):
+            self.unwanted.add(tag)
+            notes.cut_short(vm.path)
 
     def end(self, vms: list[VmDir]) -> tuple[list[str], list[str]]:
         """Remove these VMs side by side, whatever else is being done with them: it is cut short.
@@ -204,6 +216,9 @@ class Node:
         return not made
 
     def _make(self, vm: VmDir, spec: VmSpec) -> None:
+        notes.clear(vm.path)  # first: what is noted from now on is about this creation
+        if vm.tag in self.unwanted:
+            raise Cancelled(f"VM {vm.tag} is to be destroyed: it is not made")
         for name, text in (("context", spec.context), ("user-data", spec.user_data)):
             if text:
                 (vm.path / name).write_bytes(text.encode("utf-8", "surrogatepass"))
@@ -251,6 +266,7 @@ class Node:
         try:
             with contextlib.suppress(BlockingIOError), self.state.locked(vm.tag, wait=False):
                 return self._removed(vm)
+            notes.cut_short(vm.path)
             self.hypervisor.destroy(vm)  # so that whoever works on it comes to an end
             with self.state.locked(vm.tag):
                 return self._removed(vm)

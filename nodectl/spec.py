@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flyinglow.nodectl.errors import InvalidError
+from flyinglow.nodectl.images import blank
 from flyinglow.nodectl.messages import DiskSpec, NicSpec, VmSpec, vm_spec
 
 TAG = re.compile(r"[a-z][a-z0-9]{0,9}\Z")  # with "fl" before and ".99" behind it still names an interface
@@ -103,6 +104,7 @@ def _disk(disk: DiskSpec) -> None:
         _number(disk.blank_mb, "blank_mb", 1)
     if disk.format not in FORMATS:
         raise InvalidError(f"disk {disk.name!r} has format {disk.format!r}, not one of {', '.join(FORMATS)}")
+    blank.check(disk)
     if disk.sha256 is not None:
         _match(disk.sha256, re.compile(r"[0-9a-fA-F]{64}\Z"), "sha256")
 

@@ -58,5 +58,5 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
         text = f"slot {slot['slot']}: {slot['memory_mb']} MiB, {slot['cpus']} CPUs, {holder}{word}: "
         yield text + (" ".join(slot["vms"]) or "no VMs")
     for vm in found["vms"]:
-        words = [vm["tag"], vm["status"], "ready" if vm["ready"] else "", vm["reason"]]
+        words = [vm["tag"], vm["status"], "ready" if vm["ready"] else "", vm["progress"] or vm["reason"]]
         yield "  ".join(word for word in words if word)

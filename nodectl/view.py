@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from flyinglow.nodectl.console import Console
 from flyinglow.nodectl.errors import BrokenError, ConflictError
 from flyinglow.nodectl.hypervisor.api import Hypervisor, Sight
+from flyinglow.nodectl.images import notes
 from flyinglow.nodectl.messages import VmInfo, VmStatus
 from flyinglow.nodectl.vmdir import Record, VmDir
 
@@ -28,7 +29,7 @@ class View:
         try:
             record = vm.record()
             if record is None:
-                return VmInfo(vm.tag, VmStatus.BROKEN, reason=HALF_MADE)
+                return VmInfo(vm.tag, VmStatus.BROKEN, reason=HALF_MADE, progress=notes.told(vm.path))
             sight = self.hypervisor.status(vm)
             return VmInfo(
                 tag=vm.tag,
