@@ -89,7 +89,7 @@ class LrmBackend:
         )
         self._watch = Watch(self._desk, self._heard, self._after_listing)
         self._claims = Claims(self._desk, self._watch.jobs, self._planner, self._queued)
-        self._bulletin = Bulletin(self._desk, self._watch, settings.claims, self._claims.waits)
+        self._bulletin = Bulletin(self._desk, self._watch, settings.claims, self._claims.waits, self._claims.doom)
         self._hearing = Hearing(self._desk, self._watch, self._bulletin, self._heard, self._extended)
         self._intake = Intake(
             settings.ledger,

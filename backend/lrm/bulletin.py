@@ -25,7 +25,7 @@ _QUEUED = frozenset({JobState.REQUESTED, JobState.PENDING})
 class Bulletin:
     """``tell`` is the core's ear, on the reactor. Who ``waits`` for a claim hears of its end by ``acquire``.
 
-    ``known`` is called with the claims on a job when it is known why the job ends.
+    ``doomed`` is called with a job whose pilots were signalled, and why, as soon as that is known.
     """
 
     def __init__(
@@ -34,23 +34,21 @@ class Bulletin:
         watch: Watch,
         tell: Callable[[ClaimNews], None],
         waits: Callable[[str], bool],
-        known: Callable[[Sequence[str]], None],
+        doomed: Callable[[str, str], None],
     ) -> None:
         self._desk = desk
         self._watch = watch
         self._tell = tell
         self._waits = waits
-        self._known = known
+        self._doomed = doomed
         self._told: dict[str, tuple[str, float | None]] = {}  # key -> reason, monotonic start
         self.kills_at: dict[str, float] = {}  # job -> when the LRM kills, monotonic
-        self.fates: dict[str, str] = {}  # job whose pilots were signalled -> why, as far as a listing tells
 
     def heed(self, jobs: Sequence[JobStep], slots: Sequence[SlotStep]) -> None:
         """Tell of jobs that wait and of slots that went."""
         for step in jobs:
             if step.now.state in JOB_OVER:
                 self.kills_at.pop(step.now.tag, None)
-                self.fates.pop(step.now.tag, None)
             for key in self._desk.mirror.users_of_job(step.now.tag):
                 self._waiting(key)
         gone: dict[str, list[Slot]] = {}
@@ -134,8 +132,8 @@ class Bulletin:
         if job is None:
             return
         seconds = max(0.0, left - options.grace * (1 - options.share))
-        reason = self.fates[slot.job] = words.ending(job, view, signal, slot.node or "")
-        self._known(mirror.users_of_job(slot.job))
+        reason = words.ending(job, view, signal, slot.node or "")
+        self._doomed(slot.job, reason)
         for key in sorted(set(keys) & set(mirror.users_of_job(slot.job))):
             places = frozenset(one.place for one in mirror.slots_used_by(key) if one.job == slot.job and one.node)
             self._tell(ClaimNews(key=key, topic=ClaimTopic.ENDING, reason=reason, places=places, seconds=seconds))

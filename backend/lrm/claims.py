@@ -53,6 +53,7 @@ class Claims:
         self._planner = planner
         self._queued = queued
         self._entries: dict[str, Entry] = {}
+        self._dooms: dict[str, str] = {}  # job whose pilots were signalled -> why
 
     async def acquire(self, claim: Claim) -> Mapping[str, Grant]:
         """See ``Backend.acquire``."""
@@ -98,6 +99,15 @@ class Claims:
         touched = {key for step in slots for key in mirror.users(step.now.id)}
         touched |= {key for step in jobs for key in mirror.users_of_job(step.now.tag)}
         for key in sorted(touched & self._entries.keys()):
+            self.settle(key)
+        for step in jobs:
+            if step.now.state in JOB_OVER:
+                self._dooms.pop(step.now.tag, None)
+
+    def doom(self, tag: str, reason: str) -> None:
+        """Take note why the LRM ends a job, and refuse the claims that wait for its nodes."""
+        self._dooms[tag] = reason
+        for key in self._desk.mirror.users_of_job(tag):
             self.settle(key)
 
     def settle(self, key: str) -> None:
@@ -159,6 +169,9 @@ class Claims:
         gone = job is None or job.unwanted or job.state in JOB_OVER or slot.state in _GIVEN_UP
         if not gone:
             return None
+        if job is not None and slot.state is SlotState.PREEMPTING and not job.unwanted and job.state not in JOB_OVER:
+            doom = self._dooms.get(slot.job)  # it comes within a moment
+            return ConflictError(doom) if doom else None
         if job is None:
             return BrokenError(f"the job of {slot.id} is not on record any more")
         refused = self._jobs.refusals.get(slot.job)

@@ -174,3 +174,13 @@ def test_a_slot_ends_on_its_pilots_own_clock_before_the_scheduler_ends_it() -> N
     assert "deadline" in site.told(ClaimTopic.LOST)[0].reason
     site.until(lambda: site.states()[0] == ["Ended"])
     assert {slot.state for slot in site.slots} == {SlotState.RELEASED}
+
+
+def test_who_waits_for_nodes_that_the_operator_takes_back_hears_of_the_cancel() -> None:
+    site = Site(start=30.0, options={"poll": 5.0})
+    waiting = site.spawn(site.backend.acquire(site.claim("k1", 2)))
+    site.until(lambda: site.states()[1] == ["Bound"] * 2)
+    site.lrm.end("1", "CANCELLED")
+    [failure] = site.until(lambda: waiting, 5)
+    assert isinstance(failure.value, ConflictError)
+    assert "job 1 was cancelled by the operator or by hand (SIGTERM on n" in failure.value.message
