@@ -91,13 +91,18 @@ class Ssh:
                 raise BrokenError(f"{self.sftp} cannot be run on this node: {error.strerror}") from error
 
     def _words(self) -> list[str]:
-        options = ["BatchMode=yes", "StrictHostKeyChecking=yes", f"ConnectTimeout={max(1, int(self.timeout))}"]
+        options = [
+            "LogLevel=ERROR",
+            "BatchMode=yes",
+            "StrictHostKeyChecking=yes",
+            f"ConnectTimeout={max(1, int(self.timeout))}",
+        ]
         options += ["ServerAliveInterval=10", "ServerAliveCountMax=3", "ForwardAgent=no", "ClearAllForwardings=yes"]
         if self.known_hosts:
             options += [f"UserKnownHostsFile={self.known_hosts}", "GlobalKnownHostsFile=none"]
         if self.identity:
             options += [f"IdentityFile={self.identity}", "IdentitiesOnly=yes"]
-        words = [self.sftp, "-q", "-F", "none", "-b", "-", "-P", str(self.address.port)]
+        words = [self.sftp, "-F", "none", "-b", "-", "-P", str(self.address.port)]
         words += [word for option in options for word in ("-o", option)]
         host = f"[{self.address.host}]" if ":" in self.address.host else self.address.host
         return [*words, "--", host if self.address.user is None else f"{self.address.user}@{host}"]
