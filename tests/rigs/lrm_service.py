@@ -40,7 +40,8 @@ class LrmService:
     """One service and its cluster. ``world`` is the cluster, ``site`` a client on the head."""
 
     def __init__(self, lrm_site: LrmSite) -> None:
-        self.lrm_site, self.world = lrm_site, lrm_site.world
+        self.lrm_site = lrm_site
+        self.world: Any = lrm_site.world  # each scheduler's has verbs of its own
         self.violations = lrm_site.root / "violations.log"
         self._log = lrm_site.root / "serve.log"
         self._daemon: subprocess.Popen[bytes] | None = None
@@ -53,12 +54,19 @@ class LrmService:
             self._client = connect(self.lrm_site.url)
         return self._client
 
-    def start(self, *, script: str = "serve_checked.py", arguments: Sequence[str] = (), wait: bool = True) -> None:
+    def start(
+        self,
+        *,
+        script: str = "serve_checked.py",
+        arguments: Sequence[str] = (),
+        wait: bool = True,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
         """Start the service, and wait until it answers."""
         argv = [sys.executable, str(RIGS / script), str(self.lrm_site.config), str(self.violations), *arguments]
         coverage = os.environ.get("COVERAGE_FILE")
         exposed = [self.lrm_site.root, RIGS, *([Path(coverage).parent] if coverage else [])]
-        env = {name: os.environ[name] for name in os.environ if name.startswith("COVERAGE_")}
+        env = {name: os.environ[name] for name in os.environ if name.startswith("COVERAGE_")} | dict(env or {})
         with self._log.open("ab") as output:
             self._daemon = self.world.spawn_in_head(wrapped(argv, *exposed), env=env, stdout=output, stderr=output)
         if wait:

@@ -240,7 +240,7 @@ def states(lease: Lease) -> tuple[str, ...]:
     return tuple(sorted(each.state if each.task is None else f"{each.state}/{each.task}" for each in found))
 
 
-def submitted(world: SlurmWorld) -> Counter[str]:
+def submitted(world: Any) -> Counter[str]:
     """Return how many jobs there are, over ones too, of each name of ours."""
     listed = world.run_in_head(["squeue", "-h", "--states=all", "-u", "lease", "-o", "%j"]).stdout
     return Counter(listed.split())

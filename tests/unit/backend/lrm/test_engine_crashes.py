@@ -9,8 +9,7 @@ import pytest
 
 from flyinglow.backend.api import Claim, ClaimTopic
 from flyinglow.backend.lrm.desk import Closed
-from flyinglow.backend.lrm.listing import LrmSays
-from flyinglow.backend.lrm.states import JOB_OVER, SLOT_OVER, JobState, SlotState
+from flyinglow.backend.lrm.states import JOB_OVER, SLOT_OVER, JobState, LrmSays, SlotState
 from flyinglow.backend.lrm.steps import RECOVERY, STEPS, Recovery
 from flyinglow.nodectl.errors import BrokenError, TransientError
 from flyinglow.pilot.messages import Kind
