@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flyinglow.nodectl import processes
 from flyinglow.nodectl.errors import FlyingLowError, UnknownError
+from flyinglow.nodectl.firewall import spoofed, words
 from flyinglow.nodectl.images import notes
 from flyinglow.nodectl.messages import VmInfo, VmStatus
 from flyinglow.nodectl.node import Node
@@ -41,6 +42,7 @@ class Watcher:
         self._watched: dict[str, Watched] = {}
         self._busy: dict[str, int] = {}
         self._told: dict[str, str] = {}
+        self._alarms: dict[str, int] = {}  # how many attempts were told of, by VM
         self._turn = 0
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -115,6 +117,8 @@ class Watcher:
         elif processes.alive(watched.mark) and (watched.info.ready or not self._node.heard(tag)):
             return
         info = self._node.info(tag)
+        if full:
+            self._tell_alarm(info)
         if (info.status, info.ready) == (watched.info.status, watched.info.ready):
             return
         with self._lock:
@@ -125,7 +129,17 @@ class Watcher:
         if info.ready:
             self._node.tend(tag)
 
+    def _tell_alarm(self, info: VmInfo) -> None:
+        """Tell what a guest tried to send as somebody else: at first, and whenever it has become twice as much."""
+        count = spoofed(info.dropped)
+        with self._lock:
+            if info.tag in self._busy or not count or count < 2 * self._alarms.get(info.tag, 0):
+                return
+            self._alarms[info.tag] = count
+        self._tell(replace(info, alarm=words(info.dropped)))
+
     def _forget(self, tag: str, watched: Watched) -> None:
         with self._lock:
+            self._alarms.pop(tag, None)
             if self._watched.get(tag) == watched:
                 del self._watched[tag]

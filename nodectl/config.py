@@ -24,10 +24,14 @@ ROOT_STATE = Path("/var/lib/flyinglow-node")  # not below the service's own dire
 ROOT_IMAGES = "/srv/flyinglow/images"
 DRIVERS = ("qemu", "simulated")
 ACCELERATORS = ("tcg", "kvm", "auto")
+SPOOFING_RULES = ("nft", "ebtables", "off")
 MEMORIES = ("accounted", "cgroup", "hugepages", "xen", "simulated")
+LONGEST_INTERFACE = 15  # characters in the kernel's name of one
+HIGHEST_VLAN = 4094
 WISHES = frozenset({"settle", "least_mb", "stuck_mb"})
 QEMU_OVERHEAD_MB = 96  # measured: a QEMU with its translation cache, beside the guest's memory
 LONGEST = 10**15  # no figure of a configuration is larger; NaN and infinity are not smaller
+VLAN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*\.([1-9][0-9]{0,3})\Z")  # an interface of the node, and a VLAN of it
 USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}\Z")
 
 
@@ -55,6 +59,8 @@ class Config:
     qemu_img: str = "qemu-img"
     dnsmasq: str = "dnsmasq"
     ip: str = "ip"
+    nft: str = "nft"
+    ebtables: str = "ebtables"
     mke2fs: str = "mke2fs"
     mkswap: str = "mkswap"
     sftp: str = "sftp"
@@ -74,6 +80,8 @@ class Config:
     image_known_hosts: str | None = None  # host keys for scp
     cache_max_mb: int = 20480  # of fetched images, those in use included
     bridges: tuple[str, ...] = ()
+    spoofing_rules: str = "nft"  # what holds guests on bridges to their own addresses
+    vlans: dict[str, str] = field(default_factory=dict)  # bridge -> "eth0.42": the VLAN that is its wire
     minimum_free_disk_mb: int = 64
     console_max_mb: int = 8
     workers: int = 16
@@ -203,6 +211,9 @@ def _check(config: Config) -> None:
     for name, words in (("driver", DRIVERS), ("accelerator", ACCELERATORS), ("memory", MEMORIES)):
         if getattr(config, name) not in words:
             raise InvalidError(f"configuration key {name} must be one of {', '.join(words)}")
+    if config.spoofing_rules not in SPOOFING_RULES:
+        raise InvalidError(f"configuration key spoofing_rules must be one of {', '.join(SPOOFING_RULES)}")
+    _check_vlans(config.vlans)
     _check_groups(config)
 
 
@@ -219,6 +230,17 @@ def _check_images(config: Config) -> None:
             address.read(text)
         except InvalidError as error:
             raise InvalidError(f"configuration key image_sources or image_store: {error.message}") from error
+
+
+def _check_vlans(vlans: object) -> None:
+    _expect(vlans, dict, "vlans")
+    for bridge, wire in dict(vlans).items():  # type: ignore[call-overload]
+        found = VLAN.match(wire) if isinstance(wire, str) else None
+        if found is None or len(wire) > LONGEST_INTERFACE or int(found.group(1)) > HIGHEST_VLAN:
+            raise InvalidError(
+                f"configuration key vlans.{bridge} must be INTERFACE.VLAN in {LONGEST_INTERFACE} characters, "
+                f"VLAN from 1 to {HIGHEST_VLAN}, not {wire!r}"
+            )
 
 
 def _check_groups(config: Config) -> None:

@@ -137,6 +137,14 @@ class Dhcp:
             return sorted(os.listdir(self._folder / "hosts"))  # noqa: PTH208 - names are all that is wanted
         return []
 
+    def macs(self) -> dict[str, str]:
+        """Return the MAC of every NIC that is answered, by name."""
+        found = {}
+        for name in self.names():
+            with contextlib.suppress(FileNotFoundError):
+                found[name] = (self._folder / "hosts" / name).read_text(encoding="ascii").partition(",")[0]
+        return found
+
     def process(self) -> ProcessMark | None:
         """Return the running dnsmasq of this bridge, told by its configuration file, or None."""
         try:

@@ -13,6 +13,7 @@ from pathlib import Path
 from flyinglow.nodectl import doctor_slots, tools
 from flyinglow.nodectl.config import Config
 from flyinglow.nodectl.errors import BrokenError, FlyingLowError
+from flyinglow.nodectl.firewall_choice import firewall_of
 from flyinglow.nodectl.hypervisor.commandline import rights
 from flyinglow.nodectl.hypervisor.qmp import Qmp
 from flyinglow.nodectl.network import bridge_addresses
@@ -46,6 +47,7 @@ def _checks(config: Config) -> Iterator[tuple[str, Callable[[], str]]]:
         yield "ip", lambda: _present(config.ip, "iproute2")
         yield "dnsmasq", lambda: _present(config.dnsmasq, "dnsmasq-base")
         yield "/dev/net/tun", _tun
+        yield "spoofing rules", firewall_of(config).check
     if is_root():
         yield "state", lambda: _root_only(config.state, "state")
         if not config.bridges:

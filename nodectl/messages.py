@@ -114,6 +114,8 @@ class VmInfo:
     reason: str = ""
     seconds: dict[str, float] = field(default_factory=dict)
     pid: int | None = None
+    dropped: dict[str, int] = field(default_factory=dict)  # packets stopped at its NICs, by kind (firewall.KINDS)
+    alarm: str = ""  # in news: what its guest sent that is not its own, in words
     progress: str = ""  # how far a transfer is, while an order is being carried out
 
 
@@ -183,9 +185,18 @@ def vm_info(body: dict[str, Any]) -> VmInfo:
     ):
         if name in body and not isinstance(body[name], kind):
             raise TypeError(f"{name} is of another type: {body[name]!r}")
+    if not isinstance(body.get("alarm", ""), str):
+        raise TypeError(f"alarm is of another type: {body['alarm']!r}")
     if not all(map(_is_time, body.get("seconds", {}).values())):
         raise TypeError("seconds maps names to times")
+    dropped = body.get("dropped", {})
+    if not isinstance(dropped, dict) or not all(map(_is_count, dropped.values())):
+        raise TypeError("dropped maps kinds to numbers")
     return VmInfo(**{**body, "status": VmStatus(body["status"])})
+
+
+def _is_count(value: Any) -> bool:
+    return not isinstance(value, bool) and isinstance(value, int) and 0 <= value < 1 << 64
 
 
 def _is_time(value: Any) -> bool:

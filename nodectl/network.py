@@ -1,7 +1,11 @@
 """Connect a VM's NICs to the node's bridges, one tap a NIC, and disconnect them without a trace.
 
 A tap is called ``fl<tag>.<n>``, so that it tells whose it is, and belongs to the VM from its creation to its
-destruction. A NIC without a bridge is the hypervisor's business (``hypervisor.commandline``) and needs nothing here.
+destruction. Before there is a tap there are the rules that hold it to its addresses (``firewall``), and they go after
+it. A NIC without a bridge is the hypervisor's business (``hypervisor.commandline``) and needs nothing here.
+
+Everything is done under one lock, which is held for milliseconds: what two VMs share on a node (dnsmasq, the rules, the
+list of MACs that are taken) is nobody's alone.
 """
 
 from __future__ import annotations
@@ -9,16 +13,24 @@ from __future__ import annotations
 import ipaddress
 import json
 import socket
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from flyinglow.nodectl import tools
+from flyinglow.nodectl import network_vlan, tools
 from flyinglow.nodectl.config import Config
 from flyinglow.nodectl.dhcp import Dhcp, network_of
-from flyinglow.nodectl.errors import BrokenError, DeniedError
+from flyinglow.nodectl.errors import BrokenError, ConflictError, DeniedError
+from flyinglow.nodectl.firewall import Drops, Firewall, Port, total
+from flyinglow.nodectl.firewall_choice import firewall_of
 from flyinglow.nodectl.messages import NicSpec, VmSpec
 from flyinglow.nodectl.trust import is_root
 from flyinglow.nodectl.vmdir import StateDir
+
+LOCK = "networks"
+FRESH = 1.0  # seconds for which counters that were read are good enough
 
 
 class Networks(Protocol):
@@ -32,6 +44,12 @@ class Networks(Protocol):
 
     def detach_all(self) -> None:
         """Disconnect every VM, and end what serves them together."""
+
+    def guard(self, spec: VmSpec) -> bool:
+        """Make the rules of a running VM anew where somebody else removed them; tell whether that was so."""
+
+    def dropped(self, tag: str) -> dict[str, int]:
+        """Return how many packets of a VM were stopped, by kind (``firewall.KINDS``); empty where nothing is known."""
 
 
 def tap_name(tag: str, number: int) -> str:
@@ -55,41 +73,100 @@ def hostname_of(spec: VmSpec) -> str:
     return spec.hostname or (spec.nics[0].hostname if spec.nics else spec.tag)
 
 
-class BridgeNetworks:
-    """Taps on the bridges of this network namespace, and a DHCP delivery for each bridge."""
+@dataclass
+class Reading:
+    """The counters of all ports as they were read last, and when."""
 
-    def __init__(self, config: Config, state: StateDir) -> None:
+    at: float = float("-inf")
+    drops: Mapping[str, Drops] = field(default_factory=dict)
+
+
+class BridgeNetworks:
+    """Guarded taps on the bridges of this network namespace, and a DHCP delivery for each bridge."""
+
+    def __init__(
+        self,
+        config: Config,
+        state: StateDir,
+        *,
+        taps: bool = True,
+        firewall: Firewall | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``taps`` False: the hypervisor makes the ports itself, under the names of taps, and removes them."""
         self._config = config
         self._state = state
+        self._taps = taps
         self._folder = config.run / "dhcp"
+        self._firewall = firewall_of(config) if firewall is None else firewall
+        self._clock = clock
+        self._reading = Reading()
 
     def attach(self, spec: VmSpec) -> None:
-        """Connect every NIC of ``spec``. May be repeated. Raises BrokenError or DeniedError."""
+        """Connect every NIC of ``spec``. May be repeated. Raises BrokenError, ConflictError or DeniedError."""
         self._state.prepare_run()
-        for number, nic in enumerate(spec.nics):
-            if nic.bridge is not None:
-                self._attach(tap_name(spec.tag, number), nic, nic.bridge, hostname_of(spec))
+        nics = list(_bridged(spec))
+        for _, nic, bridge in nics:
+            self._check(nic, bridge)
+        if not nics:
+            return
+        with self._state.locked(LOCK):
+            self._check_macs(spec.tag, [nic for _, nic, _ in nics])
+            self._firewall.admit(_prefix(spec.tag), _ports(nics))
+            for tap, nic, bridge in nics:
+                if self._taps and tap not in _interfaces():
+                    self._make(tap, bridge)
+                self._dhcp(bridge).add(tap, nic, hostname_of(spec))
 
     def detach(self, tag: str) -> None:
         """Disconnect all NICs of a VM, whatever is known of it. May be repeated."""
-        prefix = tap_name(tag, 0)[:-1]
-        for _, name in socket.if_nameindex():
-            if name.startswith(prefix):
-                self._delete(name)
-        for bridge in self._bridges():
-            self._forget(bridge, prefix)
+        prefix = _prefix(tag)
+        self._remove({name for name in _interfaces() if name.startswith(prefix)})
+        if not self._bridges():
+            return
+        with self._state.locked(LOCK):
+            for bridge in self._bridges():
+                self._forget(bridge, prefix)
+            self._firewall.forget(prefix)
 
     def detach_all(self) -> None:
-        """End the DHCP delivery of every bridge, and remove the taps it served, all at once."""
-        for bridge in self._bridges():
-            with self._state.locked(_lock_name(bridge)):
-                taps = set(self._dhcp(bridge).names()) & _interfaces()
+        """End the DHCP delivery of every bridge, and remove the taps it served and all rules."""
+        bridges = self._bridges()
+        with self._state.locked(LOCK):
+            for bridge in bridges:
+                taps = set(self._dhcp(bridge).names())
                 self._dhcp(bridge).remove_all()
-                if taps:
-                    commands = "".join(f"link delete dev {tap}\n" for tap in sorted(taps))
-                    tools.run([self._config.ip, "-force", "-batch", "-"], given=commands)
+                self._remove(taps & _interfaces())
+            if is_root():
+                self._firewall.forget_all()
+        network_vlan.remove(self._config)
 
-    def _attach(self, tap: str, nic: NicSpec, bridge: str, hostname: str) -> None:
+    def guard(self, spec: VmSpec) -> bool:
+        """Make the rules of a running VM anew where somebody else removed them, such as a site's own firewall."""
+        nics = list(_bridged(spec))
+        if not nics or self._config.spoofing_rules == "off" or {tap for tap, _, _ in nics} <= set(self._drops()):
+            return False
+        with self._state.locked(LOCK):
+            self._firewall.admit(_prefix(spec.tag), _ports(nics))
+            self._reading = Reading()
+        return True
+
+    def dropped(self, tag: str) -> dict[str, int]:
+        """Return how many packets of a VM were stopped, by kind; empty where the counters cannot be read."""
+        if not self._bridges():
+            return {}
+        try:
+            found = self._drops()
+        except BrokenError:
+            return {}
+        return total([drops for name, drops in found.items() if name.startswith(_prefix(tag))])
+
+    def _drops(self) -> Mapping[str, Drops]:
+        if self._clock() - self._reading.at > FRESH:
+            self._reading = Reading(self._clock(), self._firewall.dropped())
+        return self._reading.drops
+
+    def _check(self, nic: NicSpec, bridge: str) -> None:
         if not self._config.allows_bridge(bridge):
             raise DeniedError(
                 f"VMs may not use bridge {bridge} on node {self._config.node}: "
@@ -98,28 +175,33 @@ class BridgeNetworks:
         if not is_root():
             raise BrokenError(f"NIC {nic.mac}: only root can connect a VM to bridge {bridge}; leave the bridge out")
         self._check_bridge(bridge, nic)
-        if tap not in _interfaces():
-            self._make(tap, bridge)
-        with self._state.locked(_lock_name(bridge)):
-            self._dhcp(bridge).add(tap, nic, hostname)
+        network_vlan.ensure(self._config, bridge)
+
+    def _check_macs(self, tag: str, nics: Iterable[NicSpec]) -> None:
+        """Raise ConflictError when another VM of this node has a MAC already, on whatever bridge."""
+        wanted = {nic.mac.lower() for nic in nics}
+        for bridge in self._bridges():
+            for name, mac in self._dhcp(bridge).macs().items():
+                if mac in wanted and not name.startswith(_prefix(tag)):
+                    raise ConflictError(f"MAC address {mac} is that of another VM on this node ({name})")
 
     def _make(self, tap: str, bridge: str) -> None:
         try:
             tools.run([self._config.ip, "-batch", "-"], given=tap_commands(tap, bridge, self._config.run_as))
         except BrokenError:
-            self._delete(tap)
+            self._remove({tap} & _interfaces())
             raise
 
-    def _delete(self, tap: str) -> None:
-        if tap in _interfaces():
-            tools.run([self._config.ip, "link", "delete", "dev", tap])
+    def _remove(self, taps: set[str]) -> None:
+        if taps and self._taps:
+            commands = "".join(f"link delete dev {tap}\n" for tap in sorted(taps))
+            tools.run([self._config.ip, "-force", "-batch", "-"], given=commands)
 
     def _forget(self, bridge: str, prefix: str) -> None:
-        with self._state.locked(_lock_name(bridge)):
-            dhcp = self._dhcp(bridge)
-            for name in dhcp.names():
-                if name.startswith(prefix):
-                    dhcp.remove(name)
+        dhcp = self._dhcp(bridge)
+        for name in dhcp.names():
+            if name.startswith(prefix):
+                dhcp.remove(name)
 
     def _check_bridge(self, bridge: str, nic: NicSpec) -> None:
         network = network_of(nic)
@@ -137,6 +219,21 @@ class BridgeNetworks:
         return Dhcp(bridge, Path(self._folder / bridge), self._config.dnsmasq)
 
 
+def _prefix(tag: str) -> str:
+    return tap_name(tag, 0)[:-1]
+
+
+def _bridged(spec: VmSpec) -> Iterable[tuple[str, NicSpec, str]]:
+    """Yield tap, NIC and bridge of every NIC that has a bridge."""
+    for number, nic in enumerate(spec.nics):
+        if nic.bridge is not None:
+            yield tap_name(spec.tag, number), nic, nic.bridge
+
+
+def _ports(nics: Iterable[tuple[str, NicSpec, str]]) -> list[Port]:
+    return [Port(tap, nic.mac, nic.ip) for tap, nic, _ in nics]
+
+
 def bridge_addresses(ip: str, bridge: str) -> list[ipaddress.IPv4Address]:
     """Return the IPv4 addresses of a bridge. Raises BrokenError when there is no such bridge."""
     try:
@@ -151,7 +248,3 @@ def bridge_addresses(ip: str, bridge: str) -> list[ipaddress.IPv4Address]:
 
 def _interfaces() -> set[str]:
     return {name for _, name in socket.if_nameindex()}
-
-
-def _lock_name(bridge: str) -> str:
-    return f"bridge:{bridge}"

@@ -47,7 +47,7 @@ class Node:
 
     @property
     def _view(self) -> View:
-        return View(self.hypervisor)
+        return View(self.hypervisor, self.networks)
 
     def carry_out(self, name: OrderName, tag: str | None, body: dict[str, Any]) -> dict[str, Any]:
         """Do what an order says and return the answer's body. Raises a FlyingLowError of the kind to be answered."""
@@ -191,7 +191,10 @@ class Node:
         return record is not None and (record.ready or self._view.said(vm, record))
 
     def tend(self, tag: str) -> None:
-        """Note that a guest is ready, and cut its console when it is too long; leave a VM that is being worked on."""
+        """See to what a running VM needs now and then; leave one that is being worked on.
+
+        That its guest is ready is noted, its console is cut when it is too long, and rules that are gone come back.
+        """
         with contextlib.suppress(BlockingIOError), self.state.locked(tag, wait=False):
             vm = self.state.vm(tag)
             record = vm.record() if vm.exists() else None
@@ -199,6 +202,7 @@ class Node:
                 if not record.ready and self._view.look(vm).ready:
                     record = vm.update(record, ready=True)
                 Console(vm).cut(self.console_max)
+                self.networks.guard(vm.spec())
 
     def _is_new(self, vm: VmDir, spec: VmSpec) -> bool:
         """Tell whether a VM is still to be made. Raises ConflictError when the directory is another VM's."""

@@ -59,4 +59,5 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
         yield text + (" ".join(slot["vms"]) or "no VMs")
     for vm in found["vms"]:
         words = [vm["tag"], vm["status"], "ready" if vm["ready"] else "", vm["progress"] or vm["reason"]]
+        words += [f"dropped {kind}: {count}" for kind, count in sorted(vm["dropped"].items())]
         yield "  ".join(word for word in words if word)

@@ -12,6 +12,7 @@ from flyinglow.nodectl.errors import BrokenError, ConflictError
 from flyinglow.nodectl.hypervisor.api import Hypervisor, Sight
 from flyinglow.nodectl.images import notes
 from flyinglow.nodectl.messages import VmInfo, VmStatus
+from flyinglow.nodectl.network import Networks
 from flyinglow.nodectl.vmdir import Record, VmDir
 
 HALF_MADE = "its creation was cut short: create it again or destroy it"
@@ -20,9 +21,10 @@ UP = (VmStatus.RUNNING, VmStatus.PAUSED)
 
 @dataclass(frozen=True)
 class View:
-    """Looks at VMs through one hypervisor driver."""
+    """Looks at VMs through one hypervisor driver, and at what their NICs were stopped from sending."""
 
     hypervisor: Hypervisor
+    networks: Networks
 
     def look(self, vm: VmDir) -> VmInfo:
         """Return what there is to say; a VM that cannot be understood is broken, with the reason."""
@@ -38,6 +40,7 @@ class View:
                 reason=sight.reason,
                 seconds=record.seconds,
                 pid=sight.pid,
+                dropped=self.networks.dropped(vm.tag),
             )
         except BrokenError as error:
             return VmInfo(vm.tag, VmStatus.BROKEN, reason=error.message)

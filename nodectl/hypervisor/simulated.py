@@ -154,6 +154,14 @@ class SimulatedNetworks:
     def detach_all(self) -> None:
         """End nothing."""
 
+    def guard(self, spec: VmSpec) -> bool:
+        """Have no rules that could be gone."""
+        return False
+
+    def dropped(self, tag: str) -> dict[str, int]:
+        """Stop nothing."""
+        return {}
+
 
 def _matches(rule: dict[str, Any], spec: VmSpec) -> bool:
     pattern = rule.get("match", "*")
