@@ -61,6 +61,7 @@ class NodeListener(Listener):
     """Pilots on nodes."""
 
     port: int = doc("TCP port.", default=8481)
+    insecure: bool = doc("Allow an address other than loopback without a certificate.", default=False)
     max_body: int = doc("Bytes of a request's body; a pilot's longest message has 8 MiB.", default=8 << 20)
     max_connections: int = doc("Connections open at once; a pilot has two.", default=4096)
     certificate: Path | None = doc("TLS certificate with its chain (PEM); none: plain HTTP.", default=None)
@@ -126,7 +127,7 @@ class Patience:
 class BackendChoice:
     """Which VM manager is used."""
 
-    kind: str = doc("Name in the entry-point group flyinglow.backends: default, simulated, ...", default="default")
+    kind: str = doc("Name in the entry-point group flyinglow.backends: default, lrm, simulated, ...", default="default")
     options: dict[str, Any] = doc(
         'The back-end\'s own keys, for example placement = "pack" or "spread".', default_factory=dict
     )
