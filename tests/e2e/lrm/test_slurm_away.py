@@ -119,6 +119,7 @@ def test_killed_while_the_nodes_are_taken_back(service: LrmService) -> None:
     calm(service)
 
 
+@pytest.mark.alone
 def test_the_pilots_give_everything_back_in_time_while_the_service_is_away(service: LrmService) -> None:
     with telling(service, part(2), name="alone") as story:
         story.running()

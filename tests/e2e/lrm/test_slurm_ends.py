@@ -83,6 +83,7 @@ def test_the_client_gives_up_a_lease_that_is_launching(service: LrmService) -> N
     calm(service)
 
 
+@pytest.mark.alone
 def test_the_operator_cancels_a_running_lease_and_all_is_given_back_in_its_grace(service: LrmService) -> None:
     with telling(service, part(4), name="operator-3") as story:
         story.running()

@@ -21,6 +21,7 @@ def service() -> Iterator[LrmService]:
         yield made
 
 
+@pytest.mark.alone
 def test_a_lease_lives_and_is_cancelled_within_its_grace(service: LrmService) -> None:
     with telling(service, part(2), name="cancelled") as story:
         story.running()
