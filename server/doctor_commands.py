@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import pwd
 import subprocess
 import time
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from flyinglow.backend.lrm.api import Output
 from flyinglow.backend.lrm.shell import surroundings, together
-from flyinglow.nodectl.errors import TransientError
+from flyinglow.nodectl.errors import InvalidError, TransientError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,12 +40,13 @@ class Commands:
     """See ``Scheduler``. ``user`` is who runs the commands, where this process is root; None: who runs this process."""
 
     def __init__(self, adapter: Adapter, environment: Mapping[str, str], timeout: float, user: str | None) -> None:
+        """Take over. Raises InvalidError for a user that is not there."""
         self._adapter = adapter
         self._environment = surroundings(environment)
         self._timeout = timeout
         self._become: dict[str, Any] = {}
         if user is not None and os.geteuid() == 0:
-            self._become = {"user": user, "group": user, "extra_groups": []}
+            self._become = _becoming(user)
 
     def survey(self) -> Survey:
         """See ``Scheduler``."""
@@ -74,3 +76,12 @@ class Commands:
             raise TransientError(f"{call.argv[0]} could not be started: {error.strerror}") from None
         out, err = done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
         return call.read(Output(done.returncode, out, err, time.time()))
+
+
+def _becoming(user: str) -> dict[str, Any]:
+    try:
+        entry = pwd.getpwnam(user)
+    except KeyError:
+        raise InvalidError(f"the scheduler is asked as [server] user, and there is no user {user}") from None
+    groups = os.getgrouplist(user, entry.pw_gid)
+    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": groups}

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from flyinglow import __version__
 from flyinglow.backend.lrm.api import JobRequest, JobView, Queue, Survey
 from flyinglow.backend.lrm.options import LrmOptions, options
 from flyinglow.backend.lrm.states import LrmSays
@@ -67,7 +68,7 @@ class Said:
 
 
 STARTED = {"what": "started", "python": "3.11.2", "executable": "/usr/bin/python3", "node": "n1"}
-AGENT = {"what": "agent", "version": doctor_job.__version__, "said": ""}
+AGENT = {"what": "agent", "version": __version__, "said": ""}
 
 
 def alive(since: float | None) -> dict[str, Any]:
@@ -227,6 +228,13 @@ def test_a_job_that_stays_is_named_at_the_end() -> None:
     found = tried(scheduler, STARTED, AGENT, alive(None), alive(30.0))
     assert found["end of the job"].fix == "cancel the job 7 by hand"
     assert len(scheduler.cancelled) > 1
+
+
+def test_a_user_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    config = parse("[server]\nuser = 'no-such-user'\n[backend]\nkind = 'lrm'\n[backend.options]\nlrm = 'slurm'", "x")
+    (found,) = static(config)
+    assert "there is no user no-such-user" in found.detail
 
 
 def test_the_job_is_ended_when_the_doctor_fails(monkeypatch: pytest.MonkeyPatch) -> None:
