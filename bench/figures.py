@@ -132,7 +132,7 @@ def _ratios(pairs: Pairs) -> list[Row]:
     rows = []
     for size, found in pairs.items():
         lease_seconds, bare_seconds = (sorted(column) for column in zip(*found, strict=True))
-        middle = [column[len(column) // 2] for column in (lease_seconds, bare_seconds)]
+        middle = [_middle(column) for column in (lease_seconds, bare_seconds)]
         ratios = sorted(one / other for one, other in found)
         words = f"medians {middle[0]:.3f} s and {middle[1]:.3f} s; middle half of the {len(ratios)} pairs"
         quarter = len(ratios) // 4
