@@ -154,6 +154,7 @@ class TorqueWorld:
     def _furnish(self, name: str) -> None:
         words = ["unshare", "--mount", "--propagation", "private", "--", "sh", "-euc", _ROOM, "room"]
         room = self.head.spawn([*words, str(self.directory), name, str(uuid.uuid4())], stdout=subprocess.PIPE)
+        assert room.stdout is not None
         assert room.stdout.readline() == b"up\n"
         self._rooms[name] = room
 

@@ -91,6 +91,7 @@ def test_the_operator_deletes_a_running_lease_and_all_is_given_back_before_the_k
         began = time.monotonic()
         queue.delete(job)
         warned = story.warning()
+        assert warned.seconds is not None
         assert 0 <= warned.seconds <= NOTIFY / 2
         assert f"the batch scheduler takes the nodes back: job {job} was cancelled" in warned.reason
         assert "SIGUSR2 on node" in warned.reason
