@@ -16,7 +16,6 @@ from typing import Any
 import matplotlib as mpl
 
 mpl.use("Agg")
-mpl.rcParams["svg.fonttype"] = "none"  # text stays text
 from matplotlib import pyplot as plt
 
 TITLES = {
@@ -30,6 +29,7 @@ LEAST_SHOWN = 0.06  # of the highest bar: a number within a lower part would not
 def draw(source: Path, out: Path, title: str) -> list[Path]:
     """Write the four figures beside each other, as .png and .svg; return their paths."""
     figures = json.loads(source.read_text())["statistics"]
+    mpl.rcParams["svg.fonttype"] = "none"  # text stays text
     canvas, axes = plt.subplots(2, 2, figsize=(12, 9))
     for one, (name, sizes) in zip(axes.flat, figures.items(), strict=True):
         _bars(one, name, sizes)
