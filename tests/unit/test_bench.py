@@ -17,7 +17,9 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Any:
     return importlib.import_module
 
 
-@pytest.mark.parametrize("name", ["figures", "launch", "node_slots", "notify", "report", "reports", "standing", "throughput"])
+@pytest.mark.parametrize(
+    "name", ["figures", "launch", "node_slots", "notify", "report", "reports", "standing", "throughput"]
+)
 def test_each_measurement_finds_what_it_uses_of_the_product(bench: Any, name: str) -> None:
     assert bench(name).__doc__
 
