@@ -61,7 +61,7 @@ def test_what_is_wrong_on_a_node_is_named_beside_a_service_that_runs(service: Lr
     service.start()
     found = doctor(service, "--job", config=config)
     service.stop()
-    assert {"grace", "agent through sudo", "cancel grace"} <= set(wrong(found))
+    assert {"grace", "agent through sudo", "cancel grace"} <= set(wrong(found)), found
     assert "password is required" in found["agent through sudo"]["detail"]
     assert "flyinglow-nodectl sudoers" in found["agent through sudo"]["fix"]
     assert "KillWait" in found["cancel grace"]["fix"]
