@@ -9,9 +9,12 @@ from flyinglow.nodectl import processes
 from flyinglow.nodectl.config import Config
 from flyinglow.nodectl.errors import BrokenError
 from flyinglow.nodectl.hypervisor.accelerator import Accelerator
+from flyinglow.nodectl.hypervisor.api import Driver, Hypervisor
 from flyinglow.nodectl.hypervisor.qemu import Qemu
 from flyinglow.nodectl.hypervisor.simulated import Script, Simulated, SimulatedDisks, SimulatedNetworks
-from flyinglow.nodectl.image import Images
+from flyinglow.nodectl.hypervisor.xen import Xen as XenDriver
+from flyinglow.nodectl.hypervisor.xen_disks import RawDisks
+from flyinglow.nodectl.image import Disks, Images
 from flyinglow.nodectl.ledger import Limits
 from flyinglow.nodectl.memory.accounted import Accounted
 from flyinglow.nodectl.memory.api import NodeMemory, machine_mb
@@ -19,7 +22,7 @@ from flyinglow.nodectl.memory.cgroup import Cgroup
 from flyinglow.nodectl.memory.hugepages import HugePages
 from flyinglow.nodectl.memory.simulated import SimulatedMemory
 from flyinglow.nodectl.memory.xen import Xen
-from flyinglow.nodectl.network import BridgeNetworks
+from flyinglow.nodectl.network import BridgeNetworks, Networks
 from flyinglow.nodectl.node import Node
 from flyinglow.nodectl.scope import Scope
 from flyinglow.nodectl.slot_ports import Pace
@@ -39,12 +42,25 @@ def node_of(config: Config, scope: Scope | None = None, patience: float | None =
     state.prepare()
     seen = Scope(everything=True) if scope is None else scope
     longest = config.console_max_mb * MIB
+    return Node(state, *_parts(config, state), scope=seen, console_max=longest)
+
+
+def hypervisor_of(config: Config) -> Driver:
+    """Return the driver of the node's VMs."""
+    if config.driver == "simulated":
+        return Simulated(Script(config.simulated))
+    return XenDriver(config) if config.driver == "xen" else Qemu(config, Accelerator(config))
+
+
+def _parts(config: Config, state: StateDir) -> tuple[Hypervisor, Disks, Networks]:
+    """Return what runs VMs, what makes their disks and what connects them."""
     if config.driver == "simulated":
         script = Script(config.simulated)
-        parts = (Simulated(script), SimulatedDisks(script), SimulatedNetworks())
-        return Node(state, *parts, scope=seen, console_max=longest)
-    qemu = Qemu(config, Accelerator(config))
-    return Node(state, qemu, Images(config), BridgeNetworks(config, state), scope=seen, console_max=longest)
+        return Simulated(script), SimulatedDisks(script), SimulatedNetworks()
+    driver, images = hypervisor_of(config), Images(config)
+    if config.driver == "xen":
+        return driver, RawDisks(config, images), BridgeNetworks(config, state, taps=False)
+    return driver, images, BridgeNetworks(config, state)
 
 
 def memory_of(config: Config) -> NodeMemory:

@@ -22,7 +22,7 @@ from flyinglow.nodectl.trust import check_file, is_root
 DEFAULT_FILE = Path("/etc/flyinglow/nodectl.json")
 ROOT_STATE = Path("/var/lib/flyinglow-node")  # not below the service's own directory, which is not root's
 ROOT_IMAGES = "/srv/flyinglow/images"
-DRIVERS = ("qemu", "simulated")
+DRIVERS = ("qemu", "xen", "simulated")
 ACCELERATORS = ("tcg", "kvm", "auto")
 SPOOFING_RULES = ("nft", "ebtables", "off")
 MEMORIES = ("accounted", "cgroup", "hugepages", "xen", "simulated")
@@ -97,6 +97,7 @@ class Config:
     memory_cgroup: str = ""
     vm_cgroup: str = ""
     xl: str = "xl"
+    xen_consoles: str = "/var/log/xen/console"  # where xenconsoled writes guests' consoles
     hugepages: str = "/dev/hugepages"
     simulated: Simulated = field(default_factory=Simulated)
 

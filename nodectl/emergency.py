@@ -11,10 +11,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from flyinglow.nodectl import processes
-from flyinglow.nodectl.compose import node_of, slots_of
+from flyinglow.nodectl.compose import hypervisor_of, node_of, slots_of
 from flyinglow.nodectl.config import Config
 from flyinglow.nodectl.errors import FlyingLowError
-from flyinglow.nodectl.hypervisor.qemu import strays
 from flyinglow.nodectl.node import Node
 from flyinglow.nodectl.slots import Slots
 
@@ -32,10 +31,8 @@ def kill_all(config: Config) -> dict[str, Any]:
     failed: list[str] = []
     with _noting(failed):
         _end_holders(slots)
-    if config.driver == "qemu":
-        marks = strays(config.state / "vms", node.state.pids)
-        processes.end_all(marks)
-        failed += [f"QEMU process {mark.pid} cannot be ended" for mark in marks if processes.alive(mark)]
+    with _noting(failed):
+        failed += hypervisor_of(config).end_strays(node.state)
     with _noting(failed):
         node.networks.detach_all()
     destroyed, resisting = node.end(node.state.vms())

@@ -17,7 +17,7 @@ from flyinglow.nodectl.config import Simulated as Behaviour
 from flyinglow.nodectl.errors import BrokenError, from_wire
 from flyinglow.nodectl.hypervisor.api import Sight
 from flyinglow.nodectl.messages import VmSpec, VmStatus
-from flyinglow.nodectl.vmdir import Record, VmDir
+from flyinglow.nodectl.vmdir import Record, StateDir, VmDir
 
 Clock = Callable[[], float]
 
@@ -113,6 +113,10 @@ class Simulated:
         """Note that the guest boots anew."""
         self._script.play("reboot", vm.spec())
         self._note(vm, ready_at=self._clock() + self._script.ready_after())
+
+    def end_strays(self, state: StateDir) -> list[str]:
+        """Nothing runs but in its directory."""
+        return []
 
     def status(self, vm: VmDir) -> Sight:
         """Look at the notes, and at the clock for what happens by itself."""

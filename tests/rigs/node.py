@@ -1,7 +1,9 @@
-"""A node under test, with the simulated driver or with QEMU and the packaged guest."""
+"""A node under test: with the simulated driver, with a stand-in for Xen, or with QEMU and the packaged guest."""
 
+import json
 import os
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -15,14 +17,19 @@ from flyinglow.nodectl.messages import VmInfo
 from flyinglow.nodectl.node import Node
 from rigs.guest import IMAGES
 
+STAND_IN = Path(__file__).parent / "xl_stand_in.py"
+
 
 class Subject:
     """A node under test; ``again`` is what another program on the same node would see."""
 
-    def __init__(self, driver: str, state: Path, run: Path, spec: Callable[..., dict[str, Any]]) -> None:
+    def __init__(
+        self, driver: str, state: Path, run: Path, spec: Callable[..., dict[str, Any]], **settings: Any
+    ) -> None:
         self.driver = driver
         self.spec = spec
-        self._settings = {"state": str(state), "run": str(run), "driver": driver, "node": "n1", "images": [str(IMAGES)]}
+        plain = {"state": str(state), "run": str(run), "driver": driver, "node": "n1", "images": [str(IMAGES)]}
+        self._settings = {**plain, **settings}
         self.node = self.again()
 
     def again(self, **settings: Any) -> Node:
@@ -44,7 +51,9 @@ class Subject:
     def crash(self, tag: str) -> None:
         """Let a running VM die in a bad way."""
         pid = self.node.info(tag).pid
-        if pid is None:
+        if self.driver == "xen":
+            XenHost(self.node.state.path.parent / "xen").take_away(f"fl-{tag}")
+        elif pid is None:
             vm = self.node.state.vm(tag)
             record = vm.record()
             assert record is not None
@@ -57,10 +66,74 @@ def plain_spec(tag: str, **changes: Any) -> dict[str, Any]:
     return {"tag": tag, "name": tag, "memory_mb": 64, "cpus": 1, "ready_mark": "READY", **changes}
 
 
-@pytest.fixture(params=["simulated", "qemu"])
+class XenHost:
+    """A machine with a stand-in for Xen's ``xl``: no guest runs there, but all its answers are as Xen's."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.images = folder / "images"
+        self.xl = folder / "xl"
+
+    def build(self) -> None:
+        """Make its files: a kernel, an initial RAM disk and an image of no use."""
+        for path in (self.images, self._folder / "console"):
+            path.mkdir(parents=True)
+        for name in ("kernel", "initrd", "root.raw"):
+            (self.images / name).write_bytes(name.encode() * 1000)
+        self.xl.write_text(f'#!/bin/sh\nexec "{sys.executable}" -IS "{STAND_IN}" "{self._folder}" "$@"\n')
+        self.xl.chmod(0o755)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What a node's configuration says of it."""
+        return {"xl": str(self.xl), "xen_consoles": str(self._folder / "console"), "images": [str(self.images)]}
+
+    def spec(self, tag: str, **changes: Any) -> dict[str, Any]:
+        """Return a VmSpec in its JSON form; ``changes`` win."""
+        boot = {name: str(self.images / name) for name in ("kernel", "initrd")}
+        disk = {"name": "root", "source": str(self.images / "root.raw"), "format": "raw"}
+        read_only = {"name": "data", "source": str(self.images / "root.raw"), "format": "raw", "read_only": True}
+        disks = [disk, read_only, {"name": "scratch", "blank_mb": 1}]
+        return plain_spec(tag, **{**boot, "append": 'a="b \\ c"', "disks": disks, "context": "hello", **changes})
+
+    def refuse(self, words: str) -> None:
+        """Let creations fail half way from now on; empty words: no more."""
+        refusal = self._folder / "refuse"
+        refusal.write_text(words) if words else refusal.unlink()
+
+    def domains(self) -> list[dict[str, Any]]:
+        """Return the domains that there are, without the machine's own."""
+        file = self._folder / "domains.json"
+        found: list[dict[str, Any]] = json.loads(file.read_text()) if file.exists() else []
+        return found
+
+    def put(self, domains: list[dict[str, Any]]) -> None:
+        """Let there be these domains."""
+        (self._folder / "domains.json").write_text(json.dumps(domains))
+
+    def take_away(self, name: str) -> None:
+        """Destroy a domain as somebody else does."""
+        self.put([domain for domain in self.domains() if domain["name"] != name])
+
+
+@pytest.fixture
+def xen_host(tmp_path: Path) -> XenHost:
+    host = XenHost(tmp_path / "xen")
+    host.build()
+    return host
+
+
+@pytest.fixture(params=["simulated", "xen", "qemu"])
 def subject(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Subject]:
-    spec = plain_spec if request.param == "simulated" else request.getfixturevalue("guest_image").spec
+    settings: dict[str, Any] = {}
+    if request.param == "simulated":
+        spec = plain_spec
+    elif request.param == "xen":
+        host: XenHost = request.getfixturevalue("xen_host")
+        spec, settings = host.spec, host.settings
+    else:
+        spec = request.getfixturevalue("guest_image").spec
     with tempfile.TemporaryDirectory(prefix="fl") as run:
-        made = Subject(request.param, tmp_path / "state", Path(run) / "run", spec)
+        made = Subject(request.param, tmp_path / "state", Path(run) / "run", spec, **settings)
         yield made
         assert made.kill_all()["failed"] == []

@@ -198,6 +198,7 @@ def test_kill_all_leaves_nothing_and_may_be_repeated(subject: Subject) -> None:
 
 def test_a_vm_that_cannot_start_says_why_and_stays_as_it_was(subject: Subject) -> None:
     failing = {"cpu": "no-such-cpu", "simulated": {"failures": [{"order": "start", "message": "VM did not start: no"}]}}
+    failing["xl"] = _failing_xl(subject) if subject.driver == "xen" else "xl"
     subject.create(TAG)
     with pytest.raises(FlyingLowError, match=r"VM did not start: .*no"):
         subject.again(**failing).start(TAG)
@@ -212,3 +213,13 @@ def test_a_creation_that_fails_leaves_nothing(subject: Subject) -> None:
     assert subject.node.list() == []
     assert not subject.node.state.vm(TAG).exists()
     assert subject.create(TAG).status is VmStatus.CREATED
+
+
+def _failing_xl(subject: Subject) -> str:
+    """Write an ``xl`` whose creations leave half a domain behind, and fail."""
+    real = subject.node.state.path.parent / "xen/xl"
+    program = real.with_name("failing-xl")
+    words = f'"{real}" create -p "${{@: -1}}"; echo "libxl: error: no such thing" >&2; exit 3'
+    program.write_text(f'#!/bin/bash\n[ "$1" != create ] && exec "{real}" "$@"\n{words}\n')
+    program.chmod(0o755)
+    return str(program)

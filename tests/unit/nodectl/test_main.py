@@ -82,7 +82,7 @@ def test_doctor_names_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixt
     [
         ({"drivr": "qemu"}, "unknown configuration key drivr"),
         ({"simulated": {"delay": 1}}, "unknown configuration key simulated.delay"),
-        ({"driver": "xen"}, "driver must be one of"),
+        ({"driver": "xm"}, "driver must be one of"),
         ({"workers": 0}, "workers"),
         ({"watch_seconds": "1"}, "watch_seconds"),
         ({"bridges": "br0"}, "bridges must be a JSON list"),
