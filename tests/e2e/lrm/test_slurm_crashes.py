@@ -32,8 +32,9 @@ pytestmark = pytest.mark.xdist_group("slurm-crashes")
 
 SECONDS = 40.0
 GRACE = 6
-ELSEWHERE = {"sweep.purge", "sweep.forget"}
-"""Steps that know nothing of where a lease runs; tests/integration/server/test_crashes.py has them."""
+ELSEWHERE = {"sweep.purge", "sweep.forget", "lrm.renew"}
+"""Steps that know nothing of where a lease runs (tests/integration/server/test_crashes.py has them), and one that takes
+as long as a slot lasts, which tests/unit/backend/lrm/test_engine_crashes.py has."""
 
 LATE = """#!/bin/sh
 if mkdir {mark} 2>/dev/null; then {first}exec sleep 60; fi
