@@ -159,4 +159,5 @@ def _image(element: _Element) -> ImageOffer:
         sha256=text(element, "SHA256"),
         size_mb=number(element, "SizeMB"),
         description=text(element, "Description") or "",
+        partition=text(element, "Partition") in {"true", "1"},
     )

@@ -16,7 +16,8 @@ Values = dict[str, Any]
 class Disk:
     """One disk: of a catalogue image, of a partition the site keeps, or blank. Exactly one of the three is set.
 
-    ``name`` is a label for messages. A site refuses ``partition`` and ``mount`` where it does not offer them.
+    ``name`` is a label for messages, and of a blank disk's file system (``ext4`` or ``swap``; ``ext4`` where a blank
+    disk has a ``mount``). A guest mounts what has a ``mount`` if it reads its context.
     """
 
     image: str | None = None
@@ -25,6 +26,7 @@ class Disk:
     name: str | None = None
     mount: str | None = None
     read_only: bool = False
+    file_system: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,5 +143,6 @@ def _disk(disk: Disk) -> Values:
         "BlankMB": disk.blank_mb,
         "MountPoint": disk.mount,
         "ReadOnly": disk.read_only or None,
+        "FileSystem": disk.file_system,
     }
     return _set(made)

@@ -191,6 +191,7 @@ class ImageOffer:
     sha256: str | None = None
     size_mb: int | None = None
     description: str = ""
+    partition: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable
+from pathlib import PurePosixPath
 
 from flyinglow.backend.api import Limits
 from flyinglow.factory.model import CreateRequest, Part
@@ -22,6 +23,8 @@ TOKEN_MAX = 128  # characters
 USER_DATA_MAX = 64 << 10  # bytes
 NIC_MAX = 8
 DISK_MAX = 8
+MOUNT = re.compile(r"[A-Za-z0-9/_.+-]{2,255}\Z")
+BLANK_LEAST_MB = {"ext4": 4, "swap": 1}
 
 
 def check(
@@ -95,6 +98,9 @@ def _disks(part: Part, catalogue: Catalogue) -> None:
     _unique(f"part {part.name}: disk", (disk.name for disk in part.disks if disk.name))
     for disk in part.disks:
         _disk(f"part {part.name}: disk {disk.name or 'without a name'}", disk, catalogue)
+    _unique(f"part {part.name}: mount point", (disk.mount for disk in part.disks if disk.mount))
+    if part.disks[0].mount is not None:
+        raise InvalidError(f"part {part.name}: the first disk is the image that is booted, which mounts itself")
     for disk in part.disks[1:]:
         if disk.image is not None and catalogue[disk.image].source is None:
             raise InvalidError(f"part {part.name}: the image {disk.image!r} has no disk: it can only be booted from")
@@ -105,17 +111,37 @@ def _disks(part: Part, catalogue: Catalogue) -> None:
 def _disk(where: str, disk: Disk, catalogue: Catalogue) -> None:
     if sum(source is not None for source in (disk.image, disk.partition, disk.blank_mb)) != 1:
         raise InvalidError(f"{where} is exactly one of an image, a partition and blank")
-    if disk.partition is not None:
-        raise InvalidError(f"{where}: cached partitions are not offered by this site yet")
-    if disk.mount is not None:
-        raise InvalidError(f"{where}: mount points are not offered by this site yet: its guest mounts it itself")
-    if disk.blank_mb is not None and disk.blank_mb < 1:
-        raise InvalidError(f"{where}: a blank disk has 1 MB or more")
-    if disk.image is not None and disk.image not in catalogue:
-        if "/" in disk.image or ":" in disk.image:
-            raise InvalidError(f"{where}: images by URI are not offered by this site yet: name one of its catalogue")
-        known = ", ".join(sorted(catalogue)) or "none"
-        raise InvalidError(f"{where}: the image {disk.image!r} is not in this site's catalogue (there are: {known})")
+    _mount(where, disk)
+    _blank(where, disk)
+    if disk.image is not None and ("/" in disk.image or ":" in disk.image):
+        raise InvalidError(f"{where}: images by URI are not offered by this site yet: name one of its catalogue")
+    for what, name in (("image", disk.image), ("partition", disk.partition)):
+        known = sorted(entry.name for entry in catalogue.values() if entry.partition is (what == "partition"))
+        if name is not None and name not in known:
+            there = ", ".join(known) or "none"
+            raise InvalidError(f"{where}: the {what} {name!r} is not in this site's catalogue (there are: {there})")
+
+
+def _mount(where: str, disk: Disk) -> None:
+    if disk.mount is None:
+        return
+    path = PurePosixPath(disk.mount)
+    plain = path.is_absolute() and ".." not in path.parts and str(path) == disk.mount and disk.mount != "/"
+    if not plain or not MOUNT.match(disk.mount):
+        raise InvalidError(f"{where}: a mount point is an absolute path of letters, digits and /_.+-, below the root")
+    if disk.file_system == "swap":
+        raise InvalidError(f"{where}: what is swapped on is mounted nowhere")
+
+
+def _blank(where: str, disk: Disk) -> None:
+    if disk.blank_mb is None:
+        if disk.file_system is not None:
+            raise InvalidError(f"{where}: a file system is made on blank disks only")
+        return
+    made = disk.file_system or ("ext4" if disk.mount else None)
+    least = BLANK_LEAST_MB.get(made or "", 1)
+    if disk.blank_mb < least:
+        raise InvalidError(f"{where}: a blank disk{f' with {made}' if made else ''} has {least} MB or more")
 
 
 def _nics(part: Part, networks: Collection[str]) -> None:

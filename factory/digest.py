@@ -15,6 +15,9 @@ def digest(request: CreateRequest) -> str:
     asked = dataclasses.asdict(dataclasses.replace(request, token=None))
     if not request.preemptable:
         del asked["preemptable"]  # as it was before there was a choice: marks outlive an upgrade
+    for disk in (disk for part in asked["parts"] for disk in part["disks"]):
+        if disk["file_system"] is None:
+            del disk["file_system"]  # likewise
     return hashlib.sha256(json.dumps(asked, sort_keys=True, default=_plain).encode()).hexdigest()
 
 

@@ -158,7 +158,8 @@ class _Builder:
         )
 
     def _disk_mb(self, disks: tuple[Disk, ...]) -> int:
-        images = (self._desk.catalogue[disk.image].size_mb for disk in disks if disk.image is not None)
+        names = (disk.image or disk.partition for disk in disks)
+        images = (self._desk.catalogue[name].size_mb for name in names if name is not None)
         return sum(images) + sum(disk.blank_mb or 0 for disk in disks)
 
 

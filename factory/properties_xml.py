@@ -97,6 +97,8 @@ def _image(image: Image) -> _Element:
     element.append(FL.SizeMB(str(image.size_mb)))
     if image.description:
         element.append(FL.Description(clean_text(image.description)))
+    if image.partition:
+        element.append(FL.Partition("true"))
     return element
 
 

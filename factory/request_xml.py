@@ -122,6 +122,7 @@ def _disk(disk: _Children) -> Disk:
         blank_mb=None if blank is None else int(blank),
         mount=disk.text("MountPoint"),
         read_only=disk.flag("ReadOnly"),
+        file_system=disk.text("FileSystem"),
     )
 
 

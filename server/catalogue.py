@@ -31,6 +31,9 @@ def _entry(name: str, table: ImageTable) -> Image:
     if source is None:
         message = f"image.{name}: neither the configuration nor {table.file} gives its path"
         raise InvalidError(message)
+    if not merged.get("sha256") and not source.startswith(("/", "file:")):
+        message = f"image.{name}: nodes fetch it, so it needs its sha256"
+        raise InvalidError(message)
     return Image(name=name, source=source, **{**merged, "size_mb": merged.get("size_mb") or 0})
 
 

@@ -154,8 +154,10 @@ class Image:
     file: Path | None = doc(
         "An image.json with the keys below, written by build-guest; keys set here go before it.", default=None
     )
-    path: str | None = doc("The image on the nodes.", default=None)
-    sha256: str | None = doc("Its checksum.", default=None)
+    path: str | None = doc(
+        "The image on the nodes, or where they fetch it: an http, https or scp URI, or store:NAME.", default=None
+    )
+    sha256: str | None = doc("Its checksum; needed where nodes fetch it.", default=None)
     format: str = doc("raw or qcow2; never guessed.", default="raw")
     architecture: str = doc("Processor architecture.", default="x86_64")
     vmm: str = doc("Hypervisor it is made for.", default="qemu")
@@ -164,6 +166,8 @@ class Image:
     append: str = doc("Kernel command line.", default="")
     ready_mark: str | None = doc("Console line by which the guest says that it is ready.", default=None)
     size_mb: int | None = doc("Virtual size; none: the file's size.", default=None)
+    partition: bool = doc("Whether it is a partition for leases to add, which is never booted.", default=False)
+    file_system: str = doc("What a partition holds, by which its guest mounts it.", default="ext4")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
-    """One entry. ``source`` is a path or file URI that every node knows (None: the initial RAM disk is all there is).
+    """One entry. ``source`` is a path or URI that every node can reach (None: the initial RAM disk is all there is).
+
+    A ``partition`` holds a file system, is never booted, and is named by leases as a partition.
 
     ``size_mb`` is what a copy takes on a node's disk; ``ready_mark`` is the console line by which a guest of this image
     says that it is ready.
@@ -29,6 +31,8 @@ class Image:
     ready_mark: str | None = None
     size_mb: int = 0
     description: str = ""
+    partition: bool = False
+    file_system: str = "ext4"  # of a partition, by which its guest mounts it
 
 
 Catalogue = Mapping[str, Image]

@@ -8,9 +8,12 @@ One fact a line, words separated by single spaces (section 3.3 of the paper: con
     requires storage-element
     nic eth0 public 10.1.0.10/24 public-10 52:54:00:0a:01:0a gateway=10.1.0.1 dns=10.1.0.2,10.1.0.3
     ssh-ed25519 AAAA... user@home
+    disk 1 scratch ext4 /mnt/scratch rw
     member ce compute-element 10.1.0.10,192.168.7.2 public=public-10 private=private-2
     member se storage-element 10.1.0.11,192.168.7.3 public=public-11 private=private-3
 
+A ``disk`` line tells a disk that is to be mounted: its number among the disks that the guest sees (0 is the first), its
+name, file system and mount point (``-`` for ``swap``), and whether it can be written to; these lines come last.
 ``role``, ``requires`` and key lines stand once for each. There is one ``member`` line for each workspace of the launch
 set, itself included: its name, its roles (comma between them, ``-`` for none), its addresses (likewise), and its host
 name on each network. No value has white space but a key's own, so nothing a lessee writes can forge a line.
@@ -19,6 +22,7 @@ name on each network. No value has white space but a key's own, so nothing a les
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from flyinglow.nodectl.errors import InvalidError
 from flyinglow.workspace.model import Nic, Workspace
@@ -40,6 +44,29 @@ def context_text(row: Workspace, members: str) -> str:
         *(_clean(key) for key in row.context.keys),
     ]
     return "".join(line + "\n" for line in lines) + members
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mounted:
+    """A disk that a guest is to mount, or to swap on."""
+
+    number: int
+    name: str
+    file_system: str
+    mount: str | None
+    read_only: bool
+
+
+def disks_text(disks: Iterable[Mounted | None]) -> str:
+    """Return the lines of the disks that are to be mounted."""
+    return "".join(
+        _line(
+            "disk", str(disk.number), disk.name, disk.file_system, disk.mount or "-", "ro" if disk.read_only else "rw"
+        )
+        + "\n"
+        for disk in disks
+        if disk is not None
+    )
 
 
 def hostname_of(row: Workspace) -> str:

@@ -83,6 +83,7 @@ class Disk:
     blank_mb: int | None = None
     mount: str | None = None
     read_only: bool = False
+    file_system: str | None = None  # of a blank disk: ext4 or swap; None: ext4 where it is mounted, else nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,8 +220,8 @@ class Event:
     """One thing that happened to one resource; written in the transaction that made it happen.
 
     ``body`` is plain JSON: for ``state``: name, state, task, target, reason, previous; for ``schedule``: reason,
-    starts_at, ends_at; for ``networking``: nics; for ``termination``: reason, at; for ``warning``: ends_at, seconds,
-    reason (when it is not the lease that ends).
+    starts_at, ends_at; for ``networking``: nics, reason (when its guest was stopped from using other addresses); for
+    ``termination``: reason, at; for ``warning``: ends_at, seconds, reason (when it is not the lease that ends).
     A fold's state event has also counts by state and total.
     """
 

@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from flyinglow.backend.api import Observation, node_name
 from flyinglow.nodectl.messages import VmInfo, VmStatus
-from flyinglow.workspace.lifecycle import advance, ready, reclaim
+from flyinglow.workspace.lifecycle import advance, ready, reclaim, record
 from flyinglow.workspace.model import Stamp, Workspace
 from flyinglow.workspace.operation import SEEN
 from flyinglow.workspace.ports import Tx
@@ -29,6 +29,7 @@ class Change(StrEnum):
     BROKEN = "broken"  # its VM broke: Corrupted
     MOVED = "moved"  # its VM is in another state than the row
     READY = "ready"  # its guest says that it is ready
+    PROGRESS = "progress"  # how far a transfer for it is
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,10 +53,17 @@ VIA: Mapping[tuple[State, State], Task] = {
 """By which task a row is led to the state its VM was found in, where it may not step there directly."""
 
 
+TRANSFERS = frozenset({Task.PROPAGATING, Task.SAVING})
+"""Tasks whose reason tells how far they are; nobody is notified of that."""
+
+
 def sighting(row: Workspace, info: VmInfo) -> Finding | None:
     """Say what a sight of its VM means for a row; None when it is as it should be, or a task's own answer decides."""
     if row.state in FINAL or row.task is Task.RECLAIMING:
         return None
+    if info.progress:  # which says nothing else of the VM
+        under_way = row.task in TRANSFERS and row.reason != info.progress
+        return Finding(workspace_id=row.id, change=Change.PROGRESS, info=info) if under_way else None
     if row.task is None and info.status is VmStatus.BROKEN:
         reason = info.reason or "its VM broke on its node"
         return Finding(workspace_id=row.id, change=Change.BROKEN, reason=reason, info=info)
@@ -112,6 +120,8 @@ def write_down(tx: Tx, found: Finding, now: datetime) -> None:
             reclaim(tx, row, State.CANCELLED, now=now, reason=found.reason)
         case Change.READY:
             ready(tx, row, now=now)
+        case Change.PROGRESS if found.info is not None and row.task in TRANSFERS:
+            record(tx, row, reason=found.info.progress)
         case Change.MOVED if found.info is not None and row.task is None:
             _move(tx, row, SEEN[found.info.status], found.reason, now)
         case _:

@@ -8,7 +8,7 @@ from flyinglow.backend.api import NodeState, node_name
 from flyinglow.nodectl.errors import BrokenError
 from flyinglow.nodectl.messages import DiskSpec, NicSpec, VmSpec
 from flyinglow.workspace.catalogue import Catalogue, Image
-from flyinglow.workspace.context import context_text, hostname_of, members_text
+from flyinglow.workspace.context import Mounted, context_text, disks_text, hostname_of, members_text
 from flyinglow.workspace.model import Disk, Nic, Workspace
 
 
@@ -30,34 +30,42 @@ def vm_spec(row: Workspace, context: str, nodes: Mapping[str, NodeState], catalo
         raise BrokenError(f"workspace {row.name}: node {node_name(row.node or '')} is no longer one of this site's")
     images = [_image(row, disk, catalogue) for disk in row.disks if disk.image is not None]
     first = images[0]
+    disks = [(disk, made) for disk in row.disks if (made := _disk(row, disk, catalogue)) is not None]
     return VmSpec(
         tag=row.tag,
         name=row.name,
         memory_mb=row.allocation.memory_mb,
         cpus=row.allocation.cpus,
-        disks=tuple(made for disk in row.disks if (made := _disk(row, disk, catalogue)) is not None),
+        disks=tuple(made for _, made in disks),
         nics=tuple(_nic(nic, node) for nic in row.nics),
         kernel=first.kernel,
         initrd=first.initrd,
         append=first.append,
         hostname=hostname_of(row),
-        context=context,
+        context=context + disks_text(_mounted(number, *both, catalogue) for number, both in enumerate(disks)),
         user_data=row.context.user_data.decode(),
         ready_mark=first.ready_mark,
     )
 
 
 def _image(row: Workspace, disk: Disk, catalogue: Catalogue) -> Image:
-    image = catalogue.get(disk.image or "")
+    name = disk.image or disk.partition or ""
+    image = catalogue.get(name)
     if image is None:
-        raise BrokenError(f"workspace {row.name}: the image {disk.image} is no longer in this site's catalogue")
+        raise BrokenError(f"workspace {row.name}: the image {name} is no longer in this site's catalogue")
     return image
 
 
 def _disk(row: Workspace, disk: Disk, catalogue: Catalogue) -> DiskSpec | None:
     """Return the disk, or None for an image that is nothing but a kernel and an initial RAM disk."""
-    if disk.image is None:
-        return DiskSpec(name=disk.name, blank_mb=disk.blank_mb, read_only=disk.read_only, mount=disk.mount)
+    if disk.blank_mb is not None:
+        return DiskSpec(
+            name=disk.name,
+            blank_mb=disk.blank_mb,
+            read_only=disk.read_only,
+            mount=disk.mount,
+            file_system=_file_system(disk, catalogue),
+        )
     image = _image(row, disk, catalogue)
     if image.source is None:
         return None
@@ -69,6 +77,21 @@ def _disk(row: Workspace, disk: Disk, catalogue: Catalogue) -> DiskSpec | None:
         read_only=disk.read_only,
         mount=disk.mount,
     )
+
+
+def _file_system(disk: Disk, catalogue: Catalogue) -> str | None:
+    if disk.blank_mb is not None:
+        return disk.file_system or ("ext4" if disk.mount else None)
+    image = catalogue.get(disk.image or disk.partition or "")
+    return image.file_system if image else None
+
+
+def _mounted(number: int, disk: Disk, made: DiskSpec, catalogue: Catalogue) -> Mounted | None:
+    """Return where a guest finds a disk that it is to mount or to swap on."""
+    form = _file_system(disk, catalogue)
+    if form is None or (made.mount is None and form != "swap"):
+        return None
+    return Mounted(number=number, name=made.name, file_system=form, mount=made.mount, read_only=made.read_only)
 
 
 def _nic(nic: Nic, node: NodeState) -> NicSpec:

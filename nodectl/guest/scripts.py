@@ -8,6 +8,7 @@
     GUEST-CONTEXT from=fw_cfg               or "from=volume" (labelled cidata), or "none"
     GUEST-CTX| ...                          each line of the context
     GUEST-USERDATA bytes=17                 when there is user data
+    GUEST-DISK scratch ext4 /mnt/scratch rw mb=61 ok    for "disk" in the context; "failed" in place of "ok"
     GUEST-READY t=SECONDS
     GUEST-PEER NAME 10.0.0.6 ok             for "peer NAME IP" and "member NAME ROLE IP[,IP]" in the context
 """
@@ -85,6 +86,22 @@ if [ -r "$given/flyinglow/user-data/raw" ]; then
     cat "$given/flyinglow/user-data/raw" > /run/user-data
     echo "GUEST-USERDATA bytes=$(stat -c %s /run/user-data)"
 fi
+
+disk() {  # NUMBER NAME FILESYSTEM MOUNT rw|ro
+    letter=$(echo abcdefghijklmnop | cut -c $(($1 + 1)))
+    for device in /dev/vd$letter /dev/xvd$letter; do
+        [ -b "$device" ] || continue
+        if [ "$3" = swap ]; then
+            swapon "$device" && size=$(awk -v device="$device" '$1 == device {print int($3 / 1024)}' /proc/swaps)
+        else
+            mkdir -p "$4" && mount -t "$3" -o "$5" "$device" "$4" && size=$(df -m "$4" | tail -n 1 | awk '{print $2}')
+        fi && { echo "GUEST-DISK $2 $3 $4 $5 mb=$size ok"; return; }
+    done
+    echo "GUEST-DISK $2 $3 $4 $5 failed"
+}
+[ -s $context ] && while read -r word number name form mount mode _ || [ -n "$word" ]; do
+    case $word in disk) disk "$number" "$name" "$form" "$mount" "$mode" 2>&1 ;; esac
+done < $context
 
 press() {  # end in order when the power button's key goes down
     while event=$(dd bs=24 count=1 2>/dev/null | hexdump -v -e '1/1 "%02x"') && [ -n "$event" ]; do

@@ -67,11 +67,40 @@ BAD: dict[str, tuple[dict[str, Any], type[FlyingLowError], str]] = {
     "no disk": ({"parts": (part(disks=()),)}, InvalidError, "1 to 8 disks"),
     "an unknown image": ({"parts": (part(image="windows"),)}, InvalidError, "not in this site's catalogue"),
     "an image by URI": ({"parts": (part(image="http://x/y"),)}, InvalidError, "images by URI are not offered"),
-    "a partition": ({"parts": (part(disks=(Disk(name="d", partition="sda1"),)),)}, InvalidError, "partitions are not"),
+    "an unknown partition": (
+        {"parts": (part(disks=(Disk(name="d", partition="sda1"),)),)}, InvalidError, "partition 'sda1' is not in",
+    ),
+    "an image for a partition": (
+        {"parts": (part(disks=(Disk(name="d", partition="plain"),)),)}, InvalidError, "partition 'plain' is not in",
+    ),
     "a disk of two": ({"parts": (part(disks=(Disk(name="d", image="plain", blank_mb=1),)),)}, InvalidError, "one of"),
-    "a mount point": (
+    "too small for a file system": (
         {"parts": (part(disks=(Disk(name="r", image="plain"), Disk(name="d", blank_mb=1, mount="/data"))),)},
-        InvalidError, "mount points are not offered",
+        InvalidError, "with ext4 has 4 MB",
+    ),
+    "a mount point of the booted image": (
+        {"parts": (part(disks=(Disk(name="r", image="plain", mount="/data"),)),)}, InvalidError, "mounts itself",
+    ),
+    "a mount point that is none": (
+        {"parts": (part(disks=(Disk(name="r", image="plain"), Disk(name="d", blank_mb=9, mount="/a/../b"))),)},
+        InvalidError, "a mount point is",
+    ),
+    "a mount point with a line break": (
+        {"parts": (part(disks=(Disk(name="r", image="plain"), Disk(name="d", blank_mb=9, mount="/a\nb"))),)},
+        InvalidError, "a mount point is",
+    ),
+    "one mount point twice": (
+        {"parts": (part(disks=(Disk(name="r", image="plain"), Disk(name="d", blank_mb=9, mount="/a"),
+                               Disk(name="e", blank_mb=9, mount="/a"))),)},
+        InvalidError, "named 2 times",
+    ),
+    "swap that is mounted": (
+        {"parts": (part(disks=(Disk(name="r", image="plain"),
+                               Disk(name="d", blank_mb=9, mount="/a", file_system="swap"))),)},
+        InvalidError, "mounted nowhere",
+    ),
+    "a file system on an image": (
+        {"parts": (part(disks=(Disk(name="r", image="plain", file_system="ext4"),)),)}, InvalidError, "blank disks only",
     ),
     "a disk of an image that has none": (
         {"parts": (part(disks=(Disk(name="r", image="plain"), Disk(name="d", image="bare"))),)},
