@@ -152,6 +152,9 @@ CASES: Mapping[str, Case] = {
     "sweep.overdue": Case(states=CANCELLED, request={"start_within": 2}, busy=20),
     "sweep.warn": Case(states=ENDED, request={"duration": 5}, more="[lease]\nwarn_before = 60"),
 }
+QUICK = {"lrm.request", "lrm.submitted", "lrm.unsure", "lrm.refused", "lrm.started", "lrm.over", "lrm.release"}
+"""What is run always; all of them together take minutes."""
+
 OWN = {"lrm.queue_again", "lrm.ask_ahead"}
 """Steps with a test of their own below."""
 
@@ -195,7 +198,9 @@ def late(world: SlurmWorld, first: str) -> Path:
     return file
 
 
-@pytest.mark.parametrize("step", CASES)
+@pytest.mark.parametrize(
+    "step", [pytest.param(step, marks=() if step in QUICK else pytest.mark.full) for step in CASES]
+)
 def test_a_crash_after_any_step_changes_nothing_about_the_end(step: str, world: SlurmWorld) -> None:
     case = CASES[step]
     before = submitted(world)
@@ -277,6 +282,7 @@ def test_a_crash_while_jobs_are_asked_for_ahead_of_need_asks_for_them_once(world
         service.wait(lambda: not service.clean_nodes(), "the nodes as they were")
 
 
+@pytest.mark.full
 def test_a_crash_of_a_claim_that_gives_way_to_an_older_one_loses_neither(world: SlurmWorld) -> None:
     """The older waits for its second node, whose submit got lost; the younger has one node and gives it back."""
     sizes = [part(1, 128, "small"), part(1, 512, "large")]
