@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest -q
 COVER := --cov --cov-report= --cov-fail-under=0
 CLIENTS := tests/e2e/clients
 
-.PHONY: coverage-folder help demo demo-slurm demo-gridengine test test-full test-313 check bench venv clients packages clean lock
+.PHONY: coverage-folder help demo demo-slurm demo-gridengine test test-full test-xen test-313 check bench venv clients packages clean lock
 
 help:
 	@echo "make demo       lease a small cluster of real virtual machines on this machine, and give it back"
@@ -17,6 +17,7 @@ help:
 	@echo "make demo-gridengine  the same with Grid Engine"
 	@echo "make test       run the tests"
 	@echo "make test-full  run the tests, and those that take long"
+	@echo "make test-xen   run the paper's case on two emulated machines with real Xen (root; minutes)"
 	@echo "make check      lint, types, layers"
 	@echo "make bench      run the measurements"
 	@echo "make venv       prepare .venv for development"
@@ -49,16 +50,21 @@ coverage-folder:
 
 # First what may run side by side, then what must have the machine for itself.
 test: packages venv clients coverage-folder
-	$(PYTEST) -n $(WORKERS) --dist loadgroup -m "not alone and not full" $(COVER)
-	$(PYTEST) -m "alone and not full" $(COVER) --cov-append || [ $$? -eq 5 ]
+	$(PYTEST) -n $(WORKERS) --dist loadgroup -m "not alone and not full and not xen" $(COVER)
+	$(PYTEST) -m "alone and not full and not xen" $(COVER) --cov-append || [ $$? -eq 5 ]
 	$(BIN)/coverage report
 	@$(MAKE) --no-print-directory test-313
 
 test-full: packages venv clients coverage-folder
-	$(PYTEST) -n $(WORKERS) --dist loadgroup -m "not alone and not full" $(COVER)
-	$(PYTEST) -m "alone or full" $(COVER) --cov-append
+	$(PYTEST) -n $(WORKERS) --dist loadgroup -m "not alone and not full and not xen" $(COVER)
+	$(PYTEST) -m "(alone or full) and not xen" $(COVER) --cov-append
 	$(BIN)/coverage report
 	@$(MAKE) --no-print-directory test-313
+
+# Nodes that are emulated machines with real Xen; -s, for the times that are printed on the way.
+test-xen: venv
+	@tools/system-packages.sh test-xen
+	$(PYTEST) -s -m xen tests/e2e/xen
 
 # The unit and contract tests once more on Python 3.13, where there is one.
 test-313:
@@ -68,7 +74,7 @@ test-313:
 	else \
 	    PYTHON=$$python tools/venv.sh .venv313 dev && \
 	    .venv313/bin/python -m pytest -q -p no:cacheprovider -n $(WORKERS) --dist loadgroup \
-	        -m "not alone and not full" tests/unit tests/contract; \
+	        -m "not alone and not full and not xen" tests/unit tests/contract; \
 	fi
 
 check: venv

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Make sure that the Debian packages a target needs are there.
 #
-#   tools/system-packages.sh demo|demo-slurm|demo-gridengine|test|bench
+#   tools/system-packages.sh demo|demo-slurm|demo-gridengine|test|test-xen|bench
 #
 # As root on a Debian system it installs what is missing, and nothing else; no
 # service is started by it. Anybody else is told what is missing, and the
@@ -17,6 +17,7 @@ slurm="$demo slurm-wlm munge"
 gridengine="$demo libhwloc15 libjemalloc2 libmunge2 libtirpc3 libdb5.3 tcsh"
 test="$slurm $gridengine openssh-server openssh-client postgresql php-cli php-soap php-xml nodejs npm procps iputils-ping"
 bench="$test wrk"
+xen="$slurm openssh-client mmdebstrap kmod dpkg"
 
 case $target in
     demo) wanted=$demo ;;
@@ -24,8 +25,9 @@ case $target in
     demo-gridengine) wanted=$gridengine ;;
     test) wanted=$test ;;
     bench) wanted=$bench ;;
+    test-xen) wanted=$xen ;;
     *)
-        echo "usage: $0 demo|demo-slurm|demo-gridengine|test|bench" >&2
+        echo "usage: $0 demo|demo-slurm|demo-gridengine|test|test-xen|bench" >&2
         exit 64
         ;;
 esac

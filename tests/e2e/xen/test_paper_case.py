@@ -1,0 +1,179 @@
+"""The paper's case on real Xen: domain 0 gives memory up, PV guests run, and it has its memory back (sections 3, 4)."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import pytest
+
+from flyinglow.cli.demo.lrm_site import NODECTL, SUDOERS
+from flyinglow.client import Disk, Nic, Part
+from flyinglow.nodectl.memory.xen import MEMORY_COLUMN
+from rigs.guest import Guest
+from rigs.node_agent import AgentProcess
+from rigs.xen.site import IMAGES, Stopwatch, catalogue, service_on, site_on
+from rigs.xen.world import DOMAIN_0_MB, XenNode, XenWorld, xen_world
+
+pytestmark = [pytest.mark.xen, pytest.mark.timeout(900), pytest.mark.xdist_group("xen")]
+
+GRACE = 60  # seconds from Slurm's notice to its kill: an emulated processor needs them
+WAIT = 240.0
+GUEST_MB = 96
+SLOT_MB = 240
+MEMBER = Part(name="wn", count=2, memory_mb=GUEST_MB, disks=(Disk(image="guest"),), nics=(Nic(network="private"),))
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[XenWorld]:
+    watch = Stopwatch()
+    with xen_world(2, sudoers=SUDOERS, kill_wait=GRACE) as made:
+        watch.lap("two emulated Xen nodes boot and join Slurm")
+        yield made
+
+
+def own_mb(node: XenNode) -> int:
+    """Return the memory of domain 0 as Xen says it."""
+    return int(node.run(["xl", "list", "0"]).stdout.splitlines()[-1].split()[MEMORY_COLUMN])
+
+
+def has_its_memory(node: XenNode) -> bool:
+    return own_mb(node) == DOMAIN_0_MB
+
+
+def guests(node: XenNode) -> list[str]:
+    """Return the names of a node's domains besides domain 0."""
+    return [line.split()[0] for line in node.run(["xl", "list"]).stdout.splitlines()[2:]]
+
+
+def spec(tag: str, entry: dict[str, Any], number: int) -> dict[str, Any]:
+    """Return a VM in its JSON form."""
+    disk = {"name": "root", "source": entry["path"], "format": "raw", "sha256": entry["sha256"]}
+    nic = {"network": "private", "bridge": "br-private", "mac": f"52:54:00:0f:00:{number:02x}", "prefix": 24}
+    nic.update(ip=f"10.73.0.{100 + number}", hostname=f"guest-{tag}")
+    boot = {name: entry[name] for name in ("kernel", "initrd", "append", "ready_mark")}
+    plain = {"tag": tag, "name": tag, "memory_mb": GUEST_MB, "cpus": 1, "context": f"role {tag}", "user_data": "data"}
+    return {**plain, **boot, "disks": [disk, {"name": "scratch", "blank_mb": 8}], "nics": [nic]}
+
+
+def agent(node: XenNode) -> AgentProcess:
+    return AgentProcess(IMAGES, argv=node.argv([NODECTL, "agent", "--stdio"]))  # type: ignore[arg-type]
+
+
+def done(answer: dict[str, Any]) -> dict[str, Any]:
+    assert answer["ok"], answer
+    body: dict[str, Any] = answer["body"]
+    return body
+
+
+def console(speaker: AgentProcess, tag: str) -> str:
+    return base64.b64decode(speaker.order("console", tag)["data"]).decode(errors="replace")
+
+
+def test_a_slot_of_a_xen_node_holds_a_guest_and_gives_everything_back(world: XenWorld, guest_image: Guest) -> None:
+    node: XenNode = world.node("node1")
+    entry = catalogue(guest_image)
+    with site_on(world, guest_image, lrm=True):
+        watch = Stopwatch()
+        with agent(node) as speaker:
+            speaker.wait(lambda message: message.get("news") == "hello", WAIT)
+            watch.lap("the agent says hello")
+            slot = done(speaker.answer(speaker.send("reserve", slot="a.0", memory_mb=SLOT_MB, cpus=1), WAIT))
+            watch.lap(f"reserve: domain 0 gives {SLOT_MB} MiB up (paper: 744 ms); nodectl: {slot['seconds']:.3f} s")
+            assert (slot["settled"], own_mb(node)) == (True, DOMAIN_0_MB - SLOT_MB)
+            watch.lap("(asked Xen)")
+            done(speaker.answer(speaker.send("create", "k1", **spec("k1", entry, 1)), WAIT))
+            watch.lap("create: raw disks, context volume, DHCP")
+            done(speaker.answer(speaker.send("start", "k1"), WAIT))
+            watch.lap("start: the PV domain is made")
+            assert guests(node) == ["fl-k1"]
+            speaker.wait(lambda message: message.get("news") == "vm" and message["body"]["ready"], WAIT)
+            watch.lap("the guest says that it is ready")
+            said = console(speaker, "k1")
+            for words in ("GUEST-IP eth0 10.73.0.101/24", "GUEST-HOSTNAME guest-k1", "GUEST-CTX| role k1"):
+                assert words in said, said
+            assert "GUEST-CONTEXT from=volume" in said
+            assert "GUEST-USERDATA bytes=4" in said
+            for order, status in (("pause", "paused"), ("resume", "running")):
+                assert done(speaker.answer(speaker.send(order, "k1"), WAIT))["status"] == status
+                watch.lap(order)
+            done(speaker.answer(speaker.send("destroy", "k1"), WAIT))
+            watch.lap("destroy")
+            assert guests(node) == []
+            back = done(speaker.answer(speaker.send("release", slot="a.0"), WAIT))
+            watch.lap(f"release: domain 0 has its memory back (paper: 1317 ms); nodectl: {back['seconds']:.3f} s")
+            assert (back["settled"], own_mb(node)) == (True, DOMAIN_0_MB)
+        assert node.run(["ls", "/var/log/xen/console"]).stdout.split() in ([], ["hypervisor.log"])
+
+
+def test_kill_all_beside_bare_destroys(world: XenWorld, guest_image: Guest) -> None:
+    node: XenNode = world.node("node2")
+    entry = catalogue(guest_image)
+    with site_on(world, guest_image, lrm=True):
+        small = {"memory_mb": 64, "nics": [], "disks": [], "context": "", "user_data": ""}
+        tags = [f"k{number}" for number in range(1, 5)]
+        with agent(node) as speaker:
+            done(speaker.answer(speaker.send("reserve", slot="b.0", memory_mb=4 * 64 + 32, cpus=4), WAIT))
+            for number, tag in enumerate(tags):
+                done(speaker.answer(speaker.send("create", tag, **{**spec(tag, entry, number), **small}), WAIT))
+                done(speaker.answer(speaker.send("start", tag, paused=True), WAIT))
+            assert sorted(guests(node)) == [f"fl-{tag}" for tag in tags]
+            for tag in tags[2:]:  # somebody removed what is known of them; their domains are still ours
+                node.run(["rm", "-r", f"/var/lib/flyinglow-node/vms/{tag}"])
+            began = time.monotonic()
+            node.run([NODECTL, "kill-all"])
+            print(f"    {1000 * (time.monotonic() - began):8.0f} ms  kill-all of 4 domains and the slot")  # noqa: T201
+            assert (guests(node), own_mb(node)) == ([], DOMAIN_0_MB)
+            speaker.process.wait(60)
+        configs = "; ".join(f"printf '{BARE}' bare{n} > /tmp/bare{n}; xl create -q -p /tmp/bare{n}" for n in range(4))
+        node.run(["sh", "-c", configs.replace("KERNEL", entry["kernel"])])
+        node.run(["xl", "mem-set", "0", str(DOMAIN_0_MB - 100)])
+        began = time.monotonic()
+        node.run(["sh", "-c", f"for n in 0 1 2 3; do xl destroy bare$n; done; xl mem-set 0 {DOMAIN_0_MB}"])
+        print(f"    {1000 * (time.monotonic() - began):8.0f} ms  4 bare xl destroy, and mem-set")  # noqa: T201
+        assert guests(node) == []
+
+
+BARE = 'name = "%s"\\ntype = "pv"\\nmemory = 16\\nkernel = "KERNEL"\\n'
+
+
+def test_a_lease_on_nodes_reached_by_ssh(world: XenWorld, guest_image: Guest) -> None:
+    with service_on(world, guest_image, lrm=False) as service:
+        watch = Stopwatch()
+        lease = service.site.create([MEMBER], name="cluster", duration=1200)
+        members = lease.whole.wait("Running", timeout=WAIT).members
+        watch.lap("lease of 2 PV guests on 2 nodes by ssh, until Running")
+        assert sorted(str(member.node) for member in members) == ["node1", "node2"]
+        assert [len(guests(world.node(name))) for name in world.names] == [1, 1]
+        lease.whole.destroy()
+        service.wait(lambda: not service.admin("workspace.list"), "the end of all rows", WAIT)
+        watch.lap("destroyed")
+        assert [guests(world.node(name)) for name in world.names] == [[], []]
+        service.stop()
+
+
+def test_a_lease_on_pilots_of_a_real_slurm_and_its_preemption(world: XenWorld, guest_image: Guest) -> None:
+    with service_on(world, guest_image, lrm=True) as service:
+        watch = Stopwatch()
+        lease = service.site.create([MEMBER], name="cluster", duration=1200)
+        members = lease.whole.wait("Running", timeout=WAIT).members
+        watch.lap("lease of 2 PV guests by a Slurm job on 2 nodes, until Running")
+        assert sorted(str(member.node) for member in members) == ["node1", "node2"]
+        assert all(own_mb(world.node(name)) < DOMAIN_0_MB for name in world.names)
+        assert [len(guests(world.node(name))) for name in world.names] == [1, 1]
+        (job,) = [each for each in service.jobs() if not each["over"]]
+        watch.lap("(asked Xen)")
+        world.run_in_head(["scancel", job["id"]])
+        lease.whole.wait("Ended", "Cancelled", timeout=WAIT)
+        watch.lap("scancel: the client knows that the lease has ended")
+        service.wait(lambda: all(each["over"] for each in service.jobs()), "the end of the job", WAIT)
+        for name in world.names:
+            node = world.node(name)
+            service.wait(partial(has_its_memory, node), f"{name} has its memory back", WAIT)
+            assert guests(node) == []
+        watch.lap("both domains 0 have their memory back")
+        assert service.clean_nodes() == []
+        service.stop()

@@ -1,0 +1,125 @@
+"""A node with a stand-in for Xen's ``xl``: strangers, half-made domains, domains that end by themselves."""
+
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flyinglow.nodectl.errors import BrokenError, ExhaustedError, FlyingLowError
+from flyinglow.nodectl.hypervisor.xl import Xl
+from flyinglow.nodectl.messages import VmStatus
+from rigs.node import Subject, XenHost, xen_host
+
+__all__ = ["xen_host"]
+TAG = "kx3b9q2z"
+
+
+@pytest.fixture
+def node(xen_host: XenHost, tmp_path: Path) -> Iterator[Subject]:
+    with tempfile.TemporaryDirectory(prefix="fl") as run:
+        made = Subject("xen", tmp_path / "state", Path(run) / "run", xen_host.spec, **xen_host.settings)
+        yield made
+        assert made.kill_all()["failed"] == []
+
+
+def test_a_domain_that_cannot_be_made_leaves_nothing_half_made(node: Subject, xen_host: XenHost) -> None:
+    node.create(TAG)
+    xen_host.refuse("libxl: error: no such thing")
+    with pytest.raises(BrokenError, match="VM did not start: .*no such thing"):
+        node.node.start(TAG)
+    assert xen_host.domains() == []
+    xen_host.refuse("libxl: error: failed to free memory for the domain")
+    with pytest.raises(ExhaustedError, match="too little free memory"):
+        node.node.start(TAG)
+    assert xen_host.domains() == []
+    xen_host.refuse("")
+    assert node.node.start(TAG).status is VmStatus.RUNNING
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason", "status", "words"),
+    [
+        ("---s--", "0", VmStatus.STOPPED, "ended by itself"),
+        ("---sc-", "3", VmStatus.BROKEN, "kernel crashed"),
+        ("---s--", "1", VmStatus.STOPPED, "nobody booted it anew"),
+        ("-----d", "-", VmStatus.BROKEN, "domain is gone"),
+    ],
+)
+def test_a_guest_that_ends_by_itself_is_told_from_one_that_is_taken_away(
+    node: Subject, xen_host: XenHost, flags: str, reason: str, status: VmStatus, words: str
+) -> None:
+    node.create(TAG)
+    node.node.start(TAG)
+    (domain,) = xen_host.domains()
+    xen_host.put([{**domain, "flags": flags, "reason": reason}])
+    info = node.again().info(TAG)
+    assert (info.status, words in info.reason) == (status, True), info
+    assert node.node.start(TAG).status is VmStatus.RUNNING
+
+
+def test_kill_all_ends_our_domains_without_directories_and_nobody_elses(node: Subject, xen_host: XenHost) -> None:
+    node.create(TAG)
+    node.node.start(TAG)
+    (ours,) = xen_host.domains()
+    others = [
+        {**ours, "name": "database", "id": 77},
+        {**ours, "name": "fl-other", "id": 78, "uuid": "11111111-2222-3333-4444-555555555555"},
+    ]
+    xen_host.put([ours, *others])
+    node.node.state.vm(TAG).remove()
+    assert node.node.list() == []
+    assert node.kill_all()["failed"] == []
+    assert xen_host.domains() == others
+    xen_host.put([])
+
+
+def test_a_program_that_died_before_its_record_finds_the_domain(node: Subject, xen_host: XenHost) -> None:
+    node.create(TAG)
+    before = node.node.state.vm(TAG).record()
+    node.node.start(TAG)
+    vm = node.node.state.vm(TAG)
+    vm.update(before)
+    (vm.path / "domain").unlink()
+    assert node.again().info(TAG).status is VmStatus.RUNNING
+    node.again().destroy(TAG)
+    assert xen_host.domains() == []
+
+
+def test_the_disks_are_raw_and_the_context_is_on_the_last_one(node: Subject, xen_host: XenHost) -> None:
+    node.create(TAG, user_data="secret")
+    node.node.start(TAG, paused=True)
+    vm = node.node.state.vm(TAG)
+    text = (vm.path / "xen.cfg").read_text()
+    assert "hello" not in text
+    assert "secret" not in text
+    assert f"vdev=xvdb,access=ro,target={xen_host.images / 'root.raw'}" in text
+    assert f"vdev=xvdd,access=ro,target={vm.path / 'seed.ext4'}" in text
+    seed = (vm.path / "seed.ext4").read_bytes()
+    assert b"cidata" in seed[1024:2048]
+    assert b"hello" in seed
+    assert b"secret" in seed
+    assert (vm.path / "disk0.raw").read_bytes() == (xen_host.images / "root.raw").read_bytes()
+    assert (vm.path / "disk2.raw").stat().st_size == 1 << 20
+    assert stat.S_IMODE(vm.path.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("text", ["", "Name ID Mem\\n", "Name UUID\\nwhat is this\\n", "xl: no such command\\n"])
+def test_an_xl_that_says_something_else_is_broken(tmp_path: Path, text: str) -> None:
+    program = tmp_path / "xl"
+    program.write_text(f"#!/bin/sh\nprintf '{text}'\n")
+    program.chmod(0o755)
+    with pytest.raises(BrokenError, match="not understood"):
+        Xl(str(program)).domains()
+
+
+def test_nothing_is_said_to_be_gone_while_xl_does_not_answer(node: Subject, xen_host: XenHost) -> None:
+    node.create(TAG)
+    node.node.start(TAG)
+    silent: dict[str, Any] = {"xl": "/bin/false"}
+    assert node.again(**silent).info(TAG).status is VmStatus.BROKEN
+    with pytest.raises(FlyingLowError):
+        node.again(**silent).destroy(TAG)
+    assert node.node.info(TAG).status is VmStatus.RUNNING
