@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -27,6 +27,13 @@ from rigs.lrm_ledger import Ledger
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 STEP = 0.25
+T = TypeVar("T")
+
+
+def known(value: T | None) -> T:
+    """Return what must be known by now."""
+    assert value is not None
+    return value
 
 
 class Pilot:

@@ -5,8 +5,8 @@ from twisted.internet.defer import Deferred
 
 from flyinglow.backend.api import ClaimTopic
 from flyinglow.backend.lrm.api import JobRequest
-from flyinglow.backend.lrm.listing import LrmSays
-from flyinglow.backend.lrm.states import JobState, SlotState
+from flyinglow.backend.lrm.states import JobState, LrmSays, SlotState
+from flyinglow.pilot.messages import Kind
 from rigs.lrm_site import Site
 
 
@@ -122,14 +122,10 @@ def test_one_listing_that_does_not_show_a_job_is_not_believed() -> None:
     site = Site()
     site.acquire()
     jobs, site.lrm._jobs = site.lrm._jobs, {}
-    site.result(site.backend._watch.look(5.0) or _nothing())
+    site.result(site.backend._watch.look(5.0))
     site.lrm._jobs = jobs
     site.run(300)
     assert site.states() == (["Started"], ["Ready"] * 2)
-
-
-async def _nothing() -> None:
-    return
 
 
 def test_a_job_that_is_requeued_before_anything_ran_goes_on_with_a_new_epoch() -> None:
@@ -147,7 +143,7 @@ def test_a_job_that_is_requeued_before_anything_ran_goes_on_with_a_new_epoch() -
     state = site.slots
     old.dead = False
     old.outbox.clear()
-    old.say("released", {"reason": "old"})
+    old.say(Kind.RELEASED, {"reason": "old"})
     site.run(1)
     assert site.slots == state
 
