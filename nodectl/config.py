@@ -29,7 +29,8 @@ MEMORIES = ("accounted", "cgroup", "hugepages", "xen", "simulated")
 LONGEST_INTERFACE = 15  # characters in the kernel's name of one
 HIGHEST_VLAN = 4094
 WISHES = frozenset({"settle", "least_mb", "stuck_mb"})
-QEMU_OVERHEAD_MB = 96  # measured: a QEMU with its translation cache, beside the guest's memory
+# measured, beside the guest's memory: a QEMU with its translation cache; what xl keeps free when it makes a domain
+OVERHEAD_MB = {"qemu": 96, "xen": 2, "simulated": 0}
 LONGEST = 10**15  # no figure of a configuration is larger; NaN and infinity are not smaller
 VLAN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*\.([1-9][0-9]{0,3})\Z")  # an interface of the node, and a VLAN of it
 USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}\Z")
@@ -111,7 +112,7 @@ class Config:
         """What each VM takes of its slot besides its own memory."""
         if self.vm_overhead_mb is not None:
             return self.vm_overhead_mb
-        return QEMU_OVERHEAD_MB if self.driver == "qemu" else 0
+        return OVERHEAD_MB[self.driver]
 
     def allows_bridge(self, name: str) -> bool:
         """Tell whether VMs may use a bridge; root's agent knows listed ones only."""

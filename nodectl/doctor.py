@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from flyinglow.nodectl import doctor_slots, tools
+from flyinglow.nodectl import doctor_slots, doctor_xen, tools
 from flyinglow.nodectl.config import Config
 from flyinglow.nodectl.errors import BrokenError, FlyingLowError
 from flyinglow.nodectl.firewall_choice import firewall_of
@@ -40,13 +40,17 @@ def _checks(config: Config) -> Iterator[tuple[str, Callable[[], str]]]:
     yield from doctor_slots.checks(config)
     if config.driver == "simulated":
         return
-    yield "qemu", lambda: _version(config.qemu, "qemu-system-x86")
-    yield "qemu-img", lambda: _version(config.qemu_img, "qemu-utils")
-    yield "qemu starts", lambda: _qemu_starts(config)
+    if config.driver == "xen":
+        yield from doctor_xen.checks(config)
+    else:
+        yield "qemu", lambda: _version(config.qemu, "qemu-system-x86")
+        yield "qemu-img", lambda: _version(config.qemu_img, "qemu-utils")
+        yield "qemu starts", lambda: _qemu_starts(config)
     if is_root():
         yield "ip", lambda: _present(config.ip, "iproute2")
         yield "dnsmasq", lambda: _present(config.dnsmasq, "dnsmasq-base")
-        yield "/dev/net/tun", _tun
+        if config.driver != "xen":
+            yield "/dev/net/tun", _tun
         yield "spoofing rules", firewall_of(config).check
     if is_root():
         yield "state", lambda: _root_only(config.state, "state")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from flyinglow.nodectl import config, doctor
 from flyinglow.nodectl.errors import BrokenError, ExhaustedError, FlyingLowError
 from flyinglow.nodectl.hypervisor.xl import Xl
 from flyinglow.nodectl.messages import VmStatus
@@ -28,7 +29,7 @@ def node(xen_host: XenHost, tmp_path: Path) -> Iterator[Subject]:
 def test_a_domain_that_cannot_be_made_leaves_nothing_half_made(node: Subject, xen_host: XenHost) -> None:
     node.create(TAG)
     xen_host.refuse("libxl: error: no such thing")
-    with pytest.raises(BrokenError, match="VM did not start: .*no such thing"):
+    with pytest.raises(BrokenError, match=r"VM did not start: .*no such thing"):
         node.node.start(TAG)
     assert xen_host.domains() == []
     xen_host.refuse("libxl: error: failed to free memory for the domain")
@@ -123,3 +124,15 @@ def test_nothing_is_said_to_be_gone_while_xl_does_not_answer(node: Subject, xen_
     with pytest.raises(FlyingLowError):
         node.again(**silent).destroy(TAG)
     assert node.node.info(TAG).status is VmStatus.RUNNING
+
+
+def test_the_doctor_looks_for_xen_where_vms_are_its_domains(tmp_path: Path, xen_host: XenHost) -> None:
+    plain = {"state": str(tmp_path / "s"), "run": str(tmp_path / "r"), "driver": "xen", **xen_host.settings}
+    found = {finding.name: finding for finding in doctor.examine(config.build(plain))}
+    assert found["xl"].ok
+    assert "Xen 4.17" in found["xl"].text
+    assert not found["consoles"].ok
+    assert "xenconsoled" in found["consoles"].text
+    assert not {"qemu", "qemu starts", "/dev/net/tun"} & set(found)
+    missing = {finding.name: finding for finding in doctor.examine(config.build({**plain, "xl": "/nowhere/xl"}))}
+    assert "xen-utils" in missing["xl"].text
