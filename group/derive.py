@@ -121,8 +121,10 @@ def _state(before: Mapping[str, Any], folded: Folded) -> _News:
 
 
 def _networking(events: Sequence[Event]) -> _News:
-    nics = [nic for event in events if event.topic is Topic.NETWORKING for nic in event.body["nics"]]
-    return _News(topic=Topic.NETWORKING, body={"nics": nics})
+    bodies = [event.body for event in events if event.topic is Topic.NETWORKING]
+    told = "; ".join(f"{body['name']}: {body['reason']}" for body in bodies if body.get("reason"))
+    body = {"nics": [nic for body in bodies for nic in body["nics"]], **({"reason": told} if told else {})}
+    return _News(topic=Topic.NETWORKING, body=body)
 
 
 def _schedule(events: Sequence[Event], ends_at: str | None) -> _News:

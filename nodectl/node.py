@@ -191,10 +191,7 @@ class Node:
         return record is not None and (record.ready or self._view.said(vm, record))
 
     def tend(self, tag: str) -> None:
-        """See to what a running VM needs now and then; leave one that is being worked on.
-
-        That its guest is ready is noted, its console is cut when it is too long, and rules that are gone come back.
-        """
+        """Note that a guest is ready, cut its console when too long, restore lost rules; not while it is worked on."""
         with contextlib.suppress(BlockingIOError), self.state.locked(tag, wait=False):
             vm = self.state.vm(tag)
             record = vm.record() if vm.exists() else None

@@ -96,6 +96,7 @@ def _networking(root: _Element, body: Body) -> None:
         _some(element, nic, MACAddress="mac", Hostname="hostname", Gateway="gateway")
         for server in nic.get("dns", ()):
             _add(element, "DNS", server)
+    _some(root, body, Reason="reason")
 
 
 def _termination(root: _Element, body: Body) -> None:

@@ -16,6 +16,7 @@ from twisted.internet.defer import DeferredSemaphore
 from flyinglow.backend.api import Observation, Order
 from flyinglow.nodectl.errors import FlyingLowError
 from flyinglow.nodectl.messages import OrderName, VmInfo
+from flyinglow.workspace.alarm import raise_alarm
 from flyinglow.workspace.crew import Crew, Stopped
 from flyinglow.workspace.model import Selection, Workspace
 from flyinglow.workspace.observe import Change, Finding, by_tag, finding, shared, sighting, write_down
@@ -127,6 +128,8 @@ class Reconcile:
         ids = {row.tag: row.id for row in tx.workspaces.select(Selection(tags=tags))}
         for node, info in told:
             row = tx.workspaces.get(ids[info.tag]) if info.tag in ids else None
+            if row is not None and row.node == node and info.alarm:
+                row = raise_alarm(tx, row, info, now)
             found = sighting(row, info) if row is not None and row.node == node else None
             if found is not None:
                 write_down(tx, found, now)

@@ -43,6 +43,7 @@ BODIES = [
     (Topic.SCHEDULE, {"reason": "", "starts_at": "2026-01-02T03:04:05Z", "ends_at": None}),
     (Topic.NETWORKING, {"nics": [NIC, {"network": "private"}]}),
     (Topic.NETWORKING, {"nics": []}),
+    (Topic.NETWORKING, {"nics": [NIC], "reason": "its guest sent what is not its own"}),
     (Topic.TERMINATION, {"reason": "destroyed", "at": "2026-01-02T05:04:05+00:00", "state": "Ended"}),
     (Topic.WARNING, {"ends_at": "2026-01-02T05:04:05+00:00", "seconds": 300}),
 ]

@@ -1,0 +1,48 @@
+"""What a node says of a guest that sends what is not its own: an event for the lessee, a log line for the site."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import structlog
+
+from flyinglow.backend.api import node_name
+from flyinglow.nodectl.messages import VmInfo
+from flyinglow.workspace.lifecycle import tell
+from flyinglow.workspace.model import Topic, Workspace
+from flyinglow.workspace.ports import Tx
+from flyinglow.workspace.states import FINAL
+
+log = structlog.get_logger(__name__)
+
+
+def raise_alarm(tx: Tx, row: Workspace, info: VmInfo, now: datetime) -> Workspace:
+    """Write the event of an alarm, of networking with a reason, and return the row as stored.
+
+    The lessee may not know of it: a guest that was broken into is the first to do such things.
+    """
+    if row.state in FINAL:
+        return row
+    log.warning(
+        "a guest was stopped from sending what is not its own",
+        workspace=row.name,
+        owner=row.owner,
+        tag=row.tag,
+        node=node_name(row.node or ""),
+        sent=info.alarm,
+    )
+    nics = [
+        {
+            "network": nic.network,
+            "name": nic.name,
+            "ip": nic.ip,
+            "prefix": nic.prefix,
+            "mac": nic.mac,
+            "hostname": nic.hostname,
+            "gateway": nic.gateway,
+            "dns": list(nic.dns),
+        }
+        for nic in row.nics
+    ]
+    body = {"nics": nics, "reason": f"its guest sent what is not its own, and was stopped: {info.alarm}"}
+    return tell(tx, row, Topic.NETWORKING, body, now=now)
