@@ -103,9 +103,10 @@ def slurm(service: LrmService) -> SlurmWorld:
 
 def state(service: LrmService) -> str:
     """Return all that may tell why something did not happen."""
-    slurm = [slurm(service).run_in_head(argv, check=False).stdout for argv in (["squeue", "--states=all"], ["sinfo"])]
+    ask = (["squeue", "--states=all"], ["sinfo"]) if isinstance(service.world, SlurmWorld) else (["qstat"],)
+    listed = [service.world.run_in_head(argv, check=False).stdout for argv in ask]
     told = [str(service.admin(verb)) for verb in ("backend.inspect", "workspace.list", "status")]
-    return "\n".join([*told, *slurm, service.log])
+    return "\n".join([*told, *listed, service.log])
 
 
 def only(service: LrmService, **wanted: Any) -> dict[str, Any]:

@@ -54,6 +54,11 @@ class LrmService:
             self._client = connect(self.lrm_site.url)
         return self._client
 
+    @property
+    def serving(self) -> bool:
+        """Say whether the service has been started and not ended since."""
+        return self._daemon is not None and self._daemon.poll() is None
+
     def start(
         self,
         *,

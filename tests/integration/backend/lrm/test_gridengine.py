@@ -1,6 +1,7 @@
 """The adapter on a real Grid Engine of four hosts: where pilots run, what they hear, and who can see the job's key."""
 
 import dataclasses
+import secrets
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -20,6 +21,7 @@ from rigs.waiting import eventually
 
 pytestmark = [pytest.mark.root, pytest.mark.xdist_group("gridengine")]
 NOTIFY = 4
+KEY = secrets.token_hex(16)  # in no file of anybody's before
 SUDO = 'lease ALL=(root) NOPASSWD: /usr/bin/id ""'
 
 
@@ -64,31 +66,33 @@ def test_nobody_sees_the_jobs_key(world: GridEngineWorld, bench: LrmBench) -> No
 def test_no_other_user_can_read_the_jobs_key_anywhere(world: GridEngineWorld, bench: LrmBench) -> None:
     """In no file of Grid Engine's or of ours, while the job waits, runs and after it; nor is a file of ours left."""
     inside = GridEngine(terms(world, commands={}, shared_directory=str(world.jobs)))
-    call = inside.submit(bench.request("secret02", (4, 400, 1), key="THE-OTHER-KEY"))
+    call = inside.submit(bench.request("secret02", (4, 400, 1), key=KEY))
     world.run_in_head(["qmod", "-d", "batch"])
     lrm_id = world.run_in_head(call.argv, user="lease", text=call.stdin.decode()).stdout.strip()
-    assert bench.says(lrm_id) is LrmSays.WAITING
-    assert _readable(world, "THE-OTHER-KEY") == []
-    assert [path.name for path in world.jobs.glob(".fl-*")] == [".fl-secret02"]
-    world.run_in_head(["qmod", "-e", "batch"])
+    try:
+        assert bench.says(lrm_id) is LrmSays.WAITING
+        assert _readable(world, KEY) == []
+        assert [path.name for path in world.jobs.glob(".fl-*")] == [".fl-secret02"]
+    finally:
+        world.run_in_head(["qmod", "-e", "batch"])
     pilots = bench.pilots("secret02", 4)
-    assert {pilot["key"] for pilot in pilots} == {"THE-OTHER-KEY"}
+    assert {pilot["key"] for pilot in pilots} == {KEY}
     _hide_notes(world, "secret02")
     assert _readable(world, "fl-secret02")  # the look finds the job's script
-    assert _readable(world, "THE-OTHER-KEY") == []
+    assert _readable(world, KEY) == []
     assert list(world.jobs.glob(".fl-*")) == []
     bench.run(lambda: bench.lrm.cancel(lrm_id))
     bench.over(lrm_id)
-    assert _readable(world, "THE-OTHER-KEY") == []
+    assert _readable(world, KEY) == []
 
 
 def test_without_a_shared_directory_others_can_read_the_key_and_the_site_is_told(
     world: GridEngineWorld, bench: LrmBench
 ) -> None:
-    lrm_id = bench.submit(bench.request("secret03", (2, 400, 1), key="THE-OPEN-KEY"))
+    lrm_id = bench.submit(bench.request("secret03", (2, 400, 1), key=KEY))
     bench.pilots("secret03", 2)
     _hide_notes(world, "secret03")
-    assert any("job_scripts" in path for path in _readable(world, "THE-OPEN-KEY"))
+    assert any("job_scripts" in path for path in _readable(world, KEY))
     survey = bench.run(bench.lrm.survey)
     assert any("shared_directory" in finding for finding in survey.findings)
     bench.run(lambda: bench.lrm.cancel(lrm_id))
