@@ -8,6 +8,7 @@ another one goes on.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from flyinglow.nodectl.messages import VmSpec, VmStatus
@@ -57,6 +58,16 @@ class Strays(Protocol):
 
     def end_strays(self, state: StateDir) -> list[str]:
         """End it all at once, with force, and return a sentence for each that resists. May be repeated."""
+
+
+class Snapshots(Protocol):
+    """Keep a VM's memory in a file, where the driver can."""
+
+    def save(self, vm: VmDir, file: Path) -> None:
+        """Write the memory of a VM that is up to a file of its owner's only; it does not run any more."""
+
+    def restore(self, vm: VmDir, spec: VmSpec, file: Path, *, paused: bool) -> None:
+        """Let a VM that does not run go on where it was saved. Raises as ``start`` does."""
 
 
 class Driver(Hypervisor, Strays, Protocol):

@@ -28,6 +28,8 @@ FILE = "xen.cfg"
 ENDERS = 8  # domains that are taken away at once
 POLL = 0.2
 PRESS_SECONDS = 5.0  # a guest that is still booting does not listen: ask again
+SAVE_SECONDS = 600.0  # a guest's memory goes to a disk
+PRIVATE = 0o600
 GONE_SECONDS = 30.0  # until the back-ends have let a dead domain's memory go
 REBOOT_SECONDS = 30.0  # a guest that has not gone down by then is reset
 ENDED, REBOOTED, CRASHED = 0, 1, 3
@@ -44,13 +46,29 @@ class Xen:
 
     def start(self, vm: VmDir, spec: VmSpec, *, paused: bool) -> None:
         """Run a VM. Raises BrokenError with Xen's own words, ExhaustedError, TransientError."""
+        self._bring_up(vm, spec, ["create", "-q", *_pausing(paused), str(_file(vm))], self._config.start_seconds)
+
+    def save(self, vm: VmDir, file: Path) -> None:
+        """Write a VM's memory to a file, which only its owner may read; the VM does not run any more.
+
+        Raises BrokenError or TransientError; the VM then runs on, or is as it was.
+        """
+        file.touch(mode=PRIVATE)  # xl would let everybody read a guest's memory
+        file.chmod(PRIVATE)
+        self._xl.run("save", self._mark(vm).name, str(file), seconds=SAVE_SECONDS)
+        self._end(vm)
+
+    def restore(self, vm: VmDir, spec: VmSpec, file: Path, *, paused: bool) -> None:
+        """Let a VM go on where ``save`` has left it. Raises as ``start`` does."""
+        self._bring_up(vm, spec, ["restore", *_pausing(paused), str(_file(vm)), str(file)], SAVE_SECONDS)
+
+    def _bring_up(self, vm: VmDir, spec: VmSpec, words: list[str], seconds: float) -> None:
         text = configuration(self._mark(vm), spec, raw_files(vm, spec))
         self.destroy(vm)  # a domain that was made and never came into the record would hold the disks
         _file(vm).write_text(text, encoding="utf-8")
         self._lead_console(vm)
         try:
-            words = ["create", "-q", *(["-p"] if paused else []), str(_file(vm))]
-            self._xl.run(*words, seconds=self._config.start_seconds)
+            self._xl.run(*words, seconds=seconds)
             _note(vm).write_text(processes.boot_id(), encoding="ascii")
             vm.update(started=True)
         except (FlyingLowError, OSError) as error:
@@ -178,6 +196,10 @@ class Xen:
 
     def _mark(self, vm: VmDir) -> Mark:
         return mark_of(self._config.state, vm.tag)
+
+
+def _pausing(paused: bool) -> list[str]:
+    return ["-p"] if paused else []
 
 
 def _makers(state: Path) -> Iterator[ProcessMark]:

@@ -35,8 +35,13 @@ class Subject:
     def again(self, **settings: Any) -> Node:
         return compose.node_of(config.build({**self._settings, **settings}))
 
+    @property
+    def config(self) -> config.Config:
+        """The node's configuration."""
+        return config.build(self._settings)
+
     def kill_all(self) -> dict[str, Any]:
-        return emergency.kill_all(config.build(self._settings))
+        return emergency.kill_all(self.config)
 
     def create(self, tag: str, **changes: Any) -> VmInfo:
         return self.node.create(tag, self.spec(tag, **changes))

@@ -66,8 +66,8 @@ def boot(domain: dict) -> None:
         file.write(b"READY\r\n")
 
 
-def create(domains: list[dict], words: list[str]) -> None:
-    settings = parse(words[-1])
+def create(domains: list[dict], words: list[str], file: str) -> None:
+    settings = parse(file)
     name = text(settings["name"])
     if any(domain["name"] == name for domain in domains):
         fail(f'libxl: error: libxl_domain.c: Domain with name "{name}" already exists.', 3)
@@ -83,7 +83,20 @@ def create(domains: list[dict], words: list[str]) -> None:
     if "-p" not in words:
         domain["flags"] = "-b----"
         write([*domains, domain])
-        boot(domain)
+        if words[0] == "create":
+            boot(domain)
+
+
+def save(domains: list[dict], name: str, file: str) -> None:
+    domains.remove(find(domains, name))
+    Path(file).write_text(f"memory of {name}")
+    write(domains)
+
+
+def restore(domains: list[dict], words: list[str]) -> None:
+    if not Path(words[-1]).read_text().startswith("memory of"):
+        fail("libxl: error: libxl_stream_read.c: Invalid ident", 3)
+    create(domains, words, words[-2])
 
 
 def change(domains: list[dict], verb: str, word: str) -> None:
@@ -125,7 +138,11 @@ def main() -> None:
             ]
             print("\n".join([HEAD, *rows]))  # noqa: T201 - that is what xl does
         elif verb == "create":
-            create(domains, words)
+            create(domains, ["create", *words], words[-1])
+        elif verb == "save":
+            save(domains, *words)
+        elif verb == "restore":
+            restore(domains, words)
         else:
             change(domains, verb, words[-1])
 

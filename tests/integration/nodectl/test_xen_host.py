@@ -10,6 +10,7 @@ import pytest
 
 from flyinglow.nodectl import config, doctor
 from flyinglow.nodectl.errors import BrokenError, ExhaustedError, FlyingLowError
+from flyinglow.nodectl.hypervisor.xen import Xen
 from flyinglow.nodectl.hypervisor.xl import Xl
 from flyinglow.nodectl.messages import VmStatus
 from rigs.node import Subject, XenHost, xen_host
@@ -136,3 +137,21 @@ def test_the_doctor_looks_for_xen_where_vms_are_its_domains(tmp_path: Path, xen_
     assert not {"qemu", "qemu starts", "/dev/net/tun"} & set(found)
     missing = {finding.name: finding for finding in doctor.examine(config.build({**plain, "xl": "/nowhere/xl"}))}
     assert "xen-utils" in missing["xl"].text
+
+
+def test_a_vm_goes_on_where_it_was_saved_and_its_memory_is_nobody_elses(node: Subject, xen_host: XenHost) -> None:
+    node.create(TAG)
+    node.node.start(TAG)
+    vm, driver = node.node.state.vm(TAG), Xen(node.config)
+    file = vm.path / "memory"
+    driver.save(vm, file)
+    assert node.node.info(TAG).status is VmStatus.STOPPED
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    driver.restore(vm, vm.spec(), file, paused=True)
+    assert node.node.info(TAG).status is VmStatus.PAUSED
+    assert node.node.resume(TAG).status is VmStatus.RUNNING
+    driver.save(vm, file)
+    file.write_text("something else")
+    with pytest.raises(BrokenError, match=r"VM did not start: .*Invalid ident"):
+        driver.restore(vm, vm.spec(), file, paused=False)
+    assert node.node.info(TAG).status is VmStatus.STOPPED

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,7 @@ class DefaultSite(LrmSite):
             lines += [f"[network.{name}]", *(f"{key} = {json.dumps(value)}" for key, value in network.items())]
         bridges = ", ".join(f'{name} = "{bridge(name)}"' for name in NETWORKS)
         for name in world.names:
-            lines += [f"[node.{name}]", 'channel = "ssh"', "memory_mb = 200", "cpus = 4", "disk_mb = 4096"]
+            lines += [f"[node.{name}]", 'channel = "ssh"', "memory_mb = 150", "cpus = 4", "disk_mb = 4096"]
             lines += [f"networks = {{{bridges}}}", f"[node.{name}.reach]", f'address = "{world.address(name)}"']
             lines += ['user = "root"', f'agent = "{NODECTL}"', "connect_timeout = 60"]
             lines += [f'identity = "{self.root}/id"', f'known_hosts = "{world.directory}/known_hosts"']
@@ -91,7 +92,11 @@ def site_on(world: XenWorld, guest: Guest, *, lrm: bool) -> Iterator[LrmSite]:
         for path in (root, site.config, site.state, root / "id"):
             shutil.chown(path, USERS[USER])
         world.deploy(Path(guest.entry["path"]).parent)
-        yield site
+        try:
+            yield site
+        finally:
+            with ThreadPoolExecutor() as pool:
+                list(pool.map(lambda node: world.run_on(node, [NODECTL, "kill-all"], check=False), world.names))
 
 
 @contextlib.contextmanager
