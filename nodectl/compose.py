@@ -15,6 +15,7 @@ from flyinglow.nodectl.hypervisor.simulated import Script, Simulated, SimulatedD
 from flyinglow.nodectl.hypervisor.xen import Xen as XenDriver
 from flyinglow.nodectl.hypervisor.xen_disks import RawDisks
 from flyinglow.nodectl.image import Disks, Images
+from flyinglow.nodectl.images.saving import Saver
 from flyinglow.nodectl.ledger import Limits
 from flyinglow.nodectl.memory.accounted import Accounted
 from flyinglow.nodectl.memory.api import NodeMemory, machine_mb
@@ -42,7 +43,8 @@ def node_of(config: Config, scope: Scope | None = None, patience: float | None =
     state.prepare()
     seen = Scope(everything=True) if scope is None else scope
     longest = config.console_max_mb * MIB
-    return Node(state, *_parts(config, state), scope=seen, console_max=longest)
+    saver = None if config.driver == "simulated" else Saver(config)
+    return Node(state, *_parts(config, state), scope=seen, console_max=longest, saver=saver)
 
 
 def hypervisor_of(config: Config) -> Driver:

@@ -79,6 +79,7 @@ class Config:
     image_authorities: str | None = None  # PEM file for https; None: the node's own
     image_identity: str | None = None  # key file for scp
     image_known_hosts: str | None = None  # host keys for scp
+    save_targets: tuple[str, ...] = ()  # URIs below which disks are saved; empty: any, for root's agent none
     cache_max_mb: int = 20480  # of fetched images, those in use included
     bridges: tuple[str, ...] = ()
     spoofing_rules: str = "nft"  # what holds guests on bridges to their own addresses
@@ -161,7 +162,7 @@ def _read(path: Path, *, required: bool) -> dict[str, Any]:
 
 
 def _lists(data: dict[str, Any]) -> dict[str, Any]:
-    for key in ("images", "image_sources", "bridges"):
+    for key in ("images", "image_sources", "save_targets", "bridges"):
         if key in data:
             _expect(data[key], list, key)
             data[key] = tuple(str(item) for item in data[key])
@@ -227,11 +228,13 @@ def _check_images(config: Config) -> None:
         value = getattr(config, name)
         if value is not None and not str(value).startswith("/"):
             raise InvalidError(f"configuration key {name} must be an absolute path, not {value!r}")
-    for text in (*config.image_sources, *((config.image_store,) if config.image_store else ())):
+    for text in (*config.image_sources, *config.save_targets, *((config.image_store,) if config.image_store else ())):
         try:
             address.read(text)
         except InvalidError as error:
-            raise InvalidError(f"configuration key image_sources or image_store: {error.message}") from error
+            raise InvalidError(
+                f"configuration key image_sources, image_store or save_targets: {error.message}"
+            ) from error
 
 
 def _check_vlans(vlans: object) -> None:

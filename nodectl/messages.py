@@ -38,6 +38,7 @@ class OrderName(str, Enum):
     LIST = "list"  # no tag -> {"vms": [VmInfo, ...]}
     INFO = "info"  # -> VmInfo; UnknownError when there is no such VM
     CONSOLE = "console"  # body {"offset": int, "max": int} -> {"data": base64, "offset": int, "size": int}
+    SAVE = "save"  # of a VM that is down: body {"target": URI, "disk": name, "format"} -> VmInfo with "saved"
     RESERVE = "reserve"  # no tag; body SlotSpec: take a slot of this node for this agent -> SlotInfo
     RELEASE = (
         "release"  # no tag; body {"slot": id}: end its VMs, give its memory back -> {"destroyed": [tags], ...SlotInfo}
@@ -116,6 +117,7 @@ class VmInfo:
     pid: int | None = None
     dropped: dict[str, int] = field(default_factory=dict)  # packets stopped at its NICs, by kind (firewall.KINDS)
     alarm: str = ""  # in news: what its guest sent that is not its own, in words
+    saved: dict[str, Any] = field(default_factory=dict)  # of the disk that was: target, format, disk, sha256, bytes
     progress: str = ""  # how far a transfer is, while an order is being carried out
 
 
@@ -182,6 +184,7 @@ def vm_info(body: dict[str, Any]) -> VmInfo:
         ("ready", bool),
         ("pid", (int, type(None))),
         ("seconds", dict),
+        ("saved", dict),
     ):
         if name in body and not isinstance(body[name], kind):
             raise TypeError(f"{name} is of another type: {body[name]!r}")

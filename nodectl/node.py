@@ -11,7 +11,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from flyinglow.nodectl import tools
@@ -19,8 +19,9 @@ from flyinglow.nodectl.console import Console
 from flyinglow.nodectl.errors import BrokenError, ConflictError, FlyingLowError, InvalidError, UnknownError
 from flyinglow.nodectl.hypervisor.api import Hypervisor
 from flyinglow.nodectl.image import Disks
-from flyinglow.nodectl.images import notes
+from flyinglow.nodectl.images import notes, saving
 from flyinglow.nodectl.images.meter import Cancelled
+from flyinglow.nodectl.images.saving import Saver
 from flyinglow.nodectl.messages import OrderName, VmInfo, VmSpec, VmStatus, encode
 from flyinglow.nodectl.network import Networks
 from flyinglow.nodectl.scope import Scope
@@ -43,6 +44,7 @@ class Node:
     scope: Scope = field(default_factory=Scope)
     clock: Callable[[], float] = time.monotonic
     console_max: int = 8 << 20
+    saver: Saver | None = None
     unwanted: set[str] = field(default_factory=set)  # VMs that an order to destroy waits for
 
     @property
@@ -61,6 +63,8 @@ class Node:
         if name is OrderName.DESTROY:
             self.destroy(tag)
             return {}
+        if name is OrderName.SAVE:
+            return encode(self.save(tag, body))
         if name is OrderName.START:
             return encode(self.start(tag, paused=bool(body.get("paused", False))))
         if name is OrderName.SHUTDOWN:
@@ -82,7 +86,7 @@ class Node:
             vm = self.state.vm(tag)
             if vm.exists() and not self._is_new(vm, spec):
                 return self._view.look(vm)
-            with self._undoing(vm), _os_errors(f"VM {tag} could not be created"):
+            with self._undoing(vm), tools.os_errors(f"VM {tag} could not be created"):
                 with self.scope.admitted(vm, spec, self.state.vms()) as slot:
                     vm.create(spec, slot)
                 self._make(vm, spec)
@@ -131,11 +135,21 @@ class Node:
                 vm.update(ready=False)
             return self._view.look(vm)
 
+    def save(self, tag: str, body: dict[str, Any]) -> VmInfo:
+        """Send a copy of a disk away; the VM must be down. Raises ConflictError when it is not."""
+        with self._vm(tag) as vm, tools.os_errors(f"VM {tag} could not be saved"):
+            if self.saver is None or self._view.made(vm).status in UP:
+                raise ConflictError(
+                    f"VM {tag} cannot be saved: {'it runs' if self.saver else 'its disks are pretended'}"
+                )
+            self._begin(vm)
+            return replace(self._view.look(vm), saved=self.saver.save(vm, vm.spec(), body))
+
     def destroy(self, tag: str) -> None:
         """Remove all that is a VM's, in whatever state it is; done when there is none. A transfer for it is stopped."""
         self.cut_short(tag)
         self.unwanted.discard(tag)  # what is created after this is wanted
-        with self.state.locked(tag), _os_errors(f"VM {tag} could not be removed"):
+        with self.state.locked(tag), tools.os_errors(f"VM {tag} could not be removed"):
             vm = self.state.vm(tag)
             if vm.exists() and self.scope.sees(vm):
                 self._remove(vm)
@@ -205,21 +219,15 @@ class Node:
         """Tell whether a VM is still to be made. Raises ConflictError when the directory is another VM's."""
         if not self.scope.sees(vm):
             raise ConflictError(f"there is another VM {vm.tag} on this node, in another slot")
-        try:
-            known = vm.spec()
-        except BrokenError:
-            known = None
-        made = vm.record() is not None
-        if known is not None and known != spec:
-            raise ConflictError(f"there is another VM {vm.tag} on this node, made from another specification")
-        if known is None and made:
-            raise ConflictError(f"there is a broken VM {vm.tag} on this node: destroy it first")
-        return not made
+        return self._view.is_new(vm, spec)
+
+    def _begin(self, vm: VmDir) -> None:
+        notes.clear(vm.path)  # first: what is noted from now on is about this order
+        if vm.tag in self.unwanted:
+            raise Cancelled(f"VM {vm.tag} is to be destroyed")
 
     def _make(self, vm: VmDir, spec: VmSpec) -> None:
-        notes.clear(vm.path)  # first: what is noted from now on is about this creation
-        if vm.tag in self.unwanted:
-            raise Cancelled(f"VM {vm.tag} is to be destroyed: it is not made")
+        self._begin(vm)
         for name, text in (("context", spec.context), ("user-data", spec.user_data)):
             if text:
                 (vm.path / name).write_bytes(text.encode("utf-8", "surrogatepass"))
@@ -232,12 +240,13 @@ class Node:
 
     def _start(self, vm: VmDir, *, paused: bool) -> None:
         spec = vm.spec()
+        saving.forget(vm)
         self.networks.attach(spec)  # taps do not survive a start of the node
         record = vm.record() or Record()
         if record.started:
             record = vm.update(record, ready=False, ready_from=Console(vm).size())
         seconds = dict(record.seconds)
-        with self._timed(seconds, "started"), _os_errors(f"VM {vm.tag} could not be started"):
+        with self._timed(seconds, "started"), tools.os_errors(f"VM {vm.tag} could not be started"):
             self.hypervisor.start(vm, spec, paused=paused)
         vm.update(seconds=seconds)
 
@@ -275,7 +284,7 @@ class Node:
             return error.message
 
     def _removed(self, vm: VmDir) -> str:
-        with _os_errors(f"VM {vm.tag} could not be removed"):
+        with tools.os_errors(f"VM {vm.tag} could not be removed"):
             self._remove(vm)
         return ""
 
@@ -289,11 +298,3 @@ class Node:
         begin = self.clock()
         yield
         seconds[stamp] = round(self.clock() - begin, 4)
-
-
-@contextlib.contextmanager
-def _os_errors(what: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise tools.from_os(error, what) from error

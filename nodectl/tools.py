@@ -6,9 +6,10 @@ of time.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from flyinglow.nodectl.errors import BrokenError, ExhaustedError, FlyingLowError, TransientError
 
@@ -37,6 +38,21 @@ def run(argv: Sequence[str], *, given: str | None = None, seconds: float = 60.0)
     if done.returncode != 0:
         raise BrokenError(f"{argv[0]} failed with {done.returncode}: {(done.stderr or done.stdout).strip()[-TAIL:]}")
     return done.stdout
+
+
+def no_room(what: str, asked_mb: int, free_mb: int) -> ExhaustedError:
+    """Return the error for something that does not fit on the node's disk."""
+    figures = {"disk_mb.asked": asked_mb, "disk_mb.free": free_mb}
+    return ExhaustedError(f"no room for {what}: {asked_mb} MiB are needed, {free_mb} MiB are free", figures)
+
+
+@contextlib.contextmanager
+def os_errors(what: str) -> Iterator[None]:
+    """Raise what ``from_os`` makes of a system call that fails."""
+    try:
+        yield
+    except OSError as error:
+        raise from_os(error, what) from error
 
 
 def from_os(error: OSError, what: str) -> FlyingLowError:

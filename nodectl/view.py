@@ -11,7 +11,7 @@ from flyinglow.nodectl.console import Console
 from flyinglow.nodectl.errors import BrokenError, ConflictError
 from flyinglow.nodectl.hypervisor.api import Hypervisor, Sight
 from flyinglow.nodectl.images import notes
-from flyinglow.nodectl.messages import VmInfo, VmStatus
+from flyinglow.nodectl.messages import VmInfo, VmSpec, VmStatus
 from flyinglow.nodectl.network import Networks
 from flyinglow.nodectl.vmdir import Record, VmDir
 
@@ -62,6 +62,19 @@ class View:
         if sight.status not in UP:
             raise ConflictError(f"VM {vm.tag} cannot {order}: it is {sight.status.value}")
         return sight
+
+    def is_new(self, vm: VmDir, spec: VmSpec) -> bool:
+        """Tell whether a VM is still to be made. Raises ConflictError when there is another one by its tag."""
+        try:
+            known = vm.spec()
+        except BrokenError:
+            known = None
+        made = vm.record() is not None
+        if known is not None and known != spec:
+            raise ConflictError(f"there is another VM {vm.tag} on this node, made from another specification")
+        if known is None and made:
+            raise ConflictError(f"there is a broken VM {vm.tag} on this node: destroy it first")
+        return not made
 
     def said(self, vm: VmDir, record: Record) -> bool:
         """Tell whether the guest has said on its console that it is ready, since it was started or reset."""

@@ -63,6 +63,8 @@ def read(text: str, store: str = "") -> Address:
         raise InvalidError("an image's address has white space or control characters")
     if parts.scheme not in SCHEMES:
         raise InvalidError(f"images come by {', '.join(SCHEMES)} or {STORE}:, not by {parts.scheme or 'no'} scheme")
+    if parts.netloc and not parts.path:
+        parts = parts._replace(path="/")
     path = unquote(parts.path)
     if not path.startswith("/") or ".." in path.split("/") or not path.isprintable() or parts.fragment:
         raise InvalidError("an image's address needs an absolute path without .. and without a fragment")
