@@ -11,7 +11,8 @@ from pathlib import Path
 from flyinglow.nodectl import processes, tools
 from flyinglow.nodectl.config import Config
 from flyinglow.nodectl.errors import BrokenError
-from flyinglow.nodectl.hypervisor.xl import Xl
+from flyinglow.nodectl.hypervisor.xl import PREFIX, Xl
+from flyinglow.nodectl.vmdir import StateDir
 
 FIGURES = re.compile(r"^(xen_version|free_memory) *: *(\S+)$", re.MULTILINE)
 LOGGING = {"--log=guest", "--log=all"}
@@ -20,6 +21,7 @@ LOGGING = {"--log=guest", "--log=all"}
 def checks(config: Config) -> Iterator[tuple[str, Callable[[], str]]]:
     """Yield what is to be looked at, by name; each raises a FlyingLowError or OSError, or says what it found."""
     yield "xl", lambda: _xl(config)
+    yield "strays", lambda: _strays(config)
     yield "consoles", lambda: _consoles(config)
     yield "mke2fs", lambda: _mke2fs(config)
     if config.memory != "xen":
@@ -32,6 +34,15 @@ def _xl(config: Config) -> str:
     found = dict(FIGURES.findall(tools.run([config.xl, "info"])))
     count = len(Xl(config.xl).domains()) - 1
     return f"Xen {found.get('xen_version')}, {count} guests, {found.get('free_memory')} MiB free"
+
+
+def _strays(config: Config) -> str:
+    known = {vm.tag for vm in StateDir(config.state, config.run).vms()}
+    found = [domain.name for domain in Xl(config.xl).all_of(config.state)]
+    lost = [name for name in found if name[len(PREFIX) :] not in known]
+    if lost:
+        raise BrokenError(f"domains of ours run whose directories are gone: {', '.join(lost)}; kill-all ends them")
+    return "none"
 
 
 def _consoles(config: Config) -> str:
