@@ -131,7 +131,7 @@ def test_nothing_is_lost_while_the_qmaster_is_away(service: LrmService, queue: G
         assert runs.lease.whole.properties().state == "Running"
         service.world.start_controller()
         runs.lease.whole.destroy()
-        waits.running()
+        waits.running(120)  # Grid Engine itself takes its time to trust its hosts again
         assert not [news for news in [*runs.received, *waits.received] if news.topic == "warning"]
         waits.lease.whole.destroy()
     queue.delete(ahead)
