@@ -46,6 +46,10 @@ def _checks(config: Config) -> Iterator[tuple[str, Callable[[], str]]]:
         yield "qemu", lambda: _version(config.qemu, "qemu-system-x86")
         yield "qemu-img", lambda: _version(config.qemu_img, "qemu-utils")
         yield "qemu starts", lambda: _qemu_starts(config)
+    yield "mke2fs", lambda: _present(config.mke2fs, "e2fsprogs")
+    yield "mkswap", lambda: _present(config.mkswap, "util-linux")
+    if any(text.startswith("scp:") for text in (*config.image_sources, config.image_store, *config.save_targets)):
+        yield "sftp", lambda: _present(config.sftp, "openssh-client")
     if is_root():
         yield "ip", lambda: _present(config.ip, "iproute2")
         yield "dnsmasq", lambda: _present(config.dnsmasq, "dnsmasq-base")

@@ -18,6 +18,7 @@ from flyinglow.nodectl.images.meter import Cancelled, Meter
 from flyinglow.nodectl.images.sftp import Ssh
 
 MIB = 1 << 20
+USER = "root"  # whom the server lets in
 DATA = os.urandom(2 * MIB)
 SSHD = shutil.which("sshd", path="/usr/sbin:/usr/bin:/sbin")
 
@@ -63,7 +64,7 @@ class Host:
 
     def file(self, name: str, identity: str = "identity") -> Ssh:
         """Return a file of the server, as a node reaches it."""
-        there = address.read(f"scp://root@127.0.0.1:{self.port}{self.folder}/{name}")
+        there = address.read(f"scp://{USER}@127.0.0.1:{self.port}{self.folder}/{name}")
         return Ssh(there, identity=str(self.folder / identity), known_hosts=str(self.folder / "known_hosts"))
 
 
@@ -131,6 +132,6 @@ def test_strangers_are_not_believed_and_not_let_in(host: Host, tmp_path: Path) -
     host.trust("other")
     with pytest.raises(DeniedError, match=r"127\.0\.0\.1"):
         host.file("base.raw").fetch(tmp_path / "x.part", _meter())
-    nobody = address.read(f"scp://root@127.0.0.1:1{tmp_path}/x")
+    nobody = address.read(f"scp://{USER}@127.0.0.1:1{tmp_path}/x")
     with pytest.raises(TransientError):
         Ssh(nobody, identity=str(tmp_path / "identity")).fetch(tmp_path / "x.part", _meter())
