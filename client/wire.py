@@ -32,10 +32,14 @@ class LostError(TransientError):
 
 
 class Wire:
-    """Calls operations; may be used by several threads. ``timeout`` is seconds for connecting and for each answer."""
+    """Calls operations; may be used by several threads. ``timeout`` is seconds for connecting and for each answer.
+
+    Its connections are its own: one that another wire has kept may lead elsewhere, though to the same address.
+    """
 
     def __init__(self, timeout: float) -> None:
         self.timeout = timeout
+        self._clients: dict[tuple[str, bool], Any] = {}
 
     def call(self, service: str, operation: str, to: Epr, /, *arguments: Any, **parts: Any) -> _Element:
         """Send ``operation`` of ``wsdl/<service>.wsdl`` to an endpoint and return the child of the answer's Body.
@@ -45,7 +49,7 @@ class Wire:
         """
         import zeep.exceptions  # noqa: PLC0415 # a third of a second that importing this library must not cost
 
-        client = _client(service, self.timeout, _is_loopback(to.address))
+        client = self._client(service, _is_loopback(to.address))
         binding = f"{{urn:flyinglow:{service}:1:wsdl}}{_BINDINGS.get(service, service.capitalize())}Soap11"
         call = getattr(client.create_service(binding, to.address), operation, None)
         if call is None:
@@ -58,6 +62,17 @@ class Wire:
         except (zeep.exceptions.ValidationError, TypeError, ValueError) as error:
             raise InvalidError(f"the request does not fit the contract: {error}") from error
         return _body(response.status_code, response.content, to.address)
+
+    def _client(self, service: str, direct: bool) -> Any:
+        """Return a zeep client for a packaged WSDL; ``direct`` never goes through a proxy."""
+        import zeep  # noqa: PLC0415 # see above
+
+        if (service, direct) not in self._clients:
+            transport = zeep.Transport(timeout=self.timeout, operation_timeout=self.timeout)
+            transport.session.trust_env = not direct
+            made = zeep.Client(_wsdl(service), transport=transport, settings=zeep.Settings(forbid_dtd=True))
+            self._clients.setdefault((service, direct), made)
+        return self._clients[service, direct]
 
 
 def _body(status: int, content: bytes, url: str) -> _Element:
@@ -93,11 +108,9 @@ def _is_loopback(url: str) -> bool:
 
 
 @lru_cache
-def _client(service: str, timeout: float, direct: bool) -> Any:
-    """Return a zeep client that has read the packaged WSDL; ``direct`` never goes through a proxy."""
-    import zeep  # noqa: PLC0415 # see above
+def _wsdl(service: str) -> Any:
+    """Return a packaged WSDL as zeep has read it."""
+    import zeep.wsdl  # noqa: PLC0415 # see above
 
-    transport = zeep.Transport(timeout=timeout, operation_timeout=timeout)
-    transport.session.trust_env = not direct
-    wsdl = resources.files("flyinglow.wsdl").joinpath(f"{service}.wsdl")
-    return zeep.Client(str(wsdl), transport=transport, settings=zeep.Settings(forbid_dtd=True))
+    file = resources.files("flyinglow.wsdl").joinpath(f"{service}.wsdl")
+    return zeep.wsdl.Document(str(file), zeep.Transport(), settings=zeep.Settings(forbid_dtd=True))

@@ -9,7 +9,7 @@ from lxml import etree
 
 from flyinglow.client import Disk, Epr, File, Nic, Part
 from flyinglow.client.request import Request, values
-from flyinglow.client.wire import _client
+from flyinglow.client.wire import Wire
 from flyinglow.wsrf.contract import Contract
 
 FLF = "{urn:flyinglow:factory:1}"
@@ -36,7 +36,7 @@ JOIN = Epr("http://h/ensemble", (b'<f:ResourceID xmlns:f="urn:flyinglow:types:1"
 
 def made(**changes: Any) -> etree._Element:
     given: dict[str, Any] = {"name": "osg", "parts": (FULL,), "token": "t", **changes}
-    client = _client("factory", 30.0, True)
+    client = Wire(30.0)._client("factory", True)
     envelope = client.create_message(client.service, "Create", **values(Request(**given)))
     return etree.fromstring(etree.tostring(envelope[-1][0]))
 
@@ -76,4 +76,4 @@ def test_every_wsdl_is_packaged_and_loads() -> None:
     wsdls = [name for name in names if not name.startswith("_")]
     assert len(wsdls) == 6
     for name in wsdls:
-        assert _client(name, 30.0, True).wsdl.services
+        assert Wire(30.0)._client(name, True).wsdl.services
