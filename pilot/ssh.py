@@ -12,17 +12,22 @@ from flyinglow.nodectl.errors import InvalidError, TransientError
 
 _COMMAND = "flyinglow-spool"
 _SHOWN = 200
+_PORT = 22  # of SSH itself
 
 
 class Ssh:
     """Takes the host's key from the file it is told and asks nobody anything. Raises InvalidError for bad settings."""
 
     def __init__(self, settings: dict[str, Any]) -> None:
+        missing = [name for name in ("address", "user", "identity", "known_hosts") if not settings.get(name)]
+        if missing:
+            raise InvalidError(f"the settings of the second report channel (ssh) lack {', '.join(missing)}")
+        address, user = str(settings["address"]), str(settings["user"])
+        identity, known = str(settings["identity"]), str(settings["known_hosts"])
         try:
-            address, user = str(settings["address"]), str(settings["user"])
-            port, identity, known = int(settings["port"]), str(settings["identity"]), str(settings["known_hosts"])
-        except (KeyError, ValueError, TypeError) as error:
-            raise InvalidError(f"the settings of the second report channel lack something: {error}") from error
+            port = int(settings.get("port", _PORT))
+        except (ValueError, TypeError) as error:
+            raise InvalidError(f"the second report channel's port is no number: {error}") from error
         if address.startswith("-") or user.startswith("-"):
             raise InvalidError("the second report channel's address or user begins with a dash")
         options = {

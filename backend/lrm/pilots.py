@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from flyinglow.backend.lrm.api import JobRequest
 from flyinglow.nodectl.errors import InvalidError
 from flyinglow.pilot.messages import PATH, Settings, settings_line
+from flyinglow.pilot.ssh import Ssh
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Pilots:
-    """Makes the request for a job. ``url`` is the node listener's; raises InvalidError without one."""
+    """Makes the request for a job; ``url`` is the node listener's. Raises InvalidError without one or for a bad ssh."""
 
     def __init__(self, options: LrmOptions, url: str, program: bytes, software: str) -> None:
         if not url:
@@ -26,6 +27,8 @@ class Pilots:
         self._program = program
         self._software = software
         self._authority = options.authority()
+        if options.ssh:
+            Ssh(dict(options.ssh))  # a mistake is to be found now, and not by pilots
 
     def request(self, job: PilotJob, slots: Sequence[Slot]) -> JobRequest:
         """Return what the LRM is asked for."""
