@@ -17,7 +17,7 @@ from flyinglow.nodectl.vmdir import StateDir, VmDir
 
 @dataclass(frozen=True)
 class Sight:
-    """What a driver sees of a VM: its status, why it is so, and the process it runs in, if it is one."""
+    """What a driver sees of a VM: its status, why it is so, and the process that ends when it ends, if there is one."""
 
     status: VmStatus
     reason: str = ""

@@ -138,11 +138,13 @@ class Xen:
     def _sight(self, vm: VmDir, domain: Domain) -> Sight:
         if CRASHING in domain.flags or (domain.reason or ENDED) >= CRASHED:
             return Sight(VmStatus.BROKEN, "the guest's kernel crashed")
-        if domain.reason == REBOOTED and any(processes.with_argument(str(_file(vm)))):
-            return Sight(VmStatus.RUNNING, "it is booting anew")
+        watching = next(processes.with_argument(str(_file(vm))), None)  # the xl that waits for the domain's end
+        pid = None if watching is None else watching.pid
+        if domain.reason == REBOOTED and pid is not None:
+            return Sight(VmStatus.RUNNING, "it is booting anew", pid)
         if SHUT in domain.flags:
             return Sight(VmStatus.STOPPED, "it ended by itself" if domain.reason == ENDED else "nobody booted it anew")
-        return Sight(VmStatus.PAUSED if PAUSED in domain.flags else VmStatus.RUNNING)
+        return Sight(VmStatus.PAUSED if PAUSED in domain.flags else VmStatus.RUNNING, "", pid)
 
     def _press(self, vm: VmDir) -> bool:
         """Ask a running guest to end; tell whether there is anything to be hoped for."""
