@@ -114,6 +114,7 @@ class BridgeNetworks:
             self._check_macs(spec.tag, [nic for _, nic, _ in nics])
             self._firewall.admit(_prefix(spec.tag), _ports(nics))
             for tap, nic, bridge in nics:
+                network_vlan.ensure(self._config, bridge)
                 if self._taps and tap not in _interfaces():
                     self._make(tap, bridge)
                 self._dhcp(bridge).add(tap, nic, hostname_of(spec))
@@ -139,7 +140,7 @@ class BridgeNetworks:
                 self._remove(taps & _interfaces())
             if is_root():
                 self._firewall.forget_all()
-        network_vlan.remove(self._config)
+            network_vlan.remove(self._config)
 
     def guard(self, spec: VmSpec) -> bool:
         """Make the rules of a running VM anew where somebody else removed them, such as a site's own firewall."""
@@ -175,7 +176,6 @@ class BridgeNetworks:
         if not is_root():
             raise BrokenError(f"NIC {nic.mac}: only root can connect a VM to bridge {bridge}; leave the bridge out")
         self._check_bridge(bridge, nic)
-        network_vlan.ensure(self._config, bridge)
 
     def _check_macs(self, tag: str, nics: Iterable[NicSpec]) -> None:
         """Raise ConflictError when another VM of this node has a MAC already, on whatever bridge."""

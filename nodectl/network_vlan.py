@@ -28,7 +28,10 @@ def commands(wire: str, bridge: str) -> str:
 
 
 def ensure(config: Config, bridge: str) -> None:
-    """Make the wire of a bridge that has one, unless it is there. Raises BrokenError when it cannot be made."""
+    """Make the wire of a bridge that has one, unless it is there; the caller holds the networks' lock.
+
+    Raises BrokenError when it cannot be made.
+    """
     wire = config.vlans.get(bridge)
     if wire is None or wire in _interfaces():
         return
@@ -37,9 +40,10 @@ def ensure(config: Config, bridge: str) -> None:
         raise BrokenError(f"bridge {bridge} is to be VLAN {wire}, and there is no interface {link} (key vlans)")
     try:
         tools.run([config.ip, "-batch", "-"], given=commands(wire, bridge))
-    except BrokenError:
-        if wire not in _interfaces():
-            raise  # somebody else made it at the same time otherwise
+    except BrokenError as error:
+        if wire in _interfaces():
+            tools.run([config.ip, "link", "delete", "dev", wire])  # half made
+        raise BrokenError(f"VLAN {wire} for bridge {bridge} cannot be made (module 8021q?): {error.message}") from error
 
 
 def remove(config: Config) -> None:

@@ -10,6 +10,7 @@
     GUEST-USERDATA bytes=17                 when there is user data
     GUEST-DISK scratch ext4 /mnt/scratch rw mb=61 ok    for "disk" in the context; "failed" in place of "ok"
     GUEST-READY t=SECONDS
+    GUEST-SPOOF mac 02:.. through           for "spoof ip|mac ADDRESS TARGET" in the context; or "stopped"
     GUEST-PEER NAME 10.0.0.6 ok             for "peer NAME IP" and "member NAME ROLE IP[,IP]" in the context
 """
 
@@ -129,8 +130,25 @@ peer() {  # NAME IP: on a link of our own?  then it must answer within a minute
     done
     echo "GUEST-PEER $1 $2 failed"
 }
+spoof() {  # KIND ADDRESS TARGET: pretend to be somebody else, and say whether the target answered
+    was=$(cat /sys/class/net/eth0/address)
+    own=$(ip -4 -o address show dev eth0 | sed -n 's|.* inet \\([0-9.]*\\).*|\\1|p')
+    case $1 in
+    ip) ip address add "$2/32" dev eth0; own=$2 ;;
+    mac) ip link set eth0 down; ip link set eth0 address "$2"; ip link set eth0 up ;;
+    esac
+    if ping -c 3 -W 1 -I "$own" "$3" > /dev/null 2>&1; then end=through; else end=stopped; fi
+    case $1 in
+    ip) ip address del "$2/32" dev eth0 ;;
+    mac) ip link set eth0 down; ip link set eth0 address "$was"; ip link set eth0 up ;;
+    esac
+    echo "GUEST-SPOOF $1 $2 $end"
+}
 read -r up _ < /proc/uptime
 echo "GUEST-READY t=$up"
+[ -s $context ] && while read -r word kind address target _; do
+    [ "$word" != spoof ] || spoof "$kind" "$address" "$target"
+done < $context
 [ -s $context ] && while read -r word name third fourth _ || [ -n "$word" ]; do
     case $word in
     peer) peer "$name" "$third" & ;;

@@ -1,30 +1,18 @@
 """Everything a guest can pretend: it works where no rules are, and is stopped and counted where they are."""
 
 import dataclasses
-import json
-import os
-import shutil
-import subprocess
-import tempfile
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from flyinglow.nodectl.network import tap_name
 from rigs import frames
-from rigs.namespaces import Space, link
+from rigs.guarded import IP, MAC, PEER_IP, PEER_MAC, RULES, Site
 from rigs.wire import Wire
 
 pytestmark = [pytest.mark.root]
 
-MAC, IP = "02:00:0a:4e:00:0b", "10.78.0.11"
-PEER_MAC, PEER_IP = "02:00:0a:4e:00:0c", "10.78.0.12"
 FREE_MAC, FREE_IP = "02:00:0a:4e:00:63", "10.78.0.60"
 OWN6, FREE6, GLOBAL6 = frames.link_local(MAC), frames.link_local(FREE_MAC), "2001:db8::63"
 MARK = b"from the guest under test"
-RULES = ["nft", "ebtables"]
 PAD = b"\0\x05\x02\0\0\0\0"  # the rest of eight bytes of options for all hops
 
 
@@ -67,72 +55,10 @@ NOT_SEEN_BY_EBTABLES = {"IPv6 address", "global IPv6 address"}
 """It stops these, too, but not knowing them from what an honest guest sends it counts them as ``other``."""
 
 
-class Site:
-    """A node with two VMs on its bridge, and a machine of the site at the other end of its wire."""
-
-    def __init__(self, node: Space, outside: Space, folder: Path, run: Path) -> None:
-        self.node, self.outside = node, outside
-        self._folder, self._run = folder, run
-
-    def control(self, rules: str, command: str, *words: str, given: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Run one command of the program, and return its answer."""
-        found = self.result(rules, command, *words, given=given)
-        assert found.returncode == 0, found.stdout + found.stderr
-        answer: dict[str, Any] = json.loads(found.stdout)
-        return answer
-
-    def result(
-        self, rules: str, command: str, *words: str, given: dict[str, Any] | None = None
-    ) -> subprocess.CompletedProcess[str]:
-        config = self._folder / f"{rules}.json"
-        plain = {"state": str(self._folder / "node"), "run": str(self._run / "node"), "node": "n", "driver": "qemu"}
-        config.write_text(json.dumps({**plain, "bridges": ["priv", "other"], "spoofing_rules": rules}))
-        python = shutil.which("python3") or "python3"
-        argv = self.node.argv(python, "-m", "flyinglow.nodectl", "--config", str(config), "--json", command, *words)
-        text = None if given is None else json.dumps(given)
-        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3] / "src")}
-        return subprocess.run(
-            argv, input=text, capture_output=True, check=False, text=True, env=environment, timeout=60
-        )
-
-    def create(self, rules: str, tag: str = "a1", mac: str = MAC, ip: str = IP, **changes: Any) -> dict[str, Any]:
-        return self.control(rules, "create", given=spec(tag, mac, ip, **changes))
-
-    def dropped(self, rules: str, tag: str = "a1") -> dict[str, int]:
-        found: dict[str, int] = self.control(rules, "info", tag)["dropped"]
-        return found
-
-    def guest(self, tag: str = "a1") -> Wire:
-        return Wire(self.node.argv, tap_name(tag, 0))
-
-
-def spec(tag: str, mac: str, ip: str, **changes: Any) -> dict[str, Any]:
-    nic = {"network": "private", "mac": mac, "ip": ip, "prefix": 26, "bridge": "priv", "hostname": tag, **changes}
-    disk = {"name": "root", "blank_mb": 1}
-    return {"tag": tag, "name": tag, "memory_mb": 64, "cpus": 1, "disks": [disk], "nics": [nic]}
-
-
-@pytest.fixture
-def site(new_space: Callable[[str], Space], tmp_path: Path) -> Iterator[Site]:
-    node, outside = new_space("node"), new_space("outside")
-    node.bridge("priv", "10.78.0.1/26")
-    outside.bridge("priv", "10.78.0.2/26")
-    link(node, outside, "priv")
-    with tempfile.TemporaryDirectory(prefix="fl") as run:
-        Path(run).chmod(0o755)
-        made = Site(node, outside, tmp_path, Path(run))
-        yield made
-        for rules in (*RULES, "off"):
-            made.control(rules, "kill-all")
-    assert node.processes() == []
-    assert "flyinglow" not in node.run("nft", "list", "ruleset")
-    assert "fla1" not in node.run("ebtables", "-t", "nat", "-L") + node.run("ebtables", "-L")
-
-
-def _try(site: Site, tricks: dict[str, Trick], seconds: float) -> tuple[set[str], set[str]]:
-    """Send each trick, an honest frame behind it; return what came through to the other guest and to the site."""
+def _try(guarded: Site, tricks: dict[str, Trick], seconds: float) -> tuple[set[str], set[str]]:
+    """Send each trick, an honest frame behind it; return what came through to the other guest and to the guarded."""
     through: tuple[set[str], set[str]] = (set(), set())
-    with site.guest() as guest, site.guest("b2") as peer, Wire(site.outside.argv, "priv") as outside:
+    with guarded.guest() as guest, guarded.guest("b2") as peer, Wire(guarded.outside.argv, "priv") as outside:
         _until_heard(guest, peer, outside)
         for name, trick in tricks.items():
             end = f"honest after {name}".encode()
@@ -155,28 +81,28 @@ def _until_heard(guest: Wire, *others: Wire) -> None:
     pytest.fail("honest frames do not come through")
 
 
-def test_every_trick_works_without_rules(site: Site) -> None:
-    site.create("off")
-    site.create("off", "b2", PEER_MAC, PEER_IP)
-    for found in _try(site, TRICKS, 5):
+def test_every_trick_works_without_rules(guarded: Site) -> None:
+    guarded.create("off")
+    guarded.create("off", "b2", PEER_MAC, PEER_IP)
+    for found in _try(guarded, TRICKS, 5):
         assert found == set(TRICKS)
-    assert site.dropped("off") == {}
+    assert guarded.dropped("off") == {}
 
 
 @pytest.mark.parametrize("rules", RULES)
-def test_every_trick_is_stopped_by_the_rules_and_counted(site: Site, rules: str) -> None:
-    site.create(rules)
-    site.create(rules, "b2", PEER_MAC, PEER_IP)
-    assert _try(site, TRICKS, 5) == (set(), set())
+def test_every_trick_is_stopped_by_the_rules_and_counted(guarded: Site, rules: str) -> None:
+    guarded.create(rules)
+    guarded.create(rules, "b2", PEER_MAC, PEER_IP)
+    assert _try(guarded, TRICKS, 5) == (set(), set())
     expected: dict[str, int] = {}
     for name, trick in TRICKS.items():
         kind = "other" if rules == "ebtables" and name in NOT_SEEN_BY_EBTABLES else trick.kind
         expected[kind] = expected.get(kind, 0) + 1
-    assert site.dropped(rules) == expected
-    assert site.dropped(rules, "b2") == {}
-    listed = {vm["tag"]: vm["dropped"] for vm in site.control(rules, "status")["vms"]}
+    assert guarded.dropped(rules) == expected
+    assert guarded.dropped(rules, "b2") == {}
+    listed = {vm["tag"]: vm["dropped"] for vm in guarded.control(rules, "status")["vms"]}
     assert listed == {"a1": expected, "b2": {}}
-    site.control(rules, "destroy", "a1")
-    with site.guest("b2") as peer, Wire(site.outside.argv, "priv") as outside:
+    guarded.control(rules, "destroy", "a1")
+    with guarded.guest("b2") as peer, Wire(guarded.outside.argv, "priv") as outside:
         peer.send(frames.datagram(PEER_MAC, PEER_IP, "10.78.0.63", MARK))
         assert outside.hears(lambda seen: MARK in seen, 5)
