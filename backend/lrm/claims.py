@@ -193,7 +193,9 @@ class Claims:
 
     def _granted(self, slot: Slot) -> Grant:
         job, options = self._desk.mirror.jobs[slot.job], self._desk.options
-        times = {"scheduled": job.started_at, "launched": slot.bound_at, "adapted": slot.ready_at}
+        # a pilot may speak before a listing shows that its job was started
+        started = min((at for at in (job.started_at, slot.bound_at) if at is not None), default=None)
+        times = {"scheduled": started, "launched": slot.bound_at, "adapted": slot.ready_at}
         node = NodeState(
             name=slot.place,
             memory_mb=slot.memory_mb,

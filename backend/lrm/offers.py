@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from flyinglow.backend.abilities import Estimate
 from flyinglow.backend.api import Limits, Never, NotNow, Queued
 from flyinglow.backend.lrm.model import PilotJob, Slot
+from flyinglow.backend.lrm.policy import load
 from flyinglow.backend.lrm.policy.api import Sizes
 from flyinglow.nodectl.errors import FlyingLowError, NeverError
 
@@ -30,6 +31,7 @@ class Offers:
 
     def __init__(self, options: LrmOptions) -> None:
         self._options = options
+        self._shared = load(options.policy, options.policy_options).shared
         self.survey: Survey | None = None
 
     def queue(self) -> Queue | None:
@@ -55,7 +57,8 @@ class Offers:
         """See ``Backend.limits``."""
         sizes, queue, options = self.sizes(), self.queue(), self._options
         overhead = sizes.vm_overhead_mb + sizes.slot_overhead_mb
-        members = [count for count in (options.max_members, queue.nodes if queue else None) if count]
+        nodes = queue.nodes if queue and not self._shared else None  # one machine a node
+        members = [count for count in (options.max_members, nodes) if count]
         return Limits(
             max_memory_mb=max(0, sizes.node_memory_mb - overhead) if sizes.node_memory_mb else _UNKNOWN,
             max_cpus=sizes.node_cpus or _UNKNOWN,

@@ -26,6 +26,15 @@ def test_what_the_survey_shows_is_offered_less_the_overheads() -> None:
     assert limits.max_disk_mb == 1_000_000
 
 
+def test_more_machines_than_nodes_are_offered_where_they_share_slots() -> None:
+    site = Site(nodes=2, options={"policy": "keep_warm", "policy_options": {"base": "packing"}})
+    assert site.backend.limits(site.view()).max_members > 3
+    assert isinstance(site.backend.admit(site.claim(members=6).request, site.view()), Queued)
+    decision = site.backend.admit(site.claim(members=40).request, site.view())
+    assert isinstance(decision, Never)
+    assert decision.figures["nodes"] == 2
+
+
 def test_the_sites_own_figures_go_before_the_schedulers() -> None:
     site = Site(options={"node_memory_mb": 4000, "node_cpus": 2, "max_members": 2, "longest": 7200})
     limits = site.backend.limits(site.view())
