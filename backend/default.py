@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from flyinglow.backend import greedy
 from flyinglow.backend.channel import local, ssh
 from flyinglow.backend.channel.stdio import StdioChannel
-from flyinglow.backend.options import read
+from flyinglow.backend.options import Fault, out_of_range, read, refused, wrong_types
 from flyinglow.backend.reach import SshReach, parse
 from flyinglow.backend.static import observe, placed, placement
 from flyinglow.nodectl.errors import UnknownError
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         View,
     )
 
+_WHERE = "the table [backend.options]"
 _PARTING = 10.0  # seconds that the agents have to end when the back-end is closed
 
 
@@ -60,7 +61,7 @@ class DefaultBackend:
     """Implements ``Backend`` over ``Settings.nodes``, which may change at any time."""
 
     def __init__(self, settings: Settings) -> None:
-        options = read(DefaultOptions, settings.options, "the table [backend.options]")
+        options = read(DefaultOptions, settings.options, _WHERE)
         self._settings = settings
         self._options = options
         self._placement = placement(options.placement)
@@ -125,3 +126,13 @@ class DefaultBackend:
 def create(settings: Settings) -> DefaultBackend:
     """Make the back-end; the entry point ``default``. Raises InvalidError for options it does not know."""
     return DefaultBackend(settings)
+
+
+def check(options: Mapping[str, Any]) -> list[Fault]:
+    """Return what is wrong with these options."""
+    faults = wrong_types(DefaultOptions, options, _WHERE)
+    if faults:
+        return faults
+    made = read(DefaultOptions, options, _WHERE)
+    ranges = [*out_of_range(made, 0, "list_timeout"), *out_of_range(made, 1, "max_members")]
+    return [*refused(lambda: placement(made.placement)), *ranges]

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flyinglow.nodectl.errors import BrokenError, InvalidError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
 
     from flyinglow.backend.api import Backend, Settings
+    from flyinglow.backend.options import Fault
 
 GROUP = "flyinglow.backends"
+CHECK = "check"
+"""The name of the function, beside the factory in its module, that says what is wrong with a table of options."""
 
 
 def names() -> list[str]:
@@ -36,3 +40,13 @@ def load(name: str) -> Callable[[Settings], Backend]:
         raise BrokenError(f"the back-end {name!r} ({found[0].value}) is not a factory")
     create: Callable[[Settings], Backend] = factory
     return create
+
+
+def check(name: str, options: Mapping[str, Any]) -> list[Fault]:
+    """Return what is wrong with the options of the back-end ``name``, each fault with its key's way from the table.
+
+    A back-end whose module has no ``check(options)`` beside its factory is asked when it is made. Raises as ``load``.
+    """
+    looks: Callable[[Mapping[str, Any]], Iterable[Fault]] | None
+    looks = getattr(sys.modules.get(getattr(load(name), "__module__", "")), CHECK, None)
+    return list(looks(options)) if looks is not None else []

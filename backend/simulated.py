@@ -7,12 +7,13 @@ Delays and failures come from the configuration table or from ``SimulatedBackend
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flyinglow.backend import greedy
 from flyinglow.backend.abilities import Estimate
 from flyinglow.backend.api import ClaimNews, ClaimTopic, Limits, Never, Queued
-from flyinglow.backend.options import read
+from flyinglow.backend.options import Fault, OptionError, out_of_range, read, refused, wrong_types
 from flyinglow.backend.simulation import Simulation
 from flyinglow.backend.static import granted, observe, placed, placement
 from flyinglow.backend.waiting import WaitingLine
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from flyinglow.backend.api import Claim, Decision, Grant, NodeChannel, Observation, Order, Request, Settings, View
 
+_WHERE = "the table [backend.options]"
 WAITS = "waits for its turn in the simulated queue"
 TAKEN = "taken back by the simulated queue"
 
@@ -77,7 +79,7 @@ class SimulatedBackend:
     """Implements ``Backend`` on a ``Simulation``, which outlives it when it is handed in."""
 
     def __init__(self, settings: Settings, simulation: Simulation | None = None) -> None:
-        options = read(SimulatedOptions, settings.options, "the table [backend.options]")
+        options = read(SimulatedOptions, settings.options, _WHERE)
         self._reactor = settings.reactor
         self._claims = settings.claims
         self._nodes = settings.nodes
@@ -179,11 +181,32 @@ def create(settings: Settings) -> SimulatedBackend:
     return backend(settings)
 
 
+def check(options: Mapping[str, Any]) -> list[Fault]:
+    """Return what is wrong with these options."""
+    faults = wrong_types(SimulatedOptions, options, _WHERE)
+    if faults:
+        return faults
+    made = read(SimulatedOptions, options, _WHERE)
+    faults += [*refused(lambda: placement(made.placement)), *refused(lambda: _grant_after(made.grant_after))]
+    for order in made.delays:
+        faults += refused(partial(_order, order), "delays", order)
+    for failure in made.failures:
+        faults += refused(partial(_failure, failure), "failures")
+    times = ("ready_after", "list_timeout", "take_after", "take_notice", "longest")
+    return [*faults, *out_of_range(made, 0, *times), *out_of_range(made, 1, "max_members")]
+
+
+def _failure(mapping: Any) -> Failure:
+    failure = read(Failure, mapping, f"an entry of 'failures' in {_WHERE}")
+    _order(failure.order)
+    return failure
+
+
 def _grant_after(value: float | str) -> float | None:
     if value == "never":
         return None
     if isinstance(value, str):
-        raise InvalidError(f"'grant_after' of the table [backend.options] must be seconds or \"never\", not {value!r}")
+        raise OptionError(f"'grant_after' of {_WHERE} must be seconds or \"never\", not {value!r}", "grant_after")
     return value
 
 
@@ -192,7 +215,7 @@ def _simulation(clock: Any, options: SimulatedOptions) -> Simulation:
     for order, seconds in options.delays.items():
         simulation.delay(_order(order), float(seconds))
     for mapping in options.failures:
-        failure = read(Failure, mapping, "an entry of 'failures' in the table [backend.options]")
+        failure = _failure(mapping)
         error = from_wire(failure.kind, failure.message)
         simulation.fail_next(_order(failure.order), error, node=failure.node, tag=failure.tag, times=failure.times)
     for node in options.silent:
@@ -202,5 +225,5 @@ def _simulation(clock: Any, options: SimulatedOptions) -> Simulation:
 
 def _order(word: str) -> str:
     if word not in {order.value for order in OrderName}:
-        raise InvalidError(f"the table [backend.options] names the unknown order {word!r}")
+        raise InvalidError(f"{_WHERE} names the unknown order {word!r}")
     return word

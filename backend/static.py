@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred, DeferredList
 
 from flyinglow.backend.api import Grant, Observation, Order
 from flyinglow.backend.greedy import Placement
+from flyinglow.backend.options import OptionError
 from flyinglow.nodectl.errors import BrokenError, FlyingLowError, InvalidError
 from flyinglow.nodectl.messages import OrderName, VmInfo, vm_info
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from flyinglow.backend.api import Claim, NodeChannel, NodeState
+
+_PLACEMENT = "'placement' of the table [backend.options]"
 
 
 async def observe(nodes: Iterable[str], channel: Callable[[str], NodeChannel], timeout: float) -> Observation:
@@ -61,8 +64,8 @@ def granted(places: Mapping[str, str], nodes: Mapping[str, NodeState]) -> dict[s
 
 
 def placement(word: str) -> Placement:
-    """Read the option ``placement``. Raises InvalidError."""
+    """Read the option ``placement``. Raises OptionError."""
     try:
         return Placement(word)
     except ValueError:
-        raise InvalidError(f"'placement' of the table [backend.options] must be pack or spread, not {word!r}") from None
+        raise OptionError(f"{_PLACEMENT} must be pack or spread, not {word!r}", "placement") from None

@@ -17,8 +17,8 @@ from cattrs.errors import (
     IterableValidationNote,
 )
 
-from flyinglow.backend import reach
-from flyinglow.nodectl.errors import InvalidError
+from flyinglow.backend import loading, reach
+from flyinglow.nodectl.errors import FlyingLowError, InvalidError
 from flyinglow.server.config import Config, NodeListener
 from flyinglow.server.config_lines import line_of
 
@@ -53,8 +53,7 @@ def parse(text: str, name: str) -> Config:
     try:
         config: Config = _CONVERTER.structure(data, Config)
     except (ClassValidationError, IterableValidationError) as error:
-        faults = sorted(_faults(error, ()), key=lambda fault: line_of(text, fault[0]))
-        raise InvalidError(_listing(name, text, faults)) from None
+        raise InvalidError(_listing(name, text, list(_faults(error, ())))) from None
     wrong = list(_contradictions(config))
     if wrong:
         raise InvalidError(_listing(name, text, wrong))
@@ -62,8 +61,8 @@ def parse(text: str, name: str) -> Config:
 
 
 def _listing(name: str, text: str, faults: list[tuple[tuple[str, ...], str]]) -> str:
-    lines = [f"{name}:{line_of(text, path)}: {'.'.join(path)}: {what}" for path, what in faults]
-    return "\n".join(lines)
+    lines = sorted((line_of(text, path), path, what) for path, what in faults)
+    return "\n".join(f"{name}:{line}: {'.'.join(path)}: {what}" for line, path, what in lines)
 
 
 def _faults(error: BaseException, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -102,6 +101,15 @@ def _contradictions(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
             yield ("notification", "allow_networks"), str(error)
     if config.lease.default_duration > config.lease.maximum_duration:
         yield ("lease", "default_duration"), "is longer than maximum_duration"
+    yield from _backend(config)
+
+
+def _backend(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
+    try:
+        for path, what in loading.check(config.backend.kind, config.backend.options):
+            yield ("backend", "options", *path), what
+    except FlyingLowError as error:
+        yield ("backend", "kind"), error.message
 
 
 def _networks(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:

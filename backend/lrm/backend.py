@@ -15,6 +15,7 @@ import structlog
 from flyinglow.backend.abilities import Reply
 from flyinglow.backend.lrm import adapters, extension, inspection, offers, options, policy
 from flyinglow.backend.lrm.bulletin import Bulletin
+from flyinglow.backend.lrm.check import check
 from flyinglow.backend.lrm.claims import Claims
 from flyinglow.backend.lrm.desk import Closed, Desk
 from flyinglow.backend.lrm.free import Figures, free_slots
@@ -31,6 +32,8 @@ from flyinglow.backend.lrm.states import SLOT_LIVE, SlotState
 from flyinglow.backend.lrm.watch import Watch
 from flyinglow.nodectl.errors import FlyingLowError, InvalidError, TransientError
 from flyinglow.pilot.bundle import bundle
+
+__all__ = ["LrmBackend", "check", "create"]
 
 if TYPE_CHECKING:
     from flyinglow.backend.abilities import Estimate

@@ -60,7 +60,7 @@ class GridEngine:
     """See ``api.Adapter``."""
 
     def __init__(self, terms: SiteTerms) -> None:
-        """Take the site's terms. Raises InvalidError for what Grid Engine could take for something else than it is."""
+        """Take the site's terms. Raises OptionError for what Grid Engine could take for something else than it is."""
         self._terms = checked(terms)
         extra_pairs(terms.extra, _EXTRA, "qsub")
 

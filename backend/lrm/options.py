@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from flyinglow.backend.lrm.api import SiteTerms
-from flyinglow.backend.options import read
-from flyinglow.nodectl.errors import InvalidError
+from flyinglow.backend.options import Fault, OptionError, out_of_range, read
 from flyinglow.nodectl.messages import MemoryPolicy
 
+WHERE = "the table [backend.options]"
 LRMS = ("slurm", "gridengine", "pbs")
 
 
@@ -84,18 +84,26 @@ class LrmOptions:
         return {name: str(bridge) if bridge else None for name, bridge in self.networks.items()}
 
     def authority(self) -> str:
-        """Read the certificate file. Raises InvalidError."""
+        """Read the certificate file. Raises OptionError."""
         if not self.certificate:
             return ""
         try:
             return Path(self.certificate).read_text("ascii")
         except (OSError, ValueError) as error:
-            raise InvalidError(f"the certificate {self.certificate!r} cannot be read: {error}") from error
+            message = f"'certificate' of {WHERE}: {self.certificate!r} cannot be read: {error}"
+            raise OptionError(message, "certificate") from error
 
 
 def options(table: Mapping[str, Any]) -> LrmOptions:
-    """Read the table. Raises InvalidError for what it cannot mean."""
-    made = read(LrmOptions, table, "the table [backend.options]")
+    """Read the table. Raises OptionError for what it cannot mean."""
+    made = read(LrmOptions, table, WHERE)
+    for path, what in wrong(made):
+        raise OptionError(what, *path)
+    return made
+
+
+def wrong(made: LrmOptions) -> Iterator[Fault]:
+    """Return which values make no sense, apart from what the scheduler, the policy and the pilots are told."""
     for name, allowed in (
         ("lrm", LRMS),
         ("dialect", ("torque", "openpbs")),
@@ -103,16 +111,30 @@ def options(table: Mapping[str, Any]) -> LrmOptions:
         ("memory_policy", tuple(policy.value for policy in MemoryPolicy)),
     ):
         if getattr(made, name) not in allowed:
-            raise InvalidError(f"{name!r} must be one of {', '.join(allowed)}, not {getattr(made, name)!r}")
+            yield (name,), f"{name!r} must be one of {', '.join(allowed)}, not {getattr(made, name)!r}"
     for name in ("poll", "command_timeout", "grace", "list_timeout", "submit_grace"):
         if not 0 < getattr(made, name) < float("inf"):
-            raise InvalidError(f"{name!r} must be more than 0 seconds")
+            yield (name,), f"{name!r} must be more than 0 seconds"
     for name in ("share", "guard_share"):
         if not 0 <= getattr(made, name) <= 1:
-            raise InvalidError(f"{name!r} must lie between 0 and 1")
+            yield (name,), f"{name!r} must lie between 0 and 1"
+    yield from out_of_range(made, 0, *_NOT_NEGATIVE)
+    yield from out_of_range(made, 1, *_AT_LEAST_ONE)
     if made.margin <= made.grace:
-        raise InvalidError(
-            f"'margin' ({made.margin} s) must be longer than 'grace' ({made.grace:g} s): a slot has to start, to serve "
-            "the whole lease and to be given back before the scheduler's limit is up"
-        )
-    return made
+        why = "a slot has to start, to serve the whole lease and to be given back before the scheduler's limit is up"
+        yield ("margin",), f"'margin' ({made.margin} s) must be longer than 'grace' ({made.grace:g} s): {why}"
+    if made.longest is not None and made.longest <= made.margin:
+        yield ("longest",), f"'longest' ({made.longest} s) leaves no lease beside the 'margin' of {made.margin} s"
+
+
+_NOT_NEGATIVE = (
+    "stray_grace",
+    "release_patience",
+    "hold_limit",
+    "margin_mb",
+    "vm_overhead_mb",
+    "slot_overhead_mb",
+    "guard_least",
+    "retain",
+)
+_AT_LEAST_ONE = ("node_memory_mb", "node_cpus", "node_disk_mb", "longest", "max_members")

@@ -21,6 +21,7 @@ from flyinglow.backend.lrm.api import Call, Rehearsal
 from flyinglow.backend.lrm.pairs import extra_pairs
 from flyinglow.backend.lrm.pbs_listing import jobs
 from flyinglow.backend.lrm.terms import checked, job_name, name
+from flyinglow.backend.options import OptionError
 from flyinglow.nodectl.errors import InvalidError, TransientError
 
 if TYPE_CHECKING:
@@ -66,14 +67,14 @@ class Pbs:
     """See ``api.Adapter``. ``user`` is whose jobs are ours: by default the user that this process runs as."""
 
     def __init__(self, terms: SiteTerms, dialect: str = "torque", user: str | None = None) -> None:
-        """Take the site's terms. Raises InvalidError for what PBS could take for something else than it is."""
+        """Take the site's terms. Raises OptionError for what PBS could take for something else than it is."""
         self._terms = checked(terms)
         if dialect not in DIALECTS:
-            raise InvalidError(f"there is no dialect {dialect!r} of PBS; there are {', '.join(DIALECTS)}")
+            raise OptionError(f"there is no dialect {dialect!r} of PBS; there are {', '.join(DIALECTS)}", "dialect")
         extra_pairs(terms.extra, _EXTRA, "qsub")
         for word in terms.extra:
             if _BLOCKING.search(word):
-                raise InvalidError(f"{word!r} cannot be an extra value of qsub here")
+                raise OptionError(f"{word!r} cannot be an 'extra' value of qsub here", "extra")
         self._torque = dialect == "torque"
         self._user = user or pwd.getpwuid(os.geteuid()).pw_name
 

@@ -15,6 +15,7 @@ from flyinglow.backend.lrm.api import Call, Rehearsal
 from flyinglow.backend.lrm.slurm_listing import FORMAT, jobs, since
 from flyinglow.backend.lrm.slurm_site import SINFO_FORMAT, read_config, read_partitions, refusal
 from flyinglow.backend.lrm.terms import checked, job_name, name
+from flyinglow.backend.options import OptionError
 from flyinglow.nodectl.errors import InvalidError, TransientError
 
 if TYPE_CHECKING:
@@ -43,12 +44,12 @@ class Slurm:
     """See ``api.Adapter``."""
 
     def __init__(self, terms: SiteTerms) -> None:
-        """Take the site's terms. Raises InvalidError for what Slurm could take for something else than it is."""
+        """Take the site's terms. Raises OptionError for what Slurm could take for something else than it is."""
         self._terms = checked(terms)
         for word in terms.extra:
             # a word that is no option would be taken for the job's script, and a colon for another component
             if not _EXTRA.fullmatch(word) or _OURS.fullmatch(word):
-                raise InvalidError(f"{word!r} cannot be an extra option of sbatch here; write --option=value")
+                raise OptionError(f"{word!r} cannot be an 'extra' option of sbatch here; write --option=value", "extra")
 
     def submit(self, job: JobRequest) -> Call[str]:
         """See ``api.Adapter.submit``."""

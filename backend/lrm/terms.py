@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from flyinglow.nodectl.errors import InvalidError
+from flyinglow.backend.options import OptionError
 
 if TYPE_CHECKING:
     from flyinglow.backend.lrm.api import SiteTerms
@@ -20,7 +20,7 @@ _TAG = re.compile(r"[a-z][a-z0-9]{0,31}")
 
 
 def checked(terms: SiteTerms) -> SiteTerms:
-    """Return the same terms. Raises InvalidError naming what is not allowed in which key."""
+    """Return the same terms. Raises OptionError naming what is not allowed in which key."""
     for key in ("queue", "account", "parallel_environment"):
         if (value := getattr(terms, key)) is not None:
             name(value, key)
@@ -29,12 +29,12 @@ def checked(terms: SiteTerms) -> SiteTerms:
             _match(_PATH, value, key)
     for word in terms.extra:
         _match(_EXTRA, word, "extra")
-    for program in terms.commands.values():
-        _match(_PROGRAM, program, "commands")
+    for command, program in terms.commands.items():
+        _match(_PROGRAM, program, "commands", command)
     for variable, value in terms.environment.items():
         _match(_VARIABLE, variable, "environment")
         if _UNPRINTABLE.search(value):
-            raise InvalidError(f"the environment's {variable!r} holds a control character")
+            raise OptionError(f"the environment's {variable!r} holds a control character", "environment", variable)
     return terms
 
 
@@ -54,7 +54,7 @@ def tag_of(job: str) -> str | None:
     return rest if rest != job and _TAG.fullmatch(rest) else None
 
 
-def _match(pattern: re.Pattern[str], value: str, key: str) -> str:
+def _match(pattern: re.Pattern[str], value: str, key: str, *within: str) -> str:
     if not pattern.fullmatch(value):
-        raise InvalidError(f"{value!r} cannot be a {key} of the batch scheduler")
+        raise OptionError(f"{value!r} cannot be a {key} of the batch scheduler", key, *within)
     return value

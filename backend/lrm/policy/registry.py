@@ -10,7 +10,7 @@ from flyinglow.backend.lrm.policy.opportunistic import Opportunistic, Opportunis
 from flyinglow.backend.lrm.policy.over_provision import OverProvision, OverProvisionOptions
 from flyinglow.backend.lrm.policy.packing import Packing, PackingOptions
 from flyinglow.backend.lrm.policy.proactive import Proactive, ProactiveOptions
-from flyinglow.backend.options import read
+from flyinglow.backend.options import OptionError, read
 from flyinglow.nodectl.errors import InvalidError
 
 if TYPE_CHECKING:
@@ -56,4 +56,8 @@ def _made(name: str, options: Mapping[str, Any], depth: int) -> Base:
     if not isinstance(base, str) or not hasattr(table, "items"):
         raise InvalidError(f"{where} need a name as 'base' and a table as 'base_options'")
     cls, wrap = _WRAPPERS[name]
-    return wrap(read(cls, own, where), _made(base, table, depth - 1))
+    made = read(cls, own, where)
+    try:
+        return wrap(made, _made(base, table, depth - 1))
+    except OptionError as error:
+        raise OptionError(error.message, "base_options", *error.path) from None

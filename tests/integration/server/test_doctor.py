@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from flyinglow.server.doctor import Finding, examine
+from flyinglow.server.doctor import examine
+from flyinglow.server.doctor_finding import Finding
 from rigs.daemon import Daemon
 
 
@@ -48,7 +49,7 @@ def test_a_site_that_is_not_running_is_sound_too(daemon_factory: Callable[..., D
         ("[listen.node]", "[listen.nodes]", "configuration", "listen.nodes: unknown key"),
         ('user = "nobody"', 'user = "no-such-user"', "user", "no-such-user"),
         ("n1/flyinglow-nodectl", "n1/elsewhere", "node n1", "elsewhere"),
-        ("[notification]", "[backend]\nkind = 'cloud'\n[notification]", "back-end", "cloud"),
+        ("[notification]", "[backend]\nkind = 'cloud'\n[notification]", "configuration", "cloud"),
         ("image.json", "none.json", "images", "none.json"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -14,6 +15,7 @@ from flyinglow.backend.lrm.options import LrmOptions, options
 from flyinglow.backend.lrm.states import LrmSays
 from flyinglow.nodectl.errors import TransientError
 from flyinglow.server import doctor_job
+from flyinglow.server.config import BackendChoice, Config
 from flyinglow.server.config_file import parse
 from flyinglow.server.doctor_finding import Finding
 from flyinglow.server.doctor_lrm import around, static, survey
@@ -153,7 +155,7 @@ def test_networks_without_a_bridge_or_without_addresses_are_named() -> None:
     ],
 )
 def test_options_that_make_no_sense_end_the_look(options_text: str, said: str) -> None:
-    config = parse(f"[backend]\nkind = 'lrm'\n[backend.options]\n{options_text}", "x")
+    config = Config(backend=BackendChoice(kind="lrm", options=tomllib.loads(options_text)))
     (found,) = static(config)
     assert not found.ok
     assert said in found.detail
