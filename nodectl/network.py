@@ -112,6 +112,8 @@ class BridgeNetworks:
             return
         with self._state.locked(LOCK):
             self._check_macs(spec.tag, [nic for _, nic, _ in nics])
+            for _, _, bridge in nics:
+                (self._folder / bridge).mkdir(mode=0o755, parents=True, exist_ok=True)  # tells that there is something
             self._firewall.admit(_prefix(spec.tag), _ports(nics))
             for tap, nic, bridge in nics:
                 network_vlan.ensure(self._config, bridge)
@@ -202,6 +204,8 @@ class BridgeNetworks:
         for name in dhcp.names():
             if name.startswith(prefix):
                 dhcp.remove(name)
+        if not dhcp.names():
+            dhcp.remove_all()
 
     def _check_bridge(self, bridge: str, nic: NicSpec) -> None:
         network = network_of(nic)

@@ -1,6 +1,7 @@
 """What guards guests on a node lasts: through crashes, beside others, for DHCP, and it is told when it was needed."""
 
 import base64
+import contextlib
 import json
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -96,6 +97,32 @@ def test_vms_that_are_made_at_once_are_all_guarded_and_all_forgotten(guarded: Si
     assert [done.returncode for done in gone] == [0] * 8, [done.stdout for done in gone]
     assert "flv" not in guarded.node.run(*listing)
     assert not [name for name in guarded.node.interfaces() if name.startswith("fl")]
+
+
+@pytest.mark.parametrize("rules", ["nft", pytest.param("ebtables", marks=pytest.mark.full)])
+def test_killed_at_any_moment_it_leaves_what_the_next_command_removes(guarded: Site, rules: str) -> None:
+    for order, given in (("create", spec("a1", MAC, IP)), ("destroy", None)):
+        words = ["a1"] if given is None else []
+        for step in range(6):
+            if given is None:
+                guarded.create(rules)
+            argv, environment = guarded.argv(rules, order, *words)
+            child = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment)
+            assert child.stdin is not None
+            child.stdin.write(json.dumps(given))
+            child.stdin.close()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(0.08 + 0.04 * step)
+            child.kill()
+            child.wait()
+            if step % 2:
+                guarded.create(rules)
+                with guarded.guest() as guest:
+                    assert any(_answered(guest, MAC, 0.5) for _ in range(20))
+            guarded.control(rules, "destroy", "a1")
+            assert not [name for name in guarded.node.interfaces() if name.startswith("fl")]
+            assert "fla1" not in guarded.node.run("nft", "list", "ruleset")
+            assert guarded.node.processes() == []
 
 
 def test_a_mac_that_is_there_already_is_refused_and_its_owner_unharmed(guarded: Site) -> None:
