@@ -80,9 +80,10 @@ class Resource:
         """Start it, or let it go on after a pause. Returns a result a member; for a workspace none."""
         return self._results(self.wire.call(self.kind, "Start", self.epr))
 
-    def shutdown(self, mode: str = "Normal") -> list[Result]:
-        """Shut it down: Normal, Pause, Reboot, Trash (ends the lease) or Save."""
-        return self._results(self.wire.call(self.kind, "Shutdown", self.epr, Mode=mode))
+    def shutdown(self, mode: str = "Normal", save_to: str | None = None) -> list[Result]:
+        """Shut it down: Normal, Pause, Reboot, Trash (ends the lease) or Save (a workspace, to the URI ``save_to``)."""
+        place = {} if save_to is None else {"SaveTo": save_to}
+        return self._results(self.wire.call(self.kind, "Shutdown", self.epr, Mode=mode, **place))
 
     def pause(self) -> list[Result]:
         """Stop executing, stay in memory."""

@@ -78,7 +78,9 @@ def advance(
 
 def _kept(row: Workspace, new: Status) -> Mapping[str, datetime]:
     """Return the stamps that still hold: a guest that is down, or is booted anew, has not said that it is ready."""
-    down = new.state in {State.UNPROPAGATED, State.PROPAGATED} and new.task is not Task.RECLAIMING
+    down = (
+        new.state in {State.UNPROPAGATED, State.PROPAGATED, State.TRANSPORT_READY} and new.task is not Task.RECLAIMING
+    )
     if not down and new.task is not Task.REBOOTING:
         return row.stamps
     return {stamp: at for stamp, at in row.stamps.items() if stamp != Stamp.READY}

@@ -67,7 +67,8 @@ def sighting(row: Workspace, info: VmInfo) -> Finding | None:
     if row.task is None and info.status is VmStatus.BROKEN:
         reason = info.reason or "its VM broke on its node"
         return Finding(workspace_id=row.id, change=Change.BROKEN, reason=reason, info=info)
-    if row.task is None and SEEN[info.status] is not row.state:
+    saved = row.state is State.TRANSPORT_READY and SEEN[info.status] is State.PROPAGATED
+    if row.task is None and SEEN[info.status] is not row.state and not saved:
         reason = info.reason or f"its VM was found {info.status.value} on its node"
         return Finding(workspace_id=row.id, change=Change.MOVED, reason=reason, info=info)
     if info.ready and Stamp.READY not in row.stamps:

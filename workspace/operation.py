@@ -32,6 +32,7 @@ ORDERS: Mapping[Task, OrderName] = {
     Task.RESUMING: OrderName.RESUME,
     Task.REBOOTING: OrderName.REBOOT,
     Task.SHUTTING_DOWN: OrderName.SHUTDOWN,
+    Task.SAVING: OrderName.SAVE,
 }
 """The order of each task."""
 
@@ -67,6 +68,8 @@ class Operation:
             body = {"paused": row.target is State.PAUSED}
         elif name is OrderName.SHUTDOWN:
             body = {"seconds": self._crew.timing.grace}
+        elif name is OrderName.SAVE:
+            body = {"target": row.save_uri}
         return Ask(row, Order(name, row.tag, body), self._crew.timing.of(name))
 
     async def _noted(self, batch: Sequence[Answer]) -> list[Workspace]:
@@ -113,6 +116,8 @@ def seen(tx: Tx, row: Workspace, info: VmInfo, now: datetime) -> Workspace:
     if state is None:
         reason = info.reason or "its VM broke on its node"
         return reclaim(tx, row, State.CORRUPTED, now=now, reason=reason, seconds=seconds)
+    if state is State.PROPAGATED and row.target is State.TRANSPORT_READY:
+        return _saved(tx, row, info, now, seconds)
     if not may_follow(row.status, Status(state)):
         state = row.state
     reason = "" if state is row.target else info.reason or f"its node says that it is {info.status.value}"
@@ -120,3 +125,12 @@ def seen(tx: Tx, row: Workspace, info: VmInfo, now: datetime) -> Workspace:
     stamps = [Stamp.STARTED] if first else []
     stored = advance(tx, row, Status(state), now=now, reason=reason, stamps=stamps, seconds=seconds, attempts=0)
     return ready(tx, stored, now=now) if info.ready else stored
+
+
+def _saved(tx: Tx, row: Workspace, info: VmInfo, now: datetime, seconds: Mapping[str, float]) -> Workspace:
+    """Go on with saving once the VM is down, and end when its disk was sent away."""
+    if row.task is not Task.SAVING:
+        next_one = Status(State.PROPAGATED, Task.SAVING)
+        return advance(tx, row, next_one, now=now, target=row.target, seconds=seconds, attempts=0)
+    reason = f"saved to {info.saved['target']}, sha256 {info.saved['sha256']}" if info.saved else "saved"
+    return advance(tx, row, Status(State.TRANSPORT_READY), now=now, reason=reason, seconds=seconds, attempts=0)

@@ -22,6 +22,7 @@ class Verb(StrEnum):
     PAUSE = "Shutdown Pause"
     REBOOT = "Shutdown Reboot"
     TRASH = "Shutdown Trash"
+    SAVE = "Shutdown Save"
     DESTROY = "Destroy"
 
 
@@ -32,7 +33,7 @@ class ShutdownMode(StrEnum):
     PAUSE = "Pause"  # it stays in memory and does not execute
     REBOOT = "Reboot"
     TRASH = "Trash"  # it goes down, nothing of it stays; the lease is over
-    SAVE = "Save"  # it goes down, its image is saved: not offered yet
+    SAVE = "Save"  # it goes down, a copy of its first disk is sent to where it is to be saved
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,9 @@ _CREATING = Refuse("it is not on its node yet: wait for Propagated")
 _DOWN = Refuse("it is not running")
 _GOING = Refuse("it is being given back")
 _OVER = Refuse("its lease is over")
+_SAVED = Refuse("it is shut down and saved: a new one can be made from what was saved")
 _U, _P, _R, _Z = State.UNPROPAGATED, State.PROPAGATED, State.RUNNING, State.PAUSED
+_T = State.TRANSPORT_READY
 
 _GIVE_BACK = Do(Task.RECLAIMING, State.ENDED)
 _PAUSED_ELSE = {Status(_Z): Refuse("it is paused: start it first"), Status(_P): _DOWN}
@@ -82,6 +85,16 @@ _OWN: dict[Verb, dict[Status, Outcome]] = {
         Status(_R, Task.SHUTTING_DOWN): NoOp(),
         Status(_Z): Do(Task.SHUTTING_DOWN, _P),
         Status(_Z, Task.SHUTTING_DOWN): NoOp(),
+        Status(_T): NoOp(),
+    },
+    Verb.SAVE: {
+        Status(_P): Do(Task.SAVING, _T),
+        Status(_P, Task.SAVING): NoOp(),
+        Status(_R): Do(Task.SHUTTING_DOWN, _T),
+        Status(_R, Task.SHUTTING_DOWN): NoOp(),
+        Status(_Z): Do(Task.SHUTTING_DOWN, _T),
+        Status(_Z, Task.SHUTTING_DOWN): NoOp(),
+        Status(_T): NoOp(),
     },
     Verb.PAUSE: {
         Status(_P): _DOWN,
@@ -107,6 +120,8 @@ def _outcome(verb: Verb, status: Status) -> Outcome:
         return _OVER
     if status.task is Task.RECLAIMING:
         return _GOING
+    if status.state is _T:
+        return _SAVED
     return _CREATING if status.state is _U else _BUSY
 
 
@@ -121,12 +136,13 @@ def _end(verb: Verb, status: Status) -> Outcome:
 OUTCOMES: dict[tuple[Verb, Status], Outcome] = {
     (verb, status): _outcome(verb, status) for verb in Verb for status in NEXT
 }
-"""Every verb in every status. TransportReady cannot be reached before saving is offered."""
+"""Every verb in every status. A shutdown under way is saved only if it was asked for so: see ``service.apply``."""
 
 SHUTDOWN_VERBS: dict[ShutdownMode, Verb] = {
     ShutdownMode.NORMAL: Verb.NORMAL,
     ShutdownMode.PAUSE: Verb.PAUSE,
     ShutdownMode.REBOOT: Verb.REBOOT,
     ShutdownMode.TRASH: Verb.TRASH,
+    ShutdownMode.SAVE: Verb.SAVE,
 }
 """The verb of each mode that is offered."""

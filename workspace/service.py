@@ -11,11 +11,12 @@ import binascii
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from flyinglow.access.identity import Identity
 from flyinglow.backend.api import NodeChannel, Order
 from flyinglow.nodectl.errors import BrokenError, ConflictError, InvalidError
+from flyinglow.nodectl.images import address
 from flyinglow.nodectl.messages import OrderName
 from flyinglow.workspace.ends import Ends
 from flyinglow.workspace.lifecycle import advance, reclaim, record
@@ -28,6 +29,7 @@ from flyinglow.workspace.visibility import find_workspace
 
 T = TypeVar("T")
 CONSOLE_MAX = 1 << 20  # bytes of one Console answer
+ANY_STORE = "https://store"  # which names of the store are checked against
 CONSOLE_SECONDS = 20.0  # a node's time to answer
 
 
@@ -74,12 +76,19 @@ class WorkspaceService:
         """Run a Propagated workspace, or go on with a Paused one. Raises ConflictError by the table OUTCOMES."""
         return self._request(caller, workspace_id, Verb.START)
 
-    def shutdown(self, caller: Identity, workspace_id: str, mode: ShutdownMode) -> Workspace:
-        """Shut it down in one of the ways offered.
+    def shutdown(
+        self, caller: Identity, workspace_id: str, mode: ShutdownMode, save_to: str | None = None
+    ) -> Workspace:
+        """Shut it down in one of the ways offered; ``save_to`` is the URI to which mode Save sends its first disk.
 
-        Raises ConflictError by the table OUTCOMES, InvalidError for Save.
+        Raises ConflictError by the table OUTCOMES, InvalidError for Save without a place to save to.
         """
-        return self._request(caller, workspace_id, verb_of(mode))
+        if mode is not ShutdownMode.SAVE:
+            return self._request(caller, workspace_id, SHUTDOWN_VERBS[mode])
+        if not save_to:
+            raise InvalidError("mode Save needs SaveTo, the URI to save to")
+        address.read(save_to, ANY_STORE)
+        return self._request(caller, workspace_id, Verb.SAVE, save_to)
 
     def destroy(self, caller: Identity, workspace_id: str) -> None:
         """Commit the intent to destroy it, whatever is being done to it; from then on its EPR is unknown."""
@@ -105,26 +114,33 @@ class WorkspaceService:
         order = Order(OrderName.CONSOLE, row.tag, {"offset": offset, "max": limit})
         return _console(self._nodes.channel, row.node, order)
 
-    def _request(self, caller: Identity, workspace_id: str, verb: Verb) -> Workspace:
+    def _request(self, caller: Identity, workspace_id: str, verb: Verb, save_to: str | None = None) -> Workspace:
         def act(tx: Tx) -> Workspace:
             row = find_workspace(tx, caller, verb, workspace_id)
-            return apply(tx, row, verb, now=self._now())
+            return apply(tx, row, verb, now=self._now(), save_to=save_to)
 
         return self._store.call(act)
 
 
 def verb_of(mode: ShutdownMode) -> Verb:
-    """Return the verb of a shutdown mode; raises InvalidError for one that this site does not offer."""
-    verb = SHUTDOWN_VERBS.get(mode)
-    if verb is None:
-        raise InvalidError(f"shutdown mode {mode} is not offered by this site yet")
-    return verb
+    """Return the verb of a shutdown mode of several workspaces; raises InvalidError for one that is not offered."""
+    if mode is ShutdownMode.SAVE:
+        raise InvalidError(
+            "shutdown mode Save is not offered for several at once by this site yet: save each by itself"
+        )
+    return SHUTDOWN_VERBS[mode]
 
 
-def apply(tx: Tx, row: Workspace, verb: Verb, *, now: datetime) -> Workspace:
+def apply(tx: Tx, row: Workspace, verb: Verb, *, now: datetime, save_to: str | None = None) -> Workspace:
     """Do what the table OUTCOMES says for ``verb`` and return the row; raises ConflictError where it refuses."""
     outcome = OUTCOMES[verb, row.status]
-    facts = {"destroyed_at": now} if verb is Verb.DESTROY else {}
+    facts: dict[str, Any] = {"destroyed_at": now} if verb is Verb.DESTROY else {}
+    if (
+        verb is Verb.SAVE
+        and isinstance(outcome, NoOp)
+        and (row.target, row.save_uri) != (State.TRANSPORT_READY, save_to)
+    ):
+        outcome = _elsewhere(row, save_to)
     match outcome:
         case Refuse(reason):
             state = f"{row.state}, {row.task}" if row.task else str(row.state)
@@ -133,9 +149,17 @@ def apply(tx: Tx, row: Workspace, verb: Verb, *, now: datetime) -> Workspace:
             reason = "destroyed by its owner" if verb is Verb.DESTROY else "trashed by its owner"
             return reclaim(tx, row, target, now=now, reason=reason, **facts)
         case Do(task, target):
-            return advance(tx, row, Status(row.state, task), now=now, target=target, attempts=0)
+            where: dict[str, Any] = {"save_uri": save_to} if verb is Verb.SAVE else {}
+            return advance(tx, row, Status(row.state, task), now=now, target=target, attempts=0, **where)
         case NoOp():
             return record(tx, row, **facts) if facts else row
+
+
+def _elsewhere(row: Workspace, save_to: str | None) -> NoOp | Refuse:
+    """Refuse to save what is being shut down without being saved, or is saved to another place."""
+    if row.save_uri == save_to and row.task is not Task.SHUTTING_DOWN:
+        return NoOp()
+    return Refuse("it is being shut down, or is saved elsewhere")
 
 
 async def _console(channel: Callable[[str], NodeChannel], node: str, order: Order) -> ConsoleText:

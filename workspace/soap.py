@@ -36,7 +36,9 @@ def port(service: WorkspaceService) -> type[ServiceBase]:
         @operation(qname("flw", "Shutdown"), action=f"{_STEM}Shutdown")
         def shutdown(ctx: Any, body: _Element) -> _Element:
             call = call_of(ctx)
-            service.shutdown(call.caller, call.resource, shutdown_mode(body, "flw"))
+            place = text_of(body, qname("flw", "SaveTo"))
+            mode = shutdown_mode(body, "flw")
+            service.shutdown(call.caller, call.resource, mode, **({"save_to": place} if place else {}))
             return _FLW.ShutdownResponse()
 
         @operation(qname("flw", "Console"), action=f"{_STEM}Console")

@@ -55,7 +55,7 @@ NEXT: dict[Status, frozenset[Status]] = {
     Status(_U, Task.PROPAGATING): frozenset({Status(_P, Task.STARTING), Status(_P), Status(_U, _GIVE_BACK)}),
     Status(_P, Task.STARTING): frozenset({Status(_R), Status(_Z), Status(_P), Status(_P, _GIVE_BACK)}),
     # at rest
-    Status(_P): frozenset({Status(_P, Task.STARTING), Status(_P, _GIVE_BACK)}),
+    Status(_P): frozenset({Status(_P, Task.STARTING), Status(_P, Task.SAVING), Status(_P, _GIVE_BACK)}),
     Status(_R): frozenset(
         {
             Status(_R, Task.PAUSING),
@@ -65,18 +65,25 @@ NEXT: dict[Status, frozenset[Status]] = {
             Status(_R, _GIVE_BACK),
         },
     ),
+    Status(_T): frozenset({Status(_T, _GIVE_BACK)}),
     Status(_Z): frozenset({Status(_Z, Task.RESUMING), Status(_Z, Task.SHUTTING_DOWN), Status(_Z, _GIVE_BACK)}),
     # a request of the lessee under way; it falls back to rest when the node refuses it
     Status(_R, Task.PAUSING): frozenset({Status(_Z), Status(_R), Status(_P), Status(_R, _GIVE_BACK)}),
     Status(_R, Task.REBOOTING): frozenset({Status(_R), Status(_P), Status(_R, _GIVE_BACK)}),
-    Status(_R, Task.SHUTTING_DOWN): frozenset({Status(_P), Status(_R), Status(_R, _GIVE_BACK)}),
+    Status(_R, Task.SHUTTING_DOWN): frozenset(
+        {Status(_P), Status(_P, Task.SAVING), Status(_R), Status(_R, _GIVE_BACK)},
+    ),
     Status(_Z, Task.RESUMING): frozenset({Status(_R), Status(_Z), Status(_P), Status(_Z, _GIVE_BACK)}),
-    Status(_Z, Task.SHUTTING_DOWN): frozenset({Status(_P), Status(_Z), Status(_Z, _GIVE_BACK)}),
+    Status(_Z, Task.SHUTTING_DOWN): frozenset(
+        {Status(_P), Status(_P, Task.SAVING), Status(_Z), Status(_Z, _GIVE_BACK)},
+    ),
+    Status(_P, Task.SAVING): frozenset({Status(_T), Status(_P), Status(_P, _GIVE_BACK)}),
     # giving back: only a node's confirmation leads out
     Status(_U, _GIVE_BACK): frozenset({Status(_E), Status(_C), Status(_X)}),
     Status(_P, _GIVE_BACK): frozenset({Status(_E), Status(_C), Status(_X)}),
     Status(_R, _GIVE_BACK): frozenset({Status(_E), Status(_C), Status(_X)}),
     Status(_Z, _GIVE_BACK): frozenset({Status(_E), Status(_C), Status(_X)}),
+    Status(_T, _GIVE_BACK): frozenset({Status(_E), Status(_C), Status(_X)}),
     # over
     Status(_E): frozenset(),
     Status(_C): frozenset(),

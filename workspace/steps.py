@@ -36,6 +36,7 @@ class Line(NamedTuple):
 
 
 _U, _P, _R, _Z = State.UNPROPAGATED, State.PROPAGATED, State.RUNNING, State.PAUSED
+_T = State.TRANSPORT_READY
 
 RECOVERY: dict[Status, Line] = {
     Status(_U, Task.QUEUED): Line(Recovery.RESUME, "nothing was sent; acquire is idempotent by the launch set"),
@@ -46,10 +47,12 @@ RECOVERY: dict[Status, Line] = {
     Status(_R, Task.SHUTTING_DOWN): Line(Recovery.RESUME, "shutdown finds a stopped VM"),
     Status(_Z, Task.RESUMING): Line(Recovery.RESUME, "resume finds a VM that runs"),
     Status(_Z, Task.SHUTTING_DOWN): Line(Recovery.RESUME, "shutdown finds a stopped VM"),
+    Status(_P, Task.SAVING): Line(Recovery.RESUME, "save finds what it has saved"),
     Status(_U, Task.RECLAIMING): Line(Recovery.RESUME, "destroy finds nothing, or what a launch left"),
     Status(_P, Task.RECLAIMING): Line(Recovery.RESUME, "destroy finds what is left"),
     Status(_R, Task.RECLAIMING): Line(Recovery.RESUME, "destroy finds what is left"),
     Status(_Z, Task.RECLAIMING): Line(Recovery.RESUME, "destroy finds what is left"),
+    Status(_T, Task.RECLAIMING): Line(Recovery.RESUME, "destroy finds what is left"),
 }
 """One line for every status that is not at rest."""
 

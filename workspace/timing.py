@@ -19,6 +19,7 @@ class Timing:
     start: float = 60
     operation: float = 60
     shutdown: float = 90
+    save: float = 3600
     destroy: float = 60
     info: float = 15
     grace: float = 30
@@ -34,6 +35,7 @@ class Timing:
             OrderName.CREATE: self.create,
             OrderName.START: self.start,
             OrderName.SHUTDOWN: self.shutdown,
+            OrderName.SAVE: self.save,
             OrderName.DESTROY: self.destroy,
             OrderName.INFO: self.info,
             OrderName.LIST: self.info,

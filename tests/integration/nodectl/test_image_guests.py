@@ -34,7 +34,9 @@ def agent(tmp_path: Path, site: ImageServer) -> Iterator[AgentProcess]:
     with tempfile.TemporaryDirectory(prefix="fl") as run:
         plain = {"state": str(tmp_path / "state"), "run": f"{run}/run", "images": [str(IMAGES)], "watch_seconds": 0.05}
         path = tmp_path / "nodectl.json"
-        path.write_text(json.dumps({**plain, "image_sources": [site.url("")]}))
+        path.write_text(
+            json.dumps({**plain, "image_sources": [site.url("")], "save_targets": [f"file://{tmp_path}/out"]})
+        )
         with AgentProcess(path) as found:
             yield found
 
@@ -74,6 +76,13 @@ def test_a_guest_has_every_kind_of_disk(
     assert 50 <= sizes[1] <= 64
     assert 15 <= sizes[2] <= 16
     assert made["seconds"]["image"] < 20
+    place = tmp_path / "out/root.qcow2"
+    place.parent.mkdir()
+    refused = agent.answer(agent.send("save", "a1", target=f"file://{place}"))
+    assert (refused["ok"], refused["error"]["kind"]) == (False, "conflict")  # it runs
+    agent.order("shutdown", "a1", seconds=5)
+    saved = agent.order("save", "a1", target=f"file://{place}")["saved"]
+    assert saved["sha256"] == hashlib.sha256(place.read_bytes()).hexdigest()
     agent.order("destroy", "a1")
     assert not (tmp_path / "state/vms/a1").exists()
     assert sorted(path.stat().st_nlink for path in (tmp_path / "state/cache").iterdir()) == [1, 1]
