@@ -19,6 +19,7 @@ from flyinglow.backend.abilities import Reply
 from flyinglow.backend.lrm.intake_batch import Batch
 from flyinglow.backend.lrm.intake_records import store, stranger
 from flyinglow.backend.lrm.intake_rows import Known, Outcome, Report, SlotChange, check, look
+from flyinglow.backend.lrm.intake_versions import keep, other_version
 from flyinglow.backend.lrm.lines_polls import Polls
 from flyinglow.backend.lrm.states import JOB_OVER, SLOT_OVER
 from flyinglow.nodectl.errors import DeniedError, FlyingLowError, InvalidError, TransientError
@@ -124,6 +125,7 @@ class Intake:
             made = await self._served(said, known, Report(message=said, text=text, mac=mac), may_poll=may_poll)
         except InvalidError as error:
             log.warning("a pilot's message is refused", slot=fields["slot"], error=error.message)
+            await self._note_version(fields)
             made = _refusal(InvalidError(f"{error.message}; the service is {self._software}"))
         except TransientError:
             raise
@@ -132,6 +134,16 @@ class Intake:
         if made is None:
             return _REFUSED
         return Reply(200, seal(replace(made, session=self._polls.session, software=self._software), key, mac))
+
+    async def _note_version(self, fields: Mapping[str, Any]) -> None:
+        """Have those who wait for a slot read why its pilot was refused, when that is its version."""
+        words, now = other_version(fields, self._software), self._now()
+        if not words:
+            return
+        with self._remembering() as remember:
+            change = await self._ledger.run(lambda tx: keep(tx, fields, words, now), step="lrm.reports")
+            remember({change.slot.id: Known(change.job, change.slot)} if change else {})
+        self._tell([change] if change else [])
 
     async def _authentic(self, slot_id: str, kind: str, text: str, mac: str) -> tuple[Known | None, str]:
         """Return what is known of the slot and the key, when the key is right; looks twice, as keys change."""

@@ -47,6 +47,7 @@ def _bound(desk: Desk, job: PilotJob, slot: Slot, said: Message, mint: Callable[
         incarnation=said.incarnation,
         secret=mint(),
         sequence=said.sequence,
+        reason="",
         facts=said.body,
         bound_at=desk.now,
         heard_at=desk.now,
