@@ -80,6 +80,8 @@ def test_a_slot_of_a_xen_node_holds_a_guest_and_gives_everything_back(world: Xen
     node: XenNode = world.node("node1")
     entry = catalogue(guest_image)
     with site_on(world, guest_image, lrm=True):
+        found = node.run([NODECTL, "doctor"], check=False).stdout
+        assert all(f"ok  {name}" in found for name in ("xl: Xen", "consoles", "memory (xen)", "mke2fs")), found
         watch = Stopwatch()
         with agent(node) as speaker:
             speaker.wait(lambda message: message.get("news") == "hello", WAIT)
