@@ -41,7 +41,7 @@ class FakeResource(Resource):
         on_change(self.properties())
         return self.properties()
 
-    def shutdown(self, mode: str = "Normal") -> list[Result]:
+    def shutdown(self, mode: str = "Normal", save_to: str | None = None) -> list[Result]:
         self.done_to.append(("shutdown", mode))
         return self.results
 
