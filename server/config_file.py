@@ -123,6 +123,23 @@ def _networks(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
         if first not in net or last not in net or last < first:  # type: ignore[operator]
             yield ("network", name, "range"), f"{network.range} is not a range inside {network.cidr}"
         yield from _network_facts(("network", name), network, net)
+    yield from _macs(config)
+
+
+def _macs(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield the networks that would give a MAC of an earlier one to another VM, which a node refuses."""
+    seen: dict[str, tuple[str, int, int]] = {}
+    for name, network in config.network.items():
+        try:
+            first, last = (int(address) for address in addresses_of(network.range))
+        except ValueError:
+            continue
+        low, high = (first & 0xFFFFFF, last & 0xFFFFFF) if first >> 24 == last >> 24 else (0, 0xFFFFFF)
+        prefix = network.mac_prefix.lower()
+        for other, (its, least, most) in seen.items():
+            if its == prefix and low <= most and least <= high:
+                yield ("network", name, "mac_prefix"), f"its MAC addresses would be those of network {other}"
+        seen[name] = (prefix, low, high)
 
 
 def _network_facts(

@@ -18,8 +18,8 @@ MAX_POOL = 65_536
 def pool(name: str, network: Network) -> list[Nic]:
     """Return every address of a network's range with its MAC and host name. Raises InvalidError over MAX_POOL.
 
-    The MAC is the prefix and the last three bytes of the IPv4 address: two networks that share a bridge and a range
-    would clash, which ``cidr`` forbids. The gateway is never leased.
+    The MAC is the prefix and the last three bytes of the address; networks that would make the same ones are refused
+    with the configuration. The gateway is never leased.
     """
     net = ipaddress.ip_network(network.cidr)
     first, last = addresses_of(network.range)

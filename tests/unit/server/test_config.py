@@ -61,6 +61,10 @@ def test_every_fault_is_named_with_its_line() -> None:
         ("[network.a]\ncidr='10.0.0.0/24'\nrange='10.0.0.2-10.0.0.9'\ngateway='10.0.1.1'", "x:4: network.a.gateway"),
         ("[network.a]\ncidr='10.0.0.0/24'\nrange='10.0.0.2-10.0.0.9'\ndns=['x']", "x:4: network.a.dns"),
         ("[network.a]\ncidr='10.0.0.0/24'\nrange='10.0.0.2-10.0.0.9'\nmac_prefix='53:54:00'", "x:4: network.a.mac"),
+        (
+            "[network.a]\ncidr='10.0.0.0/8'\nrange='10.0.0.2-10.0.0.9'\n[network.b]\ncidr='11.0.0.0/8'\nrange='11.0.0.9-11.0.0.20'",
+            "x:4: network.b.mac_prefix: its MAC addresses would be those of network a",
+        ),
         ("[network.a]\ncidr='10.0.0.0/24'\nrange='10.0.0.2-10.0.0.9'\nhostname='h'", "x:4: network.a.hostname"),
         ("[network.a]\ncidr='10.0.0.0/24'\nrange='10.0.0.2-10.0.0.9'\nhostname='{x}'", "x:4: network.a.hostname"),
         ("[notification]\nallow_networks = ['10.0.0.1/8']", "x:2: notification.allow_networks"),
