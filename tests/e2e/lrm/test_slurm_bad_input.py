@@ -37,7 +37,7 @@ echo "$LC_ALL" >>{log}
 exec /usr/bin/squeue "$@"
 """
 OLD = """#!{python}
-# an sbatch that carries a pilot of another version
+# an sbatch that carries a pilot of another version, and settings that this one understands
 import base64, io, re, subprocess, sys, zipfile
 script = sys.stdin.buffer.read()
 if {armed!r} and not __import__("os").path.exists({armed!r}):
@@ -53,6 +53,8 @@ with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as new:
             data = re.sub(rb"(?m)^VERSION = .*$", b"VERSION = 99", data)
         if not name.endswith(".pyc"):
             new.writestr(name, data)
+rest, count = re.subn(rb'"version": ?[0-9]+', b'"version": 99', rest)
+assert count == 1
 text = base64.encodebytes(made.getvalue())
 changed = head + b"%d\\n" % len(text) + text + rest
 sys.exit(subprocess.run(["/usr/bin/sbatch", *sys.argv[1:]], input=changed).returncode)
@@ -218,6 +220,7 @@ def test_a_pilot_of_another_version_is_refused_and_both_are_named(service: LrmSe
     assert "the other side speaks version 1" in logs
     assert "this side 99" in logs
     assert "ended before all its nodes were ready" in reason
+    assert re.search(r"the pilot on node\d \(.+\) speaks version 99 of the messages, this service \(.+\) 1", reason)
     assert not service.slots("Ready")
     calm(service)
 
