@@ -103,7 +103,7 @@ class GridEngineWorld:
         """Return a node's own /var/lib/flyinglow-node."""
         return self.directory / "nodes" / node / "lib"
 
-    def up(self, seconds: float = 30) -> None:
+    def up(self, seconds: float = 60) -> None:
         """Start everything and wait until all nodes take jobs. Raises BrokenError with what the logs say."""
         self._lay_out(unpacked(self._packages, self._debs))
         try:
@@ -132,7 +132,7 @@ class GridEngineWorld:
             self._head.close()
             self._head = None
 
-    def wait_idle(self, seconds: float = 30, nodes: Sequence[str] | None = None) -> None:
+    def wait_idle(self, seconds: float = 60, nodes: Sequence[str] | None = None) -> None:
         """Wait until these nodes, or all, can take jobs. Raises BrokenError."""
         wanted, end = set(nodes or self.names), time.monotonic() + seconds
         while time.monotonic() < end:
@@ -199,7 +199,7 @@ class GridEngineWorld:
         """Take the power from a node: every process on it is gone at once."""
         self._nodes.pop(node).close()
 
-    def boot(self, node: str, seconds: float = 30) -> None:
+    def boot(self, node: str, seconds: float = 60) -> None:
         """Start a node that crashed; its disk is as it was, its /run is empty."""
         self._start_node(node)
         self._start_execd(node, seconds)
@@ -214,7 +214,7 @@ class GridEngineWorld:
                 raise BrokenError("the qmaster does not end")
             time.sleep(_TURN)
 
-    def start_controller(self, seconds: float = 30) -> None:
+    def start_controller(self, seconds: float = 60) -> None:
         """Start the qmaster again, with what it knew."""
         self._start_qmaster(seconds)
 

@@ -81,7 +81,7 @@ class SlurmWorld:
         """Return a node's own /var/lib/flyinglow-node."""
         return self.directory / "nodes" / node / "lib"
 
-    def up(self, seconds: float = 30) -> None:
+    def up(self, seconds: float = 60) -> None:
         """Start everything and wait until all nodes are idle. Raises BrokenError with what the logs say."""
         self._lay_out()
         try:
@@ -108,7 +108,7 @@ class SlurmWorld:
         if self.options.proctrack == "cgroup":
             self._remove_groups()
 
-    def wait_idle(self, seconds: float = 30, nodes: Sequence[str] | None = None) -> None:
+    def wait_idle(self, seconds: float = 60, nodes: Sequence[str] | None = None) -> None:
         """Wait until these nodes, or all, can take jobs. Raises BrokenError."""
         wanted, end = set(nodes or self.names), time.monotonic() + seconds
         while time.monotonic() < end:
@@ -169,7 +169,7 @@ class SlurmWorld:
         """Take the power from a node: every process on it is gone at once."""
         self._nodes.pop(node).close()
 
-    def boot(self, node: str, seconds: float = 30) -> None:
+    def boot(self, node: str, seconds: float = 60) -> None:
         """Start a node that crashed; its disk is as it was, its /run is empty."""
         self._start_node(node)
         self._nodes[node].wait_up(seconds)

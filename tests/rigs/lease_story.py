@@ -57,7 +57,7 @@ class Story:
         except queue.Empty:
             return None
 
-    def running(self, seconds: float = 30.0) -> list[str]:
+    def running(self, seconds: float = 60.0) -> list[str]:
         """Wait until all of it runs; return the members' nodes in their order."""
         try:
             found = self.lease.whole.wait("Running", timeout=seconds)

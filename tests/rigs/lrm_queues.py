@@ -63,7 +63,7 @@ class TorqueQueue:
 
     def hog(self, seconds: int, nodes: int) -> str:
         """See ``Queue.hog``."""
-        argv = ["qsub", "-l", f"nodes={nodes}", "-N", "hog", "-j", "oe", "-o", "/tmp"]
+        argv = ["qsub", "-l", f"nodes={nodes}", "-N", "hog", "-j", "oe", "-o", str(self.service.world.jobs)]
         script = f"#!/bin/sh\nsleep {seconds}\n"
         number: str = self.service.world.run_in_head(argv, user="other", text=script).stdout.strip()
         self.service.wait(lambda: self.mine("other").get(number) == "R", "the other user's job")

@@ -32,7 +32,7 @@ from rigs.torque_world import AGENT, TorqueWorld
 from rigs.unprivileged import wrapped
 
 RIGS = Path(__file__).parent
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 OPTIONS: Mapping[str, Any] = {"poll": 1.0, "grace": 10, "margin": 60, "submit_grace": 5.0, "release_patience": 10.0}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 import tempfile
@@ -34,10 +35,23 @@ def slurm_world(nodes: int = 4, *, sudoers: Sequence[str] = (), **options: Any) 
     directory = Path(tempfile.mkdtemp(prefix="fl-slurm-"))
     directory.chmod(0o755)
     try:
-        with SlurmWorld(directory, nodes=nodes, sudoers=sudoers, **options) as world:
-            yield world
+        with contextlib.ExitStack() as held:
+            if options.get("proctrack") == "cgroup":
+                held.enter_context(groups())
+            yield held.enter_context(SlurmWorld(directory, nodes=nodes, sudoers=sudoers, **options))
     finally:
         shutil.rmtree(directory)
+
+
+@contextlib.contextmanager
+def groups() -> Iterator[None]:
+    """Have the machine's control groups for one Slurm: those of another one's nodes would have the same names."""
+    top = os.open("/sys/fs/cgroup", os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(top, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(top)
 
 
 def terms(world: SlurmWorld, user: str = "lease", **changes: Any) -> SiteTerms:

@@ -85,7 +85,7 @@ class TorqueWorld:
         arguments = [str(self.directory), "/nonexistent", "public", "private"]
         self._head = Space(HEAD_SCRIPT, self.directory / "log/head.log", arguments=arguments)
         try:
-            self.head.wait_up(30)
+            self.head.wait_up(60)
             for name in self.names:
                 self._furnish(name)
             self.ctl("set", *(f"{name}={value}" for name, value in self._settings.items()))

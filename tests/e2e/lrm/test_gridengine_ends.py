@@ -47,7 +47,7 @@ def test_a_lease_runs_on_slots_and_gives_everything_back(service: LrmService, qu
 def test_a_lease_waits_for_another_users_job_and_its_client_knows_why(
     service: LrmService, queue: GridEngineQueue
 ) -> None:
-    ahead = queue.hog(60, 4)
+    ahead = queue.hog(300, 4)
     with telling(service, part(2), name="waits") as story:
         told = story.waits("waits in the batch scheduler", "2 hosts of the queue batch")
         assert "fl-" in told.reason
@@ -60,7 +60,7 @@ def test_a_lease_waits_for_another_users_job_and_its_client_knows_why(
 
 
 def test_the_client_gives_up_a_lease_that_waits(service: LrmService, queue: GridEngineQueue) -> None:
-    ahead = queue.hog(60, 4)
+    ahead = queue.hog(300, 4)
     with telling(service, part(2), name="gives-up") as story:
         story.waits("waits in the batch scheduler")
         story.lease.whole.destroy()
@@ -70,7 +70,7 @@ def test_the_client_gives_up_a_lease_that_waits(service: LrmService, queue: Grid
 
 
 def test_the_operator_deletes_a_lease_that_waits(service: LrmService, queue: GridEngineQueue) -> None:
-    ahead = queue.hog(60, 4)
+    ahead = queue.hog(300, 4)
     with telling(service, part(2), name="operator-1") as story:
         story.waits("waits in the batch scheduler")
         job = story.job["id"]

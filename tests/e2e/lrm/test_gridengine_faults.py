@@ -16,7 +16,7 @@ from rigs.lrm_service import LrmService, gridengine_service
 pytestmark = pytest.mark.xdist_group("gridengine-faults")
 
 NOTIFY = 10
-SHORT = 8  # seconds; what the site's own rule makes of a job's limit while there is the file beside qsub
+SHORT = 15  # seconds; what the site's own rule makes of a job's limit while there is the file beside qsub
 QSUB = """#!/bin/sh
 [ -e {file}.short ] || exec qsub "$@"
 exec qsub "$@" -l h_rt={seconds}
@@ -88,6 +88,7 @@ def test_a_first_host_that_crashes_ends_the_lease_and_serves_again_when_it_is_ba
     serves_again(service, queue, node)
 
 
+@pytest.mark.full
 def test_another_host_that_crashes_stays_in_the_job_until_the_operator_deletes_it(
     service: LrmService, queue: GridEngineQueue
 ) -> None:
@@ -119,8 +120,9 @@ def serves_again(service: LrmService, queue: GridEngineQueue, node: str) -> None
     calm(service, queue)
 
 
+@pytest.mark.full
 def test_nothing_is_lost_while_the_qmaster_is_away(service: LrmService, queue: GridEngineQueue) -> None:
-    ahead = queue.hog(120, 1)
+    ahead = queue.hog(300, 1)
     with telling(service, part(2), name="runs") as runs, telling(service, part(1), name="waits") as waits:
         runs.running()
         waits.waits("waits in the batch scheduler")

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.xdist_group("torque")
 
 KILL_DELAY = 10.0  # seconds from qdel to the other nodes' notice, Torque's default
 GRACE = 10
-SHORT = 6  # seconds; what the site's own rule makes of a job's limit while there is the file beside qsub
+SHORT = 12  # seconds; what the site's own rule makes of a job's limit while there is the file beside qsub
 QSUB = """#!/bin/sh
 [ -e {file}.short ] || exec {real} "$@"
 exec {real} "$@" -l walltime={seconds}
@@ -123,6 +123,7 @@ def test_a_job_whose_number_was_never_told_is_found_by_its_name(service: LrmServ
     calm(service, queue)
 
 
+@pytest.mark.full
 def test_a_node_that_crashes_stays_in_the_job_until_the_operator_deletes_it(
     service: LrmService, queue: TorqueQueue
 ) -> None:
@@ -146,7 +147,7 @@ def test_a_node_that_crashes_stays_in_the_job_until_the_operator_deletes_it(
 
 
 def test_nothing_is_lost_while_the_server_is_down(service: LrmService, queue: TorqueQueue) -> None:
-    ahead = queue.hog(120, 2)
+    ahead = queue.hog(300, 2)
     with telling(service, part(2), name="runs") as runs, telling(service, part(1), name="waits") as waits:
         runs.running()
         waits.waits("waits in the batch scheduler")

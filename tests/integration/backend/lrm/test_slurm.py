@@ -95,9 +95,9 @@ def test_every_pilot_hears_of_a_cancel_and_has_its_grace(bench: LrmBench) -> Non
     bench.pilots("hearing", 4)
     began = time.time()
     bench.run(lambda: bench.lrm.cancel(lrm_id))
-    heard = [note["at"] for note in bench.pilots("hearing", 4, "signal", 5)]
-    assert max(heard) - began < 2
-    ended = [note["at"] for note in bench.pilots("hearing", 4, "end", 10)]
+    heard = [note["at"] for note in bench.pilots("hearing", 4, "signal")]
+    assert max(heard) - began < 4  # their kill would come after five seconds
+    ended = [note["at"] for note in bench.pilots("hearing", 4, "end")]
     assert min(ended) - min(heard) > 1.4  # nobody was killed meanwhile
     bench.over(lrm_id)
     assert bench.view(lrm_id).native == "CANCELLED"
@@ -105,22 +105,22 @@ def test_every_pilot_hears_of_a_cancel_and_has_its_grace(bench: LrmBench) -> Non
 
 def test_one_pilots_end_is_not_the_end_of_the_others(bench: LrmBench, world: SlurmWorld) -> None:
     """However it ended: the other one hears nothing and goes on to its own end."""
-    lrm_id = bench.submit(bench.request("oneends", (2, 400, 1), stay=3))
+    lrm_id = bench.submit(bench.request("oneends", (2, 400, 1), stay=6))
     pilots = bench.pilots("oneends", 2)
     world.run_on(pilots[0]["node"], ["kill", "-KILL", str(pilots[0]["pid"])])
-    (ended,) = bench.pilots("oneends", 1, "end", 10)
-    assert ended["at"] - pilots[1]["at"] >= 3
+    (ended,) = bench.pilots("oneends", 1, "end")
+    assert ended["at"] - pilots[1]["at"] >= 6
     assert not bench.pilots("oneends", 0, "signal")
     bench.over(lrm_id)
 
 
 def test_a_signal_to_the_script_is_not_the_end_of_the_pilots(bench: LrmBench, world: SlurmWorld) -> None:
     """The script waits on; a site may send its warnings there."""
-    lrm_id = bench.submit(bench.request("toscript", (2, 400, 1), stay=3))
+    lrm_id = bench.submit(bench.request("toscript", (2, 400, 1), stay=6))
     bench.pilots("toscript", 2)
     for name in ("TERM", "USR1", "INT"):
         world.run_in_head(["scancel", "--batch", f"--signal={name}", lrm_id], user="lease")
-    ended = bench.pilots("toscript", 2, "end", 10)
+    ended = bench.pilots("toscript", 2, "end")
     assert len(ended) == 2
     assert not bench.pilots("toscript", 0, "signal")
     bench.over(lrm_id)
@@ -191,7 +191,7 @@ def test_the_time_limit_gives_every_pilot_its_grace(bench: LrmBench) -> None:
     started = bench.pilots("limit", 2)[0]["at"]
     heard = bench.pilots("limit", 2, "signal", 150)
     assert min(note["at"] for note in heard) - started >= 59
-    bench.pilots("limit", 2, "end", 10)
+    bench.pilots("limit", 2, "end")
     bench.over(lrm_id)
     assert bench.view(lrm_id).native == "TIMEOUT"
 
@@ -205,7 +205,7 @@ def test_a_crashed_node_ends_the_job_and_can_come_back(bench: LrmBench, world: S
     bench.over(lrm_id)
     assert bench.view(lrm_id).native == "NODE_FAIL"
     world.boot(node)
-    world.wait_idle(30)
+    world.wait_idle()
 
 
 def test_jobs_survive_the_controller(bench: LrmBench, world: SlurmWorld) -> None:
@@ -218,7 +218,7 @@ def test_jobs_survive_the_controller(bench: LrmBench, world: SlurmWorld) -> None
         with pytest.raises(TransientError):
             bench.run(verb)
     world.start_controller()
-    eventually(lambda: "idle" in world.node_states().values(), 40)
+    eventually(lambda: "idle" in world.node_states().values(), 90)
     assert bench.says(lrm_id) is LrmSays.RUNNING
 
 
@@ -252,8 +252,8 @@ def test_signals_under_control_groups(reactor_thread: ReactorThread) -> None:
         lrm_id = grouped.submit(grouped.request("cgroup", (4, 400, 1)))
         assert len(grouped.pilots("cgroup", 4)) == 4
         grouped.run(lambda: grouped.lrm.cancel(lrm_id))
-        grouped.pilots("cgroup", 4, "signal", 5)
-        grouped.pilots("cgroup", 4, "end", 5)
+        grouped.pilots("cgroup", 4, "signal")
+        grouped.pilots("cgroup", 4, "end")
         grouped.over(lrm_id)
 
 
