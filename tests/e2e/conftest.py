@@ -14,8 +14,9 @@ from flyinglow.client.notification import Notification
 from flyinglow.client.watch import Watch
 from rigs.daemon import Daemon, daemon, daemon_factory
 from rigs.guest import guest_image
+from rigs.machines import machines
 
-__all__ = ["consumer", "daemon", "daemon_factory", "eventually", "guest_image", "news_of", "shared", "site"]
+__all__ = ["consumer", "daemon", "daemon_factory", "eventually", "guest_image", "machines", "news_of", "shared", "site"]
 
 Eventually = Callable[..., Any]
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pytest
 
@@ -22,9 +23,9 @@ WORLD = {
 
 
 @pytest.fixture(scope="module")
-def service() -> Iterator[LrmService]:
+def service(machines: Mapping[str, Any]) -> Iterator[LrmService]:
     """Give a service on four nodes, whose jobs those of the partition urgent may take the nodes of."""
-    with slurm_service(world=WORLD, options={"grace": GRACE}) as made:
+    with slurm_service(world=WORLD, options={"grace": GRACE}, **machines) as made:
         yield made
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pytest
 
@@ -16,9 +17,11 @@ GRACE = 8
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[LrmService]:
+def cluster(machines: Mapping[str, Any]) -> Iterator[LrmService]:
     """Give a service on three nodes; one that is silent for a few seconds counts as down."""
-    with slurm_service(nodes=3, world={"kill_wait": GRACE, "down_after": 6}, options={"grace": GRACE}) as made:
+    with slurm_service(
+        nodes=3, world={"kill_wait": GRACE, "down_after": 6}, options={"grace": GRACE}, **machines
+    ) as made:
         yield made
 
 

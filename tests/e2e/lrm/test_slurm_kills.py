@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pytest
 
@@ -15,9 +16,11 @@ GRACE = 8
 
 
 @pytest.fixture(scope="module")
-def service() -> Iterator[LrmService]:
+def service(machines: Mapping[str, Any]) -> Iterator[LrmService]:
     """Give a service on two nodes."""
-    with slurm_service(nodes=2, world={"kill_wait": GRACE, "proctrack": "cgroup"}, options={"grace": GRACE}) as made:
+    with slurm_service(
+        nodes=2, world={"kill_wait": GRACE, "proctrack": "cgroup"}, options={"grace": GRACE}, **machines
+    ) as made:
         yield made
 
 

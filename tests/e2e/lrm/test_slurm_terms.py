@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pytest
 
@@ -17,11 +18,11 @@ HOLD = 4.0  # seconds that a younger request may hold nodes which an older one w
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[LrmService]:
+def cluster(machines: Mapping[str, Any]) -> Iterator[LrmService]:
     """Give a service on two nodes, whose jobs have one size each; a job may last an hour at most."""
     world = {"kill_wait": GRACE, "partition": "MaxTime=60"}
     options = {"grace": GRACE, "heterogeneous": False, "hold_limit": HOLD}
-    with slurm_service(nodes=2, world=world, options=options) as made:
+    with slurm_service(nodes=2, world=world, options=options, **machines) as made:
         yield made
 
 
