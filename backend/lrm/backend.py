@@ -30,7 +30,7 @@ from flyinglow.backend.lrm.rounds import Rounds
 from flyinglow.backend.lrm.spool_reader import SpoolReader
 from flyinglow.backend.lrm.states import SLOT_LIVE, SlotState
 from flyinglow.backend.lrm.watch import Watch
-from flyinglow.nodectl.errors import FlyingLowError, InvalidError, TransientError
+from flyinglow.nodectl.errors import InvalidError, TransientError
 from flyinglow.pilot.bundle import bundle
 
 __all__ = ["LrmBackend", "check", "create"]
@@ -120,15 +120,17 @@ class LrmBackend:
     async def _load(self) -> None:
         try:
             rows = await self._desk.ledger.read(history)
-        except FlyingLowError:
+            if self._desk.closed:
+                return
+            self._desk.load(rows)
+        except Exception:  # whatever it was: everybody waits for this
             self._desk.later(_RETRY, self._start)
             raise
-        self._desk.load(rows)
+        self._watch.soon()
+        self._rounds.start()
         self._take_up()
         if self._spool is not None:
             self._spool.start()
-        self._watch.soon()
-        self._rounds.start()
 
     def _take_up(self) -> None:
         """Go on where the last run ended; everything else is the first listing's and the pilots' to say."""
@@ -152,6 +154,7 @@ class LrmBackend:
     # what a listing leads to
 
     def _after_listing(self) -> None:
+        self._hearing.tend()
         self._watch.jobs.tend()
 
     def _forget(self, slots: Sequence[str]) -> None:

@@ -47,7 +47,7 @@ class Bulletin:
     def heed(self, jobs: Sequence[JobStep], slots: Sequence[SlotStep]) -> None:
         """Tell of jobs that wait and of slots that went."""
         for step in jobs:
-            if step.now.state in JOB_OVER:
+            if step.now.state in JOB_OVER or (step.before and step.now.epoch > step.before.epoch):
                 self.kills_at.pop(step.now.tag, None)
             for key in self._desk.mirror.users_of_job(step.now.tag):
                 self._waiting(key)
@@ -108,6 +108,8 @@ class Bulletin:
         """Keep no words of claims that hold nothing any more."""
         for key in self._told.keys() - self._desk.mirror.uses.keys():
             del self._told[key]
+        for tag in self.kills_at.keys() - self._desk.mirror.jobs.keys():
+            del self.kills_at[tag]
 
     def _starts_in(self, job: PilotJob) -> float | None:
         return max(0.0, (job.starts_at - self._desk.now()).total_seconds()) if job.starts_at else None

@@ -16,7 +16,7 @@ from flyinglow.backend.api import Grant, NodeState
 from flyinglow.backend.lrm import words
 from flyinglow.backend.lrm.desk import Desk
 from flyinglow.backend.lrm.holding import Holding, back_off
-from flyinglow.backend.lrm.planning import Planner, Wear, released
+from flyinglow.backend.lrm.planning import Planner, Wear, gave_way, released
 from flyinglow.backend.lrm.states import JOB_OVER, SLOT_OVER, SlotState
 from flyinglow.nodectl.errors import BrokenError, ConflictError, FlyingLowError, TransientError
 
@@ -75,13 +75,13 @@ class Claims:
         try:
             planner = self._planner()
             written = await self._desk.commit("lrm.request", partial(planner.claim, entry.claim))
-        except TransientError:  # the ledger does not answer
-            self._desk.later(_AGAIN, lambda: self._ask_again(entry))
+        except Exception as error:
+            if isinstance(error, FlyingLowError) and not isinstance(error, TransientError):
+                self._fail(key, error)
+                return
+            self._desk.later(_AGAIN, lambda: self._ask_again(entry))  # the ledger does not answer, or nobody knows why
             raise
-        except FlyingLowError as error:
-            self._fail(key, error)
-            return
-        if self._entries.get(key) is not entry:  # released meanwhile: what was written is given back again
+        if key not in self._entries:  # released meanwhile: what was written is given back again
             await self.give_back(key)
             return
         self._jobs.submit(written.jobs)
@@ -113,7 +113,7 @@ class Claims:
     def settle(self, key: str) -> None:
         """Grant a claim when all its slots are ready; refuse it when one of them cannot be had any more."""
         entry, slots = self._entries.get(key), self._desk.mirror.slots_used_by(key)
-        if entry is None or not slots:
+        if entry is None or not slots or entry.resting:
             return
         for slot in slots:
             refusal = self._refusal(slot)
@@ -141,11 +141,17 @@ class Claims:
         return any(wear.of(slot, mirror.jobs.get(slot.job)) for slot in mirror.slots_used_by(wear.claim))
 
     async def renew(self) -> None:
-        """Replace what would end under claims that wait, a round before it is too late."""
+        """Replace what would end under claims that wait, a round before it is too late; look anew at all others."""
+        self._dooms = {tag: why for tag, why in self._dooms.items() if tag in self._desk.mirror.jobs}
         for entry in list(self._entries.values()):
-            wear = self._wear(entry, self._desk.options.poll)
-            if not entry.resting and self._worn(wear):
-                await self._renew(entry, wear)
+            await self._desk.attempt(self._look_after(entry), "looking after a claim that waits")
+
+    async def _look_after(self, entry: Entry) -> None:
+        wear = self._wear(entry, self._desk.options.poll)
+        if not entry.resting and self._worn(wear):
+            await self._renew(entry, wear)
+        else:
+            self.settle(entry.claim.key)
 
     async def _renew(self, entry: Entry, wear: Wear) -> None:
         key, planner = entry.claim.key, self._planner()
@@ -156,7 +162,7 @@ class Claims:
         except FlyingLowError as error:
             self._fail(key, error)
             return
-        if self._entries.get(key) is not entry:  # released meanwhile: what was written is given back again
+        if key not in self._entries:  # released meanwhile: what was written is given back again
             await self.give_back(key)
             return
         self._jobs.submit([job for job in written.jobs if not job.unwanted])
@@ -259,11 +265,18 @@ class Claims:
         entry = self._entries.get(key)
         if entry is None or entry.resting:
             return
-        entry.gave_way += 1
-        wait = back_off(entry.gave_way)
+        wait = back_off(entry.gave_way + 1)
         reason = f"after {limit:g} s it gave its nodes back to an older request, and queues again in {wait:g} s"
-        entry.resting, entry.held_since = True, None
-        await self._desk.commit("lrm.queue_again", lambda tx: released(tx, key, None, reason))
+        entry.resting = True
+        try:
+            written = await self._desk.commit("lrm.queue_again", lambda tx: gave_way(tx, key, reason))
+        except Exception:
+            self._rested(entry)
+            raise
+        if not written:  # its last node came just now
+            self._rested(entry)
+            return
+        entry.gave_way, entry.held_since = entry.gave_way + 1, None
         self._queued(key, reason)
         self._jobs.tend()
         self._desk.later(wait, lambda: self._rested(entry))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import structlog
 from twisted.internet.defer import Deferred
 
-from flyinglow.backend.lrm.mirror import JobStep, Mirror, SlotStep, Written
+from flyinglow.backend.lrm.mirror import JobStep, Mirror, SlotStep, Written, everything
 from flyinglow.backend.lrm.steps import STEPS
 from flyinglow.nodectl.errors import BrokenError, FlyingLowError
 
@@ -86,6 +86,14 @@ class Desk:
             except Exception:
                 log.exception("a change of pilot jobs could not be taken in")
 
+    async def refresh(self) -> Written:
+        """Read what matters anew, and take in what was missed: a commit, say, whose outcome was not heard of."""
+        pruned = self.mirror.pruned
+        rows = await self.ledger.read(everything)
+        if pruned == self.mirror.pruned:  # or what was just forgotten would be here again
+            self.absorb(Written(jobs=rows.jobs, slots=rows.slots))
+        return rows
+
     async def loaded(self) -> None:
         """Wait until the ledger was read. Raises Closed when the back-end is closed before."""
         if self.ready is not None:
@@ -114,12 +122,26 @@ class Desk:
             call()
 
         timer = self.reactor.callLater(seconds, due)
-        self.timers.add(timer)
+        if self.closed:
+            timer.cancel()
+        else:
+            self.timers.add(timer)
         return timer
 
     def spawn(self, work: Coroutine[Any, Any, None], what: str) -> None:
         """See work through on its own; a failure is logged and left to the next pass."""
-        Deferred.fromCoroutine(_guarded(work, what))
+        Deferred.fromCoroutine(self.attempt(work, what))
+
+    async def attempt(self, work: Coroutine[Any, Any, None], what: str) -> None:
+        """See work through; a failure of whatever kind is logged and left to the next pass."""
+        try:
+            await work
+        except Closed:
+            return
+        except FlyingLowError as error:
+            log.warning("work of the LRM back-end failed and will be tried again", what=what, error=error.message)
+        except Exception:
+            log.exception("work of the LRM back-end failed unforeseen and will be tried again", what=what)
 
     def close(self) -> None:
         """Take no further step."""
@@ -129,14 +151,3 @@ class Desk:
                 timer.cancel()
         self.timers.clear()
         self.release_waiters()
-
-
-async def _guarded(work: Coroutine[Any, Any, None], what: str) -> None:
-    try:
-        await work
-    except Closed:
-        return
-    except FlyingLowError as error:
-        log.warning("work of the LRM back-end failed and will be tried again", what=what, error=error.message)
-    except Exception:
-        log.exception("work of the LRM back-end failed unforeseen and will be tried again", what=what)

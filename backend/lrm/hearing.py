@@ -55,7 +55,8 @@ class Hearing:
         self._bulletin = bulletin
         self._heard = heard
         self._extended = extended
-        self._noting: set[str] = set()
+        self._noting: set[str] = set()  # jobs of which it is being noted that they have started
+        self._over: set[str] = set()  # the same of those that are over
 
     def changes(self, changes: Sequence[Change]) -> None:
         """Take in what the intake committed."""
@@ -83,7 +84,7 @@ class Hearing:
             if job is None or job.state in JOB_OVER:
                 continue
             if all(slot.state in SLOT_OVER for slot in of_job):
-                self._desk.spawn(self._done(tag), f"noting that the slots of fl-{tag} are over")
+                self._note_over(tag)
             elif job.state in _WAITS and tag not in self._noting and any(slot.bound_at for slot in of_job):
                 self._noting.add(tag)
                 self._desk.spawn(self._started(tag), f"noting that fl-{tag} has started")
@@ -93,6 +94,19 @@ class Hearing:
                 self._extended.discard(slot_step.now.id)
                 self._heard.pop(slot_step.now.id, None)
 
+    def tend(self) -> None:
+        """Note of each job whose slots are over that it is done, where that could not be noted before."""
+        mirror = self._desk.mirror
+        for job in mirror.living():
+            of_job = mirror.slots_of(job.tag)
+            if of_job and not job.unwanted and all(slot.state in SLOT_OVER for slot in of_job):
+                self._note_over(job.tag)
+
+    def _note_over(self, tag: str) -> None:
+        if tag not in self._over:
+            self._over.add(tag)
+            self._desk.spawn(self._done(tag), f"noting that the slots of fl-{tag} are over")
+
     async def _started(self, tag: str) -> None:
         try:
             await self._desk.commit("lrm.started", lambda tx: _started(tx, tag))
@@ -100,7 +114,10 @@ class Hearing:
             self._noting.discard(tag)
 
     async def _done(self, tag: str) -> None:
-        await self._desk.commit("lrm.over", lambda tx: _done(tx, tag))
+        try:
+            await self._desk.commit("lrm.over", lambda tx: _done(tx, tag))
+        finally:
+            self._over.discard(tag)
         self._watch.jobs.tend()
         self._watch.soon(1.0)
 

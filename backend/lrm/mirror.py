@@ -47,12 +47,13 @@ class JobStep:
 
 
 class Mirror:
-    """Jobs by tag, slots by id, assignments by claim."""
+    """Jobs by tag, slots by id, assignments by claim; ``pruned`` counts the jobs that were forgotten."""
 
     def __init__(self) -> None:
         self.jobs: dict[str, PilotJob] = {}
         self.slots: dict[str, Slot] = {}
         self.uses: dict[str, tuple[Assignment, ...]] = {}
+        self.pruned = 0
         self._users: dict[str, set[str]] = {}  # slot id -> claims
         self._ranks: dict[str, set[str]] = {}  # job tag -> slot ids
 
@@ -91,6 +92,7 @@ class Mirror:
             and not self.users_of_job(tag)
             and all(slot.state in SLOT_OVER for slot in self.slots_of(tag))
         ]
+        self.pruned += len(gone)
         dropped = []
         for tag in gone:
             del self.jobs[tag]

@@ -194,6 +194,14 @@ def released(tx: LrmTx, key: str, planner: Planner | None, reason: str) -> Writt
     return Written(jobs=tuple(unwanted(tx, drop, reason)), claims={key: ()} if has else {})
 
 
+def gave_way(tx: LrmTx, key: str, reason: str) -> Written:
+    """Take all from a claim that is to queue again; nothing from one that has all its slots ready by now."""
+    ids = sorted({row.slot for row in tx.assignments.select(claim=key)})
+    if ids and all(slot.state is SlotState.READY for slot in tx.slots.select(ids=ids)):
+        return Written()
+    return released(tx, key, None, reason)
+
+
 def _left_over(tx: LrmTx, key: str, tags: set[str]) -> list[str]:
     """Return those of a claim's own jobs that nobody uses; others' are the policy's business."""
     rows = everything(tx)

@@ -49,28 +49,36 @@ class Rounds:
         self._desk.spawn(self._round(), "a round of the LRM back-end")
 
     async def _round(self) -> None:
+        attempt = self._desk.attempt
         try:
-            await self._look_at_lrm()
-            await self.keep_up()
-            await self._claims.renew()
-            self._jobs.tend()
-            for key in giving_way(self._claims.holdings(), self._desk.options.hold_limit):
-                await self._claims.queue_again(key, self._desk.options.hold_limit)
-            await self._forget()
+            await attempt(self._look_at_lrm(), "asking the batch scheduler what it has")
+            await attempt(self.keep_up(), "the policy's upkeep")
+            await attempt(self._compete(), "seeing to the claims that wait")
+            await attempt(self._forget(), "forgetting what is over")
         finally:
-            if not self._desk.closed:
-                self._desk.later(self._desk.options.poll, self.start)
+            self._desk.later(self._desk.options.poll, self.start)
 
     async def _look_at_lrm(self) -> None:
         now = self._desk.reactor.seconds()
         if now >= self._survey_due:
-            self.survey_failure = await survey(self._desk, self._offers)
+            try:
+                self.survey_failure = await survey(self._desk, self._offers)
+            except Exception as error:
+                self.survey_failure = f"{type(error).__name__}: {error}"
+                raise
             self._survey_due = now if self.survey_failure else now + _SURVEY
+
+    async def _compete(self) -> None:
+        await self._claims.renew()
+        self._jobs.tend()
+        limit = self._desk.options.hold_limit
+        for key in giving_way(self._claims.holdings(), limit):
+            await self._desk.attempt(self._claims.queue_again(key, limit), "having a claim give way")
 
     async def keep_up(self) -> None:
         """Ask for what the policy wants ahead of need, and give back what it keeps for nobody."""
+        rows = await self._desk.refresh()
         planner = self._planner()
-        rows = await self._desk.ledger.read(everything)
         upkeep = planner.policy.upkeep(holdings(rows, planner.figures), planner.figures.sizes)
         if upkeep.ask:
             written = await self._desk.commit("lrm.ask_ahead", planner.ahead)

@@ -110,6 +110,9 @@ class Watch:
         except FlyingLowError as error:
             self.failure = error.message
             log.warning("the batch scheduler could not be asked for its jobs", error=error.message)
+        except Exception as error:
+            self.failure = f"{type(error).__name__}: {error}"
+            raise
         finally:
             self._looking = False
             for one in asked:
