@@ -11,6 +11,7 @@ import re
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 FOLDER = Path(sys.argv[1])
 FILE = FOLDER / "domains.json"
@@ -29,15 +30,15 @@ def fail(words: str, status: int = 1) -> None:
     sys.exit(status)
 
 
-def read() -> list[dict]:
+def read() -> list[dict[str, Any]]:
     return json.loads(FILE.read_text()) if FILE.exists() else []
 
 
-def write(domains: list[dict]) -> None:
+def write(domains: list[dict[str, Any]]) -> None:
     FILE.write_text(json.dumps(domains))
 
 
-def find(domains: list[dict], word: str) -> dict:
+def find(domains: list[dict[str, Any]], word: str) -> dict[str, Any]:
     for domain in domains:
         if word in (domain["name"], str(domain["id"])):
             return domain
@@ -60,13 +61,13 @@ def parse(path: str) -> dict[str, str]:
     return settings
 
 
-def boot(domain: dict) -> None:
+def boot(domain: dict[str, Any]) -> None:
     console = FOLDER / "console" / f"guest-{domain['name']}.log"
     with console.open("ab") as file:
         file.write(b"READY\r\n")
 
 
-def create(domains: list[dict], words: list[str], file: str) -> None:
+def create(domains: list[dict[str, Any]], words: list[str], file: str) -> None:
     settings = parse(file)
     name = text(settings["name"])
     if any(domain["name"] == name for domain in domains):
@@ -87,19 +88,19 @@ def create(domains: list[dict], words: list[str], file: str) -> None:
             boot(domain)
 
 
-def save(domains: list[dict], name: str, file: str) -> None:
+def save(domains: list[dict[str, Any]], name: str, file: str) -> None:
     domains.remove(find(domains, name))
     Path(file).write_text(f"memory of {name}")
     write(domains)
 
 
-def restore(domains: list[dict], words: list[str]) -> None:
+def restore(domains: list[dict[str, Any]], words: list[str]) -> None:
     if not Path(words[-1]).read_text().startswith("memory of"):
         fail("libxl: error: libxl_stream_read.c: Invalid ident", 3)
     create(domains, words, words[-2])
 
 
-def change(domains: list[dict], verb: str, word: str) -> None:
+def change(domains: list[dict[str, Any]], verb: str, word: str) -> None:
     domain = find(domains, word)
     if verb == "destroy":
         domains.remove(domain)
