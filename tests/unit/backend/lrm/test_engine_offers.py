@@ -145,7 +145,7 @@ def test_a_closed_back_end_answers_that_it_is_going_down() -> None:
     with pytest.raises(TransientError):
         site.result(site.backend.acquire(site.claim()))
     assert site.result(site.backend.answer(b"{}", "n1")).status == 503
-    timers: list[Any] = site.clock.getDelayedCalls()
+    timers: Any = site.clock.getDelayedCalls()
     assert [timer for timer in timers if timer.getTime() > site.clock.seconds() + 1] == []
 
 
