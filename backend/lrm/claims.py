@@ -81,7 +81,7 @@ class Claims:
                 return
             self._desk.later(_AGAIN, lambda: self._ask_again(entry))  # the ledger does not answer, or nobody knows why
             raise
-        if key not in self._entries:  # released meanwhile: what was written is given back again
+        if self._entries.get(key) is not entry:  # released meanwhile: what was written is given back again
             await self.give_back(key)
             return
         self._jobs.submit(written.jobs)
@@ -162,7 +162,7 @@ class Claims:
         except FlyingLowError as error:
             self._fail(key, error)
             return
-        if key not in self._entries:  # released meanwhile: what was written is given back again
+        if self._entries.get(key) is not entry:  # released meanwhile: what was written is given back again
             await self.give_back(key)
             return
         self._jobs.submit([job for job in written.jobs if not job.unwanted])

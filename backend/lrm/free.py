@@ -46,7 +46,7 @@ def _is_up(job: PilotJob, slots: Sequence[Slot]) -> bool:
 def free_slots(rows: Written, figures: Figures) -> list[FreeSlot]:
     """Return the slots that are ready, with what is left of each.
 
-    A job that nobody uses yet counts only when all of it is ready.
+    A job that nobody uses yet counts only when all of it is ready, and one that is being taken away not at all.
     """
     used: dict[str, list[Assignment]] = defaultdict(list)
     for assignments in rows.claims.values():
@@ -54,7 +54,8 @@ def free_slots(rows: Written, figures: Figures) -> list[FreeSlot]:
             used[one.slot].append(one)
     in_use = {slot.job for slot in rows.slots if used[slot.id]}
     arriving = {slot.job for slot in rows.slots if slot.state is not SlotState.READY} - in_use
-    open_jobs = {job.tag for job in rows.jobs if not job.unwanted and job.state in ASKED} - arriving
+    going = {slot.job for slot in rows.slots if slot.state is SlotState.PREEMPTING}
+    open_jobs = {job.tag for job in rows.jobs if not job.unwanted and job.state in ASKED} - arriving - going
     sizes = figures.sizes
     return [
         FreeSlot(

@@ -231,3 +231,20 @@ def test_a_job_asked_for_ahead_of_need_counts_as_free_only_when_all_of_it_is_rea
     assert [(slot.slot, slot.memory_mb, slot.cpus, slot.claims, slot.idle) for slot in used.free] == [
         ("j.0", 0, 0, 1, 0.0)
     ]
+
+
+def test_a_job_that_is_being_taken_away_has_nothing_to_give() -> None:
+    job = PilotJob(
+        tag="j",
+        claim="",
+        components=(Component(nodes=2, memory_mb=660, cpus=1),),
+        seconds=720,
+        secret="00",
+        requested_at=NOON,
+        state=JobState.STARTED,
+    )
+    ready = Slot(job="j", rank=0, memory_mb=660, cpus=1, state=SlotState.READY)
+    signalled = replace(ready, rank=1, state=SlotState.PREEMPTING)
+    figures = Figures(sizes=Sizes(vm_overhead_mb=96, slot_overhead_mb=64, margin=120), now=NOON, idle={})
+    use = Assignment(claim="k", member="m", slot="j.0", memory_mb=200, cpus=0)
+    assert holdings(Written(jobs=(job,), slots=(ready, signalled), claims={"k": (use,)}), figures).free == ()
