@@ -6,8 +6,10 @@ Pilots are unprivileged jobs on other machines than the service; the sshd is a r
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,13 +21,18 @@ from flyinglow.backend.lrm import spool
 from flyinglow.cli.demo.lrm_site import NODE_PORT, SUDOERS
 from flyinglow.cli.demo.slurm_conf import HEAD_ADDRESS
 from flyinglow.cli.demo.slurm_world import USERS, SlurmWorld
-from rigs.lease_story import calm, mine, part, slurm, telling
+from flyinglow.cli.demo.spaces import PATH
+from rigs.lease_story import calm, mine, part, slurm, telling, tidy
 from rigs.lrm_service import LrmService, lrm_service
 from rigs.slurm import slurm_world
 
-pytestmark = pytest.mark.xdist_group("slurm-channels")
+MISSING = [name for name in ("openssl", "ssh-keygen", "sshd") if shutil.which(name, path=PATH) is None]
+pytestmark = [
+    pytest.mark.xdist_group("slurm-channels"),
+    pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}"),
+]
 
-GRACE = 10
+GRACE = 20  # nothing here waits for it to be over
 SSH_PORT = 2222
 TABLE = {"lrm": "slurm", "grace": GRACE}
 
@@ -72,17 +79,20 @@ def secured(world: SlurmWorld, trusted: str) -> Iterator[LrmService]:
         assert "insecure = true" in text
         config.write_text(text.replace("insecure = true", f'certificate = "{served}"\nprivate_key = "{key}"'))
         service.start()
-        yield service
-        slurm(service).run_in_head(["scancel", "-u", "lease"])
-        service.wait(lambda: not mine(service), "the end of all jobs")
+        try:
+            yield service
+        finally:
+            tidy(service)
+            service.wait(lambda: not mine(service), "the end of all jobs")
 
 
 def test_a_lease_lives_over_https_from_the_pilots_to_the_service(world: SlurmWorld) -> None:
     with secured(world, "served") as service:
         with telling(service, part(2), name="secured") as story:
             story.running()
-            plain = ["curl", "--silent", "--max-time", "5", f"http://{HEAD_ADDRESS}:{NODE_PORT}/"]
-            assert slurm(service).run_on("node1", plain, check=False).returncode
+            plain = f"import urllib.request; urllib.request.urlopen('http://{HEAD_ADDRESS}:{NODE_PORT}/', timeout=10)"
+            said = slurm(service).run_on("node1", [sys.executable, "-c", plain], check=False).stderr
+            assert "RemoteDisconnected" in said or "ConnectionReset" in said, said
             story.lease.whole.destroy()
         calm(service)
 
@@ -130,6 +140,10 @@ class Spool:
         files = {"identity": str(identity), "known_hosts": str(self.directory / "known_hosts")}
         return {"spool": str(self.file), "ssh": {"address": HEAD_ADDRESS, "port": SSH_PORT, "user": "lease", **files}}
 
+    def said(self) -> list[str]:
+        """Return the kinds of the reports in the spool."""
+        return [json.loads(json.loads(line)["signed"])["kind"] for line in self.file.read_text().splitlines()]
+
     @contextlib.contextmanager
     def serving(self) -> Iterator[None]:
         """Run the sshd on the head."""
@@ -158,8 +172,7 @@ def test_what_pilots_said_by_ssh_while_the_service_was_away_is_believed(world: S
             slurm(service).run_in_head(["scancel", job["id"]])
             service.wait(lambda: not mine(service), "the end of the job", GRACE + 5)
             assert time.monotonic() - began < GRACE
-            assert way.file.read_text().count("\n") >= 2
+            assert way.said().count("released") == 2
             service.start()
             assert "SIGTERM" in story.cancelled()
-        assert len(service.slots("Released")) == 2, service.slots()
         calm(service)
