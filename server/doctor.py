@@ -38,7 +38,8 @@ def examine(config_path: Path, *, job: bool = False) -> list[Finding]:
     try:
         config = load(config_path)
     except FlyingLowError as error:
-        return [Finding("configuration", ok=False, detail=error.message, fix="correct these lines")]
+        detail = "; ".join(error.message.splitlines())
+        return [Finding("configuration", ok=False, detail=detail, fix="correct these lines")]
     return [Finding("configuration", ok=True, detail=f"{config_path} is understood"), *_site(config, job=job)]
 
 
