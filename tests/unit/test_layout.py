@@ -137,3 +137,11 @@ def test_no_file_names_a_registry_or_a_place_on_one_machine() -> None:
 )
 def test_places_on_one_machine_are_told_from_others(text: str, belongs_to_a_machine: bool) -> None:
     assert bool(HOMES.search(text)) is belongs_to_a_machine
+
+
+@pytest.mark.xdist_group("layout")
+def test_groups_of_tests_stay_together(request: pytest.FixtureRequest) -> None:
+    """What cannot run beside itself would, without a word, where pytest and pytest-xdist do not fit each other."""
+    if not hasattr(request.config, "workerinput"):
+        pytest.skip("not side by side")
+    assert request.node.nodeid.endswith("@layout")

@@ -19,7 +19,7 @@ from flyinglow.client import Disk, Nic, Part
 from flyinglow.nodectl.errors import InvalidError, NeverError
 from flyinglow.pilot.messages import PATH, Kind
 from rigs.intake import SignedPilot
-from rigs.lease_story import calm, mine, part, telling, tidy
+from rigs.lease_story import calm, for_all, mine, part, telling, tidy
 from rigs.lrm_service import LrmService, slurm_service
 
 pytestmark = pytest.mark.xdist_group("slurm-bad-input")
@@ -85,12 +85,10 @@ class Scripts:
 
 
 @pytest.fixture(scope="module")
-def scripts(tmp_path_factory: pytest.TempPathFactory) -> Scripts:
+def scripts() -> Iterator[Scripts]:
     """Give the programs, where every user can reach them."""
-    directory = tmp_path_factory.mktemp("programs")
-    for folder in directory.parents[:2]:
-        folder.chmod(0o755)
-    return Scripts(directory)
+    with for_all() as directory:
+        yield Scripts(directory)
 
 
 @pytest.fixture(scope="module")
