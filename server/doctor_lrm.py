@@ -131,7 +131,7 @@ def _described(queue: Queue) -> str:
 
 def _grace(options: LrmOptions, found: Survey) -> Finding:
     share = options.grace * options.share
-    detail = f"{options.grace:g} s ({share:g} s of them the service's), limit {options.margin} s beyond the lease"
+    detail = f"{options.grace:g} s ({share:g} s of them the service's), limit {options.beyond} s beyond the lease"
     if found.notice is None:
         return Finding("grace", ok=True, detail=f"{detail}; the scheduler does not tell its own: try doctor --job")
     ok = options.grace <= found.notice

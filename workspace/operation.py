@@ -132,5 +132,6 @@ def _saved(tx: Tx, row: Workspace, info: VmInfo, now: datetime, seconds: Mapping
     if row.task is not Task.SAVING:
         next_one = Status(State.PROPAGATED, Task.SAVING)
         return advance(tx, row, next_one, now=now, target=row.target, seconds=seconds, attempts=0)
-    reason = f"saved to {info.saved['target']}, sha256 {info.saved['sha256']}" if info.saved else "saved"
+    where, checksum = info.saved.get("target"), info.saved.get("sha256")
+    reason = f"saved to {where}, sha256 {checksum}" if where else "saved"
     return advance(tx, row, Status(State.TRANSPORT_READY), now=now, reason=reason, seconds=seconds, attempts=0)

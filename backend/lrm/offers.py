@@ -47,8 +47,8 @@ class Offers:
         return Sizes(
             vm_overhead_mb=options.vm_overhead_mb,
             slot_overhead_mb=options.slot_overhead_mb,
-            margin=options.margin,
-            node_memory_mb=options.node_memory_mb or (queue.memory_mb if queue else None),
+            margin=options.beyond,
+            node_memory_mb=options.node_memory_mb or _largest(queue, options.node_minimum_mb),
             node_cpus=options.node_cpus or (queue.cpus if queue else None),
             longest=options.longest or (queue.max_seconds if queue else None),
         )
@@ -105,11 +105,16 @@ def _never(request: Request, view: View, options: LrmOptions, offers: Offers) ->
             figures = {f"addresses.{network}.asked": asked, f"addresses.{network}.total": total}
             return Never(f"{asked} addresses on {network} are asked for, where the site has {total}", figures)
     longest = offers.sizes().longest
-    if longest is not None and request.duration + options.margin > longest:
-        figures = {"longest": max(0, longest - options.margin), "asked": request.duration}
+    if longest is not None and request.duration + options.beyond > longest:
+        figures = {"longest": max(0, longest - options.beyond), "asked": request.duration}
         message = f"a lease of {request.duration} s is longer than the batch scheduler's longest job allows"
         return Never(f"{message}; the longest possible is {figures['longest']} s", figures)
     return None
+
+
+def _largest(queue: Queue | None, minimum_mb: int) -> int | None:
+    """Return what a slot can have of the queue's largest node, which keeps some of its memory for itself."""
+    return None if queue is None or queue.memory_mb is None else max(0, queue.memory_mb - minimum_mb)
 
 
 def _networks(request: Request) -> Counter[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,9 @@ class LrmOptions:
     stray_grace: float = 120.0  # how long a job with our name and without a row is left alone
     grace: float = 30.0  # from the scheduler's notice to its SIGKILL: the site's figure
     share: float = 0.5  # the part of the grace that is the service's
-    margin: int = 120  # how much longer than the lease a job's limit is: start, image, grace and end
+    start_delay: float = 60.0  # from a job's start to its VMs' start: pilots, memory, images, at the slowest
+    end_delay: float = 30.0  # from a lease's end until its VMs are gone and the memory is given back
+    margin: int | None = None  # how much longer than the lease a job's limit is; None: start_delay + grace + end_delay
     release_patience: float = 60.0  # how long pilots may take to give back before their job is cancelled
     hold_limit: float = 300.0  # how long a claim may hold some nodes while an older one waits for them
     policy: str = "exact"  # how claims become slots
@@ -48,7 +51,8 @@ class LrmOptions:
     vm_overhead_mb: int = 96  # the hypervisor's own memory for one VM
     slot_overhead_mb: int = 64  # the pilot's and the agent's
     networks: Mapping[str, Any] = field(default_factory=dict)  # network -> bridge on every node; false: user mode
-    node_memory_mb: int | None = None  # the largest slot
+    node_minimum_mb: int = 256  # what a node keeps for itself: minimum_node_mb of its flyinglow-nodectl
+    node_memory_mb: int | None = None  # the largest slot; None: the scheduler's largest node without that minimum
     node_cpus: int | None = None  # and its CPUs
     node_disk_mb: int = 1_000_000  # what VMs of one slot may take together
     longest: int | None = None  # the longest job
@@ -63,6 +67,11 @@ class LrmOptions:
     extend: str = "held"  # extensions: within the time held, or "operator": our user may raise limits
     list_timeout: float = 10.0  # how long a reconcile pass waits for a node
     retain: float = 604800.0  # how long jobs that are over are kept for the record
+
+    @property
+    def beyond(self) -> int:
+        """Return how many seconds a job's limit is longer than its lease."""
+        return ceil(self.start_delay + self.grace + self.end_delay) if self.margin is None else self.margin
 
     def terms(self) -> SiteTerms:
         """Return what adapters are told."""
@@ -120,14 +129,17 @@ def wrong(made: LrmOptions) -> Iterator[Fault]:
             yield (name,), f"{name!r} must lie between 0 and 1"
     yield from out_of_range(made, 0, *_NOT_NEGATIVE)
     yield from out_of_range(made, 1, *_AT_LEAST_ONE)
-    if made.margin <= made.grace:
+    if made.beyond <= made.grace:
         why = "a slot has to start, to serve the whole lease and to be given back before the scheduler's limit is up"
-        yield ("margin",), f"'margin' ({made.margin} s) must be longer than 'grace' ({made.grace:g} s): {why}"
-    if made.longest is not None and made.longest <= made.margin:
-        yield ("longest",), f"'longest' ({made.longest} s) leaves no lease beside the 'margin' of {made.margin} s"
+        yield ("margin",), f"'margin' ({made.beyond} s) must be longer than 'grace' ({made.grace:g} s): {why}"
+    if made.longest is not None and made.longest <= made.beyond:
+        yield ("longest",), f"'longest' ({made.longest} s) leaves no lease beside the 'margin' of {made.beyond} s"
 
 
 _NOT_NEGATIVE = (
+    "start_delay",
+    "end_delay",
+    "node_minimum_mb",
     "stray_grace",
     "release_patience",
     "hold_limit",

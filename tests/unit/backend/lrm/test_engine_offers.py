@@ -22,7 +22,7 @@ def test_it_is_all_that_the_seam_asks_for() -> None:
 def test_what_the_survey_shows_is_offered_less_the_overheads() -> None:
     site = Site(nodes=3)
     limits = site.backend.limits(site.view())
-    assert (limits.max_memory_mb, limits.max_cpus, limits.max_members) == (8000 - 96 - 64, 8, 3)
+    assert (limits.max_memory_mb, limits.max_cpus, limits.max_members) == (8000 - 256 - 96 - 64, 8, 3)
     assert limits.max_disk_mb == 1_000_000
 
 
@@ -50,7 +50,7 @@ def test_whatever_fits_some_day_is_queued() -> None:
 @pytest.mark.parametrize(
     ("changes", "figure", "value"),
     [
-        ({"memory_mb": 9000}, "node_memory_mb", 8000 - 96 - 64),
+        ({"memory_mb": 9000}, "node_memory_mb", 8000 - 256 - 96 - 64),
         ({"members": 5}, "nodes", 4),
         ({"duration": 100_000}, "longest", 7200 - 120),
     ],
