@@ -175,7 +175,7 @@ class Claims:
         gone = job is None or job.unwanted or job.state in JOB_OVER or slot.state in _GIVEN_UP
         if not gone:
             return None
-        if job is not None and slot.state is SlotState.PREEMPTING and not job.unwanted and job.state not in JOB_OVER:
+        if job is not None and words.had_notice(slot) and not job.unwanted and job.state not in JOB_OVER:
             doom = self._dooms.get(slot.job)  # it comes within a moment
             return ConflictError(doom) if doom else None
         if job is None:
@@ -184,7 +184,7 @@ class Claims:
         if refused is not None:
             return refused
         message = f"{words.job_name(job)} ended before all its nodes were ready: {words.slot_lost(job, slot)}"
-        taken = job.unwanted or slot.state is SlotState.PREEMPTING
+        taken = job.unwanted or words.had_notice(slot)
         return ConflictError(message) if taken or words.was_taken(job) else BrokenError(message)
 
     def _grant(self, entry: Entry) -> None:

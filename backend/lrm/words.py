@@ -75,6 +75,11 @@ def was_taken(job: PilotJob) -> bool:
     return job.listed_at is not None and job.started_at is None and native not in _BY_ITSELF
 
 
+def had_notice(slot: Slot) -> bool:
+    """Say whether its pilot was signalled or warned, also when it has given back by now, as a quick one has."""
+    return slot.state is SlotState.PREEMPTING or slot.reason == "warned" or slot.reason.startswith("signal ")
+
+
 def slot_lost(job: PilotJob | None, slot: Slot) -> str:
     """Say why what a slot gave is gone."""
     why = slot.reason or (job.reason if job else "")

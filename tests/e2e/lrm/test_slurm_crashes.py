@@ -42,6 +42,12 @@ exec /usr/bin/sbatch "$@"
 """
 """An sbatch that does not answer the first time; ``first`` is what it does all the same."""
 
+BEHIND = """#!/bin/sh
+[ -e {file}.well ] || {{ /usr/bin/squeue "$@" | sed s/RUNNING/PENDING/; exit; }}
+exec /usr/bin/squeue "$@"
+"""
+"""An squeue that is behind: it tells of no start before the file beside it is there."""
+
 AT_REST = {"Running", "Paused", "Ended", "Corrupted", "Cancelled"}
 Act = Callable[[LrmService, Lease], None]
 
@@ -116,6 +122,7 @@ class Case:
     more: str = ""
     busy: int = 0
     sbatch: str | None = None  # what the sbatch that does not answer at first does all the same
+    behind: bool = False  # the listing tells of no start, so that a pilot's report does, until the service died
     dirty: bool = False  # pilots were killed unheard: what they left is the next pilot's, or kill-all's
 
 
@@ -131,7 +138,7 @@ CASES: Mapping[str, Case] = {
     "lrm.listed": Case(states=ENDED, act=trash),
     "lrm.reports": Case(states=RUNNING),
     "lrm.spool": Case(states=RUNNING, act=spool, options={"spool": "{jobs}/spool"}),
-    "lrm.started": Case(states=RUNNING),
+    "lrm.started": Case(states=RUNNING, behind=True),
     "lrm.over": Case(states=CANCELLED, act=cancel),
     "lrm.release": Case(states=ENDED, act=trash),
     "lrm.give_back": Case(states=ENDED, act=trash, options=KEEP),
@@ -181,6 +188,8 @@ def deadly(world: SlurmWorld, case: Case, **options: Any) -> Iterator[LrmService
     settings = {"grace": GRACE, "submit_grace": 2.0, "command_timeout": 3.0, "lrm": "slurm", **values}
     if case.sbatch is not None:
         settings["commands"] = {"sbatch": str(late(world, case.sbatch))}
+    if case.behind:
+        settings["commands"] = {"squeue": str(behind(world))}
     changes = {"nodectl": {"simulated": case.node}, "more": case.more, "start": False}
     try:
         with lrm_service(world, HEAD_ADDRESS, settings, **changes) as service:
@@ -198,6 +207,14 @@ def late(world: SlurmWorld, first: str) -> Path:
     return file
 
 
+def behind(world: SlurmWorld) -> Path:
+    """Write an squeue that is behind."""
+    file = world.jobs / "squeue"
+    file.write_text(BEHIND.format(file=file))
+    file.chmod(0o755)
+    return file
+
+
 @pytest.mark.parametrize(
     "step", [pytest.param(step, marks=() if step in QUICK else pytest.mark.full) for step in CASES]
 )
@@ -211,6 +228,7 @@ def test_a_crash_after_any_step_changes_nothing_about_the_end(step: str, world: 
             service.wait(lambda: world.node_states()["node1"] != "idle", "the other user's job")
         lease = tell(service, case)
         service.wait_for_death()
+        (world.jobs / "squeue.well").touch()
         service.start()
         again = tell(service, case)
         assert again is not None
