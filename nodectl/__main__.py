@@ -2,27 +2,28 @@
 
 Exit codes: 0 done; 1 something is broken; 2 wrong usage or an invalid request; 3 no such VM; 4 the VM's state does not
 allow it; 5 the site forbids it; 6 not now, try later; 7 never on this node; 8 failed, may work when tried again.
+
+A lease waits for its agents to start, so each command imports what is its own, and the agent's words, as jobs
+give them, are understood without a parser.
 """
 
 from __future__ import annotations
 
-import argparse
-import base64
-import dataclasses
 import json
 import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Union
 
-from flyinglow.nodectl import bundle, compose, config, doctor, emergency, guest, status, sudoers
-from flyinglow.nodectl.agent import Agent
-from flyinglow.nodectl.agent_slot import Tenure
-from flyinglow.nodectl.arguments import BY_TAG, parser
+from flyinglow.nodectl import compose, config
 from flyinglow.nodectl.errors import FlyingLowError, InvalidError
 from flyinglow.nodectl.messages import OrderName
 from flyinglow.nodectl.scope import Scope
+
+if TYPE_CHECKING:
+    import argparse
 
 EXIT_CODES = {
     "broken": 1,
@@ -36,12 +37,13 @@ EXIT_CODES = {
     "transient": 8,
 }
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-Arguments = argparse.Namespace
+AGENT = ["agent", "--stdio"]  # what sudo lets jobs run
+Arguments = Union["argparse.Namespace", SimpleNamespace]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    arguments = parser().parse_args(argv)
+    arguments = _understood(sys.argv[1:] if argv is None else list(argv))
     try:
         code = _commands()[arguments.command](arguments)
     except FlyingLowError as error:
@@ -52,11 +54,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
+def _understood(words: list[str]) -> Arguments:
+    if words == AGENT:
+        return SimpleNamespace(command="agent", config=None, state=None, driver=None, json=False)
+    from flyinglow.nodectl.arguments import parser  # noqa: PLC0415 - see above
+
+    return parser().parse_args(words)
+
+
 def _commands() -> dict[str, Callable[[Arguments], int]]:
+    by_tag = ("info", "start", "pause", "resume", "reboot", "shutdown", "destroy")
     named = {"agent": _agent, "list": _list, "create": _create, "console": _console}
     rest = {"kill-all": _kill_all, "tidy": _tidy, "status": _status, "doctor": _doctor}
     rest.update({"build-guest": _build_guest, "bundle": _bundle, "sudoers": _sudoers})
-    return {**dict.fromkeys(BY_TAG, _order), **named, **rest}
+    return {**dict.fromkeys(by_tag, _order), **named, **rest}
 
 
 def _config(arguments: Arguments) -> config.Config:
@@ -64,6 +75,9 @@ def _config(arguments: Arguments) -> config.Config:
 
 
 def _agent(arguments: Arguments) -> int:
+    from flyinglow.nodectl.agent import Agent  # noqa: PLC0415 - see above
+    from flyinglow.nodectl.agent_slot import Tenure  # noqa: PLC0415
+
     settings = _config(arguments)
     read, write = os.pipe()
     os.set_blocking(write, False)
@@ -109,6 +123,8 @@ def _order(arguments: Arguments) -> int:
 
 
 def _console(arguments: Arguments) -> int:
+    import base64  # noqa: PLC0415 - see above
+
     body = {"offset": arguments.offset, "max": arguments.max}
     answer = compose.node_of(_config(arguments)).carry_out(OrderName.CONSOLE, arguments.tag, body)
     if arguments.json:
@@ -119,6 +135,8 @@ def _console(arguments: Arguments) -> int:
 
 
 def _kill_all(arguments: Arguments) -> int:
+    from flyinglow.nodectl import emergency  # noqa: PLC0415 - see above
+
     answer = emergency.kill_all(_config(arguments))
     if arguments.json:
         _print(answer)
@@ -130,6 +148,8 @@ def _kill_all(arguments: Arguments) -> int:
 
 
 def _tidy(arguments: Arguments) -> int:
+    from flyinglow.nodectl import emergency  # noqa: PLC0415 - see above
+
     answer = emergency.tidy(_config(arguments))
     if arguments.json:
         _print(answer)
@@ -141,24 +161,34 @@ def _tidy(arguments: Arguments) -> int:
 
 
 def _status(arguments: Arguments) -> int:
+    from flyinglow.nodectl import status  # noqa: PLC0415 - see above
+
     found = status.status(_config(arguments))
     return _print(found) if arguments.json else _say("\n".join(status.lines(found)))
 
 
 def _bundle(arguments: Arguments) -> int:
+    from flyinglow.nodectl import bundle  # noqa: PLC0415 - see above
+
     bundle.build(arguments.out)
     return _print({"path": str(arguments.out)}) if arguments.json else _say(f"wrote {arguments.out}")
 
 
 def _sudoers(arguments: Arguments) -> int:
+    from flyinglow.nodectl import sudoers  # noqa: PLC0415 - see above
+
     sys.stdout.write(sudoers.text(arguments.user, arguments.path))
     return 0
 
 
 def _doctor(arguments: Arguments) -> int:
+    from dataclasses import asdict  # noqa: PLC0415 - see above
+
+    from flyinglow.nodectl import doctor  # noqa: PLC0415
+
     findings = doctor.examine(_config(arguments))
     if arguments.json:
-        _print({"findings": [dataclasses.asdict(finding) for finding in findings]})
+        _print({"findings": [asdict(finding) for finding in findings]})
     else:
         for finding in findings:
             _say(f"{'ok ' if finding.ok else 'BAD'} {finding.name}: {finding.text}")
@@ -166,6 +196,8 @@ def _doctor(arguments: Arguments) -> int:
 
 
 def _build_guest(arguments: Arguments) -> int:
+    from flyinglow.nodectl import guest  # noqa: PLC0415 - see above
+
     entry = guest.build(arguments.out, arguments.cache)
     return _print(entry) if arguments.json else _say(f"built {entry['name']}: {arguments.out / 'image.json'}")
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+
+from flyinglow.nodectl.crew import Crew
 
 Job = Callable[[], None]
 
@@ -14,7 +15,7 @@ class Orders:
     """A bounded pool of workers with one queue for each VM. A job reports its own failures; it must not raise."""
 
     def __init__(self, workers: int) -> None:
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="order")
+        self._pool = Crew(workers, "order")
         self._queues: dict[str, deque[Job]] = {}
         self._lock = threading.Lock()
         self._closed = False
@@ -28,7 +29,7 @@ class Orders:
                 self._queues[key].append(job)
                 return
             self._queues.update({key: deque()} if key else {})
-            self._pool.submit(self._work, key, job)
+            self._give(key, job)
 
     def stop(self) -> None:
         """Begin nothing any more, and forget what has not begun. Whoever sent it asks again."""
@@ -40,7 +41,7 @@ class Orders:
     def close(self) -> None:
         """Stop, and wait until what has begun is finished."""
         self.stop()
-        self._pool.shutdown(wait=True)
+        self._pool.close()
 
     def _work(self, key: str, job: Job) -> None:
         if not self._closed:
@@ -50,6 +51,9 @@ class Orders:
         with self._lock:
             queue = self._queues[key]
             if queue and not self._closed:
-                self._pool.submit(self._work, key, queue.popleft())  # behind other VMs that wait for a worker
+                self._give(key, queue.popleft())  # behind other VMs that wait for a worker
             else:
                 del self._queues[key]
+
+    def _give(self, key: str, job: Job) -> None:
+        self._pool.submit(lambda: self._work(key, job))

@@ -7,20 +7,17 @@ code: a Python of the same version starts twice as fast with it, and any other o
 
 from __future__ import annotations
 
-import importlib.util
-import marshal
 import os
 import zipfile
 from pathlib import Path
 
 import flyinglow
 from flyinglow import nodectl
+from flyinglow.nodectl.byte_code import byte_code
 from flyinglow.nodectl.errors import InvalidError
 
 SHEBANG = b"#!/usr/bin/python3 -IS\n"
 EPOCH = (1980, 1, 1, 0, 0, 0)
-UNCHECKED = (1).to_bytes(4, "little")  # in byte code: valid whatever the source's time is
-PLAIN = 2  # the last form of byte code without references between its parts, which are not the same every time
 FILE_MODE = 0o100644 << 16
 PACKAGE = '"""Flying Low: the part of it that runs on nodes."""\n\n__version__ = "{version}"\n'
 START = """import sys
@@ -28,6 +25,9 @@ START = """import sys
 if sys.version_info < (3, 9):
     sys.exit("flyinglow-nodectl needs Python 3.9 or later, and this is " + sys.version.split()[0])
 
+from flyinglow.nodectl import lazily
+
+lazily.later("inspect")
 from flyinglow.nodectl.__main__ import main
 
 sys.exit(main())
@@ -58,14 +58,7 @@ def _members() -> dict[str, bytes]:
         return _own_members()
     for path in Path(folder).rglob("*.py"):
         members[f"flyinglow/nodectl/{path.relative_to(folder).as_posix()}"] = path.read_bytes()
-    return {**members, **{f"{name}c": _byte_code(name, text) for name, text in members.items()}}
-
-
-def _byte_code(name: str, source: bytes) -> bytes:
-    """Return what Python would keep of a module after it had compiled it (PEP 552)."""
-    code = compile(source, name, "exec", dont_inherit=True, optimize=0)
-    head = importlib.util.MAGIC_NUMBER + UNCHECKED + importlib.util.source_hash(source)
-    return head + marshal.dumps(code, PLAIN)
+    return {**members, **{f"{name}c": byte_code(name, text) for name, text in members.items()}}
 
 
 def _own_members() -> dict[str, bytes]:

@@ -1,34 +1,30 @@
-"""Put a node together from its configuration: which driver, which disks, which networks, which memory."""
+"""Put a node together from its configuration: which driver, which disks, which networks, which memory.
+
+Only what the configuration names is imported: a lease waits for its agents to start.
+"""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flyinglow.nodectl import processes
 from flyinglow.nodectl.config import Config
 from flyinglow.nodectl.errors import BrokenError
-from flyinglow.nodectl.hypervisor.accelerator import Accelerator
-from flyinglow.nodectl.hypervisor.api import Driver, Hypervisor
-from flyinglow.nodectl.hypervisor.qemu import Qemu
-from flyinglow.nodectl.hypervisor.simulated import Script, Simulated, SimulatedDisks, SimulatedNetworks
-from flyinglow.nodectl.hypervisor.xen import Xen as XenDriver
-from flyinglow.nodectl.hypervisor.xen_disks import RawDisks
-from flyinglow.nodectl.image import Disks, Images
-from flyinglow.nodectl.images.saving import Saver
 from flyinglow.nodectl.ledger import Limits
-from flyinglow.nodectl.memory.accounted import Accounted
 from flyinglow.nodectl.memory.api import NodeMemory, machine_mb
-from flyinglow.nodectl.memory.cgroup import Cgroup
-from flyinglow.nodectl.memory.hugepages import HugePages
-from flyinglow.nodectl.memory.simulated import SimulatedMemory
-from flyinglow.nodectl.memory.xen import Xen
-from flyinglow.nodectl.network import BridgeNetworks, Networks
 from flyinglow.nodectl.node import Node
 from flyinglow.nodectl.scope import Scope
 from flyinglow.nodectl.slot_ports import Pace
 from flyinglow.nodectl.slots import Slots
 from flyinglow.nodectl.vmdir import StateDir
+
+if TYPE_CHECKING:
+    from flyinglow.nodectl.hypervisor.api import Driver, Hypervisor
+    from flyinglow.nodectl.image import Disks
+    from flyinglow.nodectl.images.saving import Saver
+    from flyinglow.nodectl.network import Networks
 
 MIB = 1 << 20
 MEMORY_FILE = "memory.json"
@@ -43,24 +39,52 @@ def node_of(config: Config, scope: Scope | None = None, patience: float | None =
     state.prepare()
     seen = Scope(everything=True) if scope is None else scope
     longest = config.console_max_mb * MIB
-    saver = None if config.driver == "simulated" else Saver(config)
-    return Node(state, *_parts(config, state), scope=seen, console_max=longest, saver=saver)
+    return Node(state, *_parts(config, state), scope=seen, console_max=longest, saver=_saver(config))
 
 
 def hypervisor_of(config: Config) -> Driver:
     """Return the driver of the node's VMs."""
     if config.driver == "simulated":
+        from flyinglow.nodectl.hypervisor.simulated import Script, Simulated  # noqa: PLC0415 - see above
+
         return Simulated(Script(config.simulated))
-    return XenDriver(config) if config.driver == "xen" else Qemu(config, Accelerator(config))
+    if config.driver == "xen":
+        from flyinglow.nodectl.hypervisor.xen import Xen  # noqa: PLC0415 - see above
+
+        return Xen(config)
+    from flyinglow.nodectl.hypervisor.accelerator import Accelerator  # noqa: PLC0415 - see above
+    from flyinglow.nodectl.hypervisor.qemu import Qemu  # noqa: PLC0415
+
+    return Qemu(config, Accelerator(config))
+
+
+def _saver(config: Config) -> Saver | None:
+    if config.driver == "simulated":
+        return None
+    from flyinglow.nodectl.images.saving import Saver  # noqa: PLC0415 - see above
+
+    return Saver(config)
 
 
 def _parts(config: Config, state: StateDir) -> tuple[Hypervisor, Disks, Networks]:
     """Return what runs VMs, what makes their disks and what connects them."""
     if config.driver == "simulated":
+        from flyinglow.nodectl.hypervisor.simulated import (  # noqa: PLC0415 - see above
+            Script,
+            Simulated,
+            SimulatedDisks,
+            SimulatedNetworks,
+        )
+
         script = Script(config.simulated)
         return Simulated(script), SimulatedDisks(script), SimulatedNetworks()
+    from flyinglow.nodectl.image import Images  # noqa: PLC0415 - see above
+    from flyinglow.nodectl.network import BridgeNetworks  # noqa: PLC0415
+
     driver, images = hypervisor_of(config), Images(config)
     if config.driver == "xen":
+        from flyinglow.nodectl.hypervisor.xen_disks import RawDisks  # noqa: PLC0415 - see above
+
         return driver, RawDisks(config, images), BridgeNetworks(config, state, taps=False)
     return driver, images, BridgeNetworks(config, state)
 
@@ -70,13 +94,23 @@ def memory_of(config: Config) -> NodeMemory:
     total = config.memory_mb or machine_mb()
     file = config.state / MEMORY_FILE
     if config.memory == "cgroup":
+        from flyinglow.nodectl.memory.cgroup import Cgroup  # noqa: PLC0415 - see above
+
         return Cgroup(Path(config.memory_cgroup), total)
     if config.memory == "hugepages":
+        from flyinglow.nodectl.memory.hugepages import HugePages  # noqa: PLC0415 - see above
+
         return HugePages()
     if config.memory == "xen":
+        from flyinglow.nodectl.memory.xen import Xen  # noqa: PLC0415 - see above
+
         return Xen(config.xl)
     if config.memory == "simulated":
+        from flyinglow.nodectl.memory.simulated import SimulatedMemory  # noqa: PLC0415 - see above
+
         return SimulatedMemory(file, total, config.simulated.memory)
+    from flyinglow.nodectl.memory.accounted import Accounted  # noqa: PLC0415 - see above
+
     return Accounted(file, total)
 
 

@@ -10,12 +10,12 @@ import base64
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from flyinglow.nodectl import tools
 from flyinglow.nodectl.console import Console
+from flyinglow.nodectl.crew import side_by_side
 from flyinglow.nodectl.errors import BrokenError, ConflictError, FlyingLowError, InvalidError, UnknownError
 from flyinglow.nodectl.hypervisor.api import Hypervisor
 from flyinglow.nodectl.image import Disks
@@ -166,8 +166,7 @@ class Node:
 
         Returns the tags of those that are gone, and a sentence for each that resists.
         """
-        with ThreadPoolExecutor(max(1, min(len(vms), ENDERS))) as pool:
-            words = list(pool.map(self._end, vms))
+        words = side_by_side(self._end, vms, ENDERS)
         ended = [vm.tag for vm, word in zip(vms, words) if not word]
         return ended, [f"{vm.tag}: {word}" for vm, word in zip(vms, words) if word]
 

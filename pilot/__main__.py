@@ -10,44 +10,70 @@ are of different versions; 7 the service refuses this pilot.
 
 from __future__ import annotations
 
-import argparse
 import os
 import stat
 import sys
 import time
 from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Union
 
-from flyinglow import __version__
 from flyinglow.nodectl.errors import FlyingLowError, InvalidError
-from flyinglow.pilot import compose, signals
+from flyinglow.pilot import signals, spawn
 from flyinglow.pilot.bell import Bell
-from flyinglow.pilot.clock import Clock
-from flyinglow.pilot.life import Exit
-from flyinglow.pilot.messages import MAX_BYTES, Settings, settings
 
+if TYPE_CHECKING:
+    import argparse
+
+Arguments = Union["argparse.Namespace", SimpleNamespace]
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
+_LONGEST = 8 << 20  # bytes of settings
+_AS_JOBS_DO = 4  # words: --rank N --node NAME
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one pilot and return its exit code."""
-    clock = Clock(time.monotonic, time.time)
-    started = clock.monotonic()
+    started = time.monotonic()
     bell = Bell()
     signals.catch(bell.descriptor)
-    arguments = _parser().parse_args(argv)
+    arguments = _understood(sys.argv[1:] if argv is None else list(argv))
     try:
-        told = _settings(arguments.settings)
-        if arguments.dry_run:
-            from flyinglow.pilot import dry_run  # noqa: PLC0415 - a pilot at work does not wait for it
-
-            return dry_run.explain(told, arguments.rank, arguments.node, clock, sys.stdout)
-        return compose.run(told, arguments.rank, arguments.node, clock=clock, bell=bell, started=started)
+        return _run(arguments, _line(arguments.settings), bell, started)
     except FlyingLowError as error:
         sys.stderr.write(f"flyinglow-pilot: {error.message}\n")
-        return Exit.VERSION if "version" in error.message else Exit.USAGE
+        return 6 if "version" in error.message else 2
+
+
+def _run(arguments: Arguments, line: bytes, bell: Bell, started: float) -> int:
+    """Start the agent first: all that is imported below is imported while it starts."""
+    begun = None if arguments.dry_run else spawn.ahead(line, arguments.rank)
+    from flyinglow.pilot.clock import Clock  # noqa: PLC0415 - see above
+    from flyinglow.pilot.messages import settings  # noqa: PLC0415
+
+    clock, told = Clock(time.monotonic, time.time), settings(line)
+    if arguments.dry_run:
+        from flyinglow.pilot import dry_run  # noqa: PLC0415 - a pilot at work does not wait for it
+
+        return dry_run.explain(told, arguments.rank, arguments.node, clock, sys.stdout)
+    from flyinglow.pilot import compose  # noqa: PLC0415 - see above
+
+    return compose.run(told, arguments.rank, arguments.node, clock=clock, bell=bell, started=started, begun=begun)
+
+
+def _understood(words: list[str]) -> Arguments:
+    """Understand what jobs say without a parser, whose import takes long, and all else with it."""
+    if len(words) == _AS_JOBS_DO and words[0] == "--rank" and words[1].isdecimal() and words[2] == "--node":
+        name = words[3]
+        if name and not name.startswith("-"):
+            return SimpleNamespace(rank=int(words[1]), node=name, settings=None, dry_run=False)
+    return _parser().parse_args(words)
 
 
 def _parser() -> argparse.ArgumentParser:
+    import argparse  # noqa: PLC0415 - see above
+
+    from flyinglow import __version__  # noqa: PLC0415
+
     introduction, _, rest = (__doc__ or "").partition("\n\n")
     parser = argparse.ArgumentParser(
         prog="flyinglow-pilot",
@@ -65,17 +91,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _settings(path: str | None) -> Settings:
-    """Read the settings. Raises InvalidError."""
+def _line(path: str | None) -> bytes:
+    """Read the settings' line. Raises InvalidError."""
     descriptor = 0 if path is None else _opened(path)
     try:
         with open(descriptor, "rb", closefd=path is not None) as stream:
-            line = stream.readline(MAX_BYTES)
+            line = stream.readline(_LONGEST)
     except OSError as error:
         raise InvalidError(f"the settings cannot be read: {error}") from error
     if not line.strip():
         raise InvalidError("there are no settings: they are the first line of standard input, or of --settings FILE")
-    return settings(line)
+    return line
 
 
 def _opened(path: str) -> int:

@@ -17,6 +17,7 @@ from typing import IO, Protocol
 from flyinglow.nodectl.errors import BrokenError, TransientError
 from flyinglow.nodectl.messages import MAX_LINE
 from flyinglow.pilot.clock import Clock
+from flyinglow.pilot.spawn import spawned
 
 _CHUNK = 1 << 16
 
@@ -50,7 +51,10 @@ class AgentProcess:
         clock: Clock,
         heard: Callable[[Sequence[bytes]], None],
         ended: Callable[[], None],
+        begun: subprocess.Popen[bytes] | None = None,
     ) -> None:
+        """``begun`` is one that was spawned already: the first ``start`` takes it over."""
+        self._begun = begun
         self._argv = list(argv)
         self._clock = clock
         self._heard = heard
@@ -67,11 +71,11 @@ class AgentProcess:
 
     def start(self) -> None:
         """Start it in a session of its own, so that no terminal's or group's signal means it."""
-        pipe = subprocess.PIPE
         try:
-            process = subprocess.Popen(self._argv, stdin=pipe, stdout=pipe, bufsize=0, start_new_session=True, cwd="/")
+            process = self._begun or spawned(self._argv)
         except OSError as error:
             raise BrokenError(f"the agent cannot be started ({' '.join(self._argv)}): {error}") from error
+        self._begun = None
         if process.stdin is not None:
             os.set_blocking(process.stdin.fileno(), False)
         self._process = process

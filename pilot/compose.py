@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 
 from flyinglow import __version__
 from flyinglow.nodectl.errors import InvalidError
@@ -44,8 +45,17 @@ def check(settings: Settings, rank: int, node: str) -> None:
         raise InvalidError("the job's key is not hexadecimal") from error
 
 
-def run(settings: Settings, rank: int, node: str, *, clock: Clock, bell: Bell, started: float) -> Exit:
-    """Live one slot's life, from its start at ``started`` by the monotonic clock."""
+def run(
+    settings: Settings,
+    rank: int,
+    node: str,
+    *,
+    clock: Clock,
+    bell: Bell,
+    started: float,
+    begun: subprocess.Popen[bytes] | None = None,
+) -> Exit:
+    """Live one slot's life, from its start at ``started`` by the monotonic clock; ``begun`` is its agent."""
     check(settings, rank, node)
     log = Log(2, clock, f"{settings.job}.{rank}@{node}")
     incarnation = os.urandom(8).hex()
@@ -62,7 +72,7 @@ def run(settings: Settings, rank: int, node: str, *, clock: Clock, bell: Bell, s
         agent.write(data, seconds)
 
     relay = Relay(write, said, bell.ring, log)
-    agent = AgentProcess(settings.agent, clock, relay.heard, relay.lost)
+    agent = AgentProcess(settings.agent, clock, relay.heard, relay.lost, begun)
     reports = Reports(
         line(),
         identity,

@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import http.client
 import re
-import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 
 from flyinglow.nodectl.errors import BrokenError, DeniedError, FlyingLowError, InvalidError, TransientError
 from flyinglow.nodectl.images import address
 from flyinglow.nodectl.images.address import Address
 from flyinglow.nodectl.images.meter import Meter
+
+if TYPE_CHECKING:
+    import http.client
 
 CHUNK = 1 << 18
 HOPS = 3
@@ -124,6 +126,8 @@ class Web:
         raise self._refusal(reply.status)
 
     def _refusal(self, status: int) -> FlyingLowError:
+        import http.client  # noqa: PLC0415 - an agent's start does not wait for it
+
         words = f"{self.address}: the server answers {status} {http.client.responses.get(status, '')}".rstrip()
         if status in BUSY:
             return TransientError(words)
@@ -132,6 +136,9 @@ class Web:
         return InvalidError(words) if status in ABSENT else BrokenError(words)
 
     def _connection(self) -> http.client.HTTPConnection:
+        import http.client  # noqa: PLC0415 - an agent's start does not wait for it
+        import ssl  # noqa: PLC0415
+
         host, port = self.address.host, self.address.port
         if self.address.scheme == "http":
             return http.client.HTTPConnection(host, port, timeout=self.timeout)
@@ -148,6 +155,9 @@ class Web:
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
         """Tell what a connection failed of; an error of a file of this node is left as it is."""
+        import http.client  # noqa: PLC0415 - an agent's start does not wait for it
+        import ssl  # noqa: PLC0415
+
         try:
             yield
         except ssl.SSLCertVerificationError as error:
