@@ -7,6 +7,7 @@ import string
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -175,7 +176,12 @@ class LrmBackend:
             sizes=desk.sizes(), now=desk.now(), idle={one: now - since for one, since in self._idle.items()}
         )
         return Planner(
-            policy=desk.policy, figures=figures, splits=desk.lrm.splits, tag=self._making.tag, key=self._making.key
+            policy=desk.policy,
+            figures=figures,
+            hold=ceil(desk.options.hold_limit),
+            splits=desk.lrm.splits,
+            tag=self._making.tag,
+            key=self._making.key,
         )
 
     # Backend

@@ -65,7 +65,7 @@ class Hearing:
                 left = _seconds(change.body.get("left"), self._desk.options.grace)
                 self._bulletin.signalled(change.slot, left, str(change.body.get("signal", "")))
             if change.contended:
-                self._watch.soon()
+                self._watch.in_turn()
         jobs = {change.job.tag: change.job for change in changes}
         slots: dict[str, Slot] = {}
         for change in changes:
@@ -119,7 +119,7 @@ class Hearing:
         finally:
             self._over.discard(tag)
         self._watch.jobs.tend()
-        self._watch.soon(1.0)
+        self._watch.in_turn()
 
     def standing(self, slot_id: str) -> Standing:
         """Say how things stand for a slot; a slot that is not known is told nothing."""

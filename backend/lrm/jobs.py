@@ -25,15 +25,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
 _WIDTH = 8  # commands of the scheduler at a time
-_SOON = 1.0  # seconds from a submit or a cancel to the listing that shows what became of it
 
 
 class Jobs:
-    """``look_soon`` has a listing made before its time. ``submitting`` are the jobs whose submit is under way."""
+    """``look`` has a listing made in its turn. ``submitting`` are the jobs whose submit is under way."""
 
-    def __init__(self, desk: Desk, look_soon: Callable[[float], None]) -> None:
+    def __init__(self, desk: Desk, look: Callable[[], None]) -> None:
         self._desk = desk
-        self._look_soon = look_soon
+        self._look = look
         self.submitting: set[str] = set()
         self.refusals: dict[str, FlyingLowError] = {}  # by tag, for as long as a claim may ask
         self.failures: dict[str, str] = {}  # of cancels, by tag
@@ -60,7 +59,7 @@ class Jobs:
         except TransientError as error:
             words = error.message
             await desk.commit("lrm.unsure", lambda tx: _unsure(tx, job.tag, words))
-            self._look_soon(_SOON)
+            self._look()
             log.warning("it is not known whether a job was accepted", job=job.tag, error=words)
         except FlyingLowError as error:
             self.refusals[job.tag] = error
@@ -68,7 +67,7 @@ class Jobs:
             await desk.commit("lrm.refused", lambda tx: self._refused(tx, job.tag, words))
         else:
             await desk.commit("lrm.submitted", lambda tx: _submitted(tx, job.tag, lrm_id))
-            self._look_soon(_SOON)
+            self._look()
         finally:
             self.submitting.discard(job.tag)
         self.tend()
@@ -130,7 +129,7 @@ class Jobs:
         finally:
             self._cancelling.discard(job.tag)
             self._next_cancel[job.tag] = desk.reactor.seconds() + desk.options.poll
-        self._look_soon(_SOON)
+        self._look()
         self.tend()
 
     def forget(self) -> None:

@@ -34,7 +34,7 @@ class LrmOptions:
     environment: Mapping[str, Any] = field(default_factory=dict)  # for the scheduler's commands
     command_timeout: float = 30.0  # for one command of the scheduler
     reservation: str | None = None  # an advance reservation that the site granted
-    poll: float = 30.0  # at most one listing in this time
+    poll: float = 30.0  # at most one listing in this time; the notice of an end and an operator may call for one more
     submit_grace: float = 60.0  # how long a submit whose outcome is unknown may take to show
     stray_grace: float = 120.0  # how long a job with our name and without a row is left alone
     grace: float = 30.0  # from the scheduler's notice to its SIGKILL: the site's figure

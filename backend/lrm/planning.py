@@ -23,10 +23,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planner:
-    """What planning needs beside the rows; ``tag`` and ``key`` make new ones."""
+    """What planning needs beside the rows; ``tag`` and ``key`` make new ones.
+
+    ``hold`` is for how many seconds a claim may hold some nodes while it waits for others.
+    """
 
     policy: Policy
     figures: Figures
+    hold: int
     splits: Callable[[tuple[Component, ...]], tuple[tuple[Component, ...], ...]]
     tag: Callable[[], str]
     key: Callable[[], str]
@@ -98,15 +102,20 @@ class Planner:
         return frozenset(self.policy.upkeep(holdings(rows, self.figures), self.figures.sizes).give_back)
 
     def _made(self, wanted: Wanted, claim: str) -> _Made:
-        made, ranks = _Made([], [], {}), _ranks(wanted)
-        for components in self.splits(wanted.components):
-            job = self._job(claim, components, wanted.seconds)
+        made, ranks, parts = _Made([], [], {}), _ranks(wanted), self.splits(wanted.components)
+        for components in parts:
+            job = self._job(claim, components, self._limit(wanted.seconds) if len(parts) > 1 else wanted.seconds)
             made.jobs.append(job)
             for rank, size in enumerate(component for component in components for _ in range(component.nodes)):
                 slot = Slot(job=job.tag, rank=rank, memory_mb=size.memory_mb, cpus=size.cpus)
                 made.slots.append(slot)
                 made.members.update(dict.fromkeys(ranks[size.memory_mb, size.cpus].pop(0), slot.id))
         return made
+
+    def _limit(self, seconds: int) -> int:
+        """Return the limit of a job that may have to wait for others: what is held meanwhile must not run out."""
+        longest = self.figures.sizes.longest
+        return seconds + self.hold if longest is None else max(seconds, min(longest, seconds + self.hold))
 
     def _job(self, claim: str, components: tuple[Component, ...], seconds: int) -> PilotJob:
         return PilotJob(

@@ -1,7 +1,7 @@
 """Looks at the LRM: one listing for all jobs, at most one in each interval, fewer while every pilot reports.
 
-A listing that something calls for before its time (a submit, a cancel, a pilot's alarm) is shared by all who ask, and
-one second apart from the one before.
+Two things alone call for one before its time, since they cannot wait: the LRM's notice to a pilot, whose reason the
+lessee is to be told within the grace period, and an operator's word. Such a listing is shared by all who ask.
 """
 
 from __future__ import annotations
@@ -31,7 +31,6 @@ log = structlog.get_logger(__name__)
 _APART = 1.0  # seconds between two listings, whoever asks
 _CALM = 4  # times the interval while every pilot reports; more where there is no job
 _IDLE = 10
-_SURE = 5.0  # seconds to the second look for a job that a listing does not show
 
 
 class Watch:
@@ -42,7 +41,7 @@ class Watch:
         self._heard = heard
         self._after = after
         self.guard = Guard(desk.options.guard_share, desk.options.guard_least)
-        self.jobs = Jobs(desk, self.soon)
+        self.jobs = Jobs(desk, self.in_turn)
         self.strays = Strays(desk.options.stray_grace)
         self.views: dict[str, JobView] = {}
         self.listings = 0
@@ -59,6 +58,11 @@ class Watch:
         """Have a listing made within so many seconds, when none is due before."""
         self._hasty = True
         self._schedule(seconds)
+
+    def in_turn(self) -> None:
+        """Have a listing made as soon as the interval allows, though nothing else calls for it."""
+        self._hasty = True
+        self._schedule(0.0, self._desk.options.poll)
 
     def _regularly(self) -> None:
         self._schedule(self._desk.options.poll)
@@ -163,7 +167,7 @@ class Watch:
             for view in strays:
                 desk.spawn(self._reap(view), "the reaping of a job without a row")
         if self._is_in_doubt():
-            self.soon(min(desk.options.poll, _SURE))
+            self.in_turn()
 
     def _is_in_doubt(self) -> bool:
         """Say whether a job that was listed is missing for the first time: a second look makes sure."""

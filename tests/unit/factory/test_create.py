@@ -100,7 +100,9 @@ BAD: dict[str, tuple[dict[str, Any], type[FlyingLowError], str]] = {
         InvalidError, "mounted nowhere",
     ),
     "a file system on an image": (
-        {"parts": (part(disks=(Disk(name="r", image="plain", file_system="ext4"),)),)}, InvalidError, "blank disks only",
+        {"parts": (part(disks=(Disk(name="r", image="plain", file_system="ext4"),)),)},
+        InvalidError,
+        "blank disks only",
     ),
     "a disk of an image that has none": (
         {"parts": (part(disks=(Disk(name="r", image="plain"), Disk(name="d", image="bare"))),)},

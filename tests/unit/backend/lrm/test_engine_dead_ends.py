@@ -202,7 +202,7 @@ def test_a_listing_that_fails_unforeseen_is_shown_and_made_again() -> None:
     site = Site(options={"poll": 10.0})
     waiting = site.spawn(site.backend.acquire(site.claim()))
     once(site.lrm, "list", ValueError("never seen"), times=2)
-    site.run(3)
+    site.run(11)
     assert "never seen" in site.backend._watch.failure
     site.until(lambda: waiting)
     site.run(60)

@@ -31,7 +31,7 @@ def test_a_submit_that_timed_out_but_was_accepted_is_found_by_its_name_and_not_s
     site.lrm.trouble.forgets_to_answer = True
     grants = site.acquire()
     assert len(grants) == 2
-    site.run(2)
+    site.run(31)  # the next listing in its turn
     assert site.jobs[0].lrm_id == "1"
     site.run(300)
     assert len(site.submits) == 1
