@@ -127,11 +127,15 @@ class LrmBackend:
         except Exception:  # whatever it was: everybody waits for this
             self._desk.later(_RETRY, self._start)
             raise
+        if self._spool is not None:
+            # what pilots sent meanwhile goes before what the listing makes of their jobs
+            await self._desk.attempt(self._spool.look(), "the first look at the spool")
+            if self._desk.closed:
+                return
+            self._spool.start()
         self._watch.soon()
         self._rounds.start()
         self._take_up()
-        if self._spool is not None:
-            self._spool.start()
 
     def _take_up(self) -> None:
         """Go on where the last run ended; everything else is the first listing's and the pilots' to say."""
