@@ -47,6 +47,8 @@ def ruled(world: SlurmWorld, image: Guest, policy: str, options: Mapping[str, An
     }
     nodectl = {"images": [str(IMAGES)]}
     with lrm_service(world, HEAD_ADDRESS, table, image=image.entry, nodectl=nodectl, node_cpus=CPUS) as service:
+        # only then are the nodes' CPUs known, which a whole slot takes
+        service.wait(lambda: service.admin("backend.inspect")["version"], "what Slurm says of itself")
         try:
             yield service
         finally:
