@@ -130,8 +130,12 @@ class LrmBackend:
         if self._spool is not None:
             # what pilots sent meanwhile goes before what the listing makes of their jobs
             await self._desk.attempt(self._spool.look(), "the first look at the spool")
-            if self._desk.closed:
-                return
+        self._begin()
+
+    def _begin(self) -> None:
+        if self._desk.closed:
+            return
+        if self._spool is not None:
             self._spool.start()
         self._watch.soon()
         self._rounds.start()
