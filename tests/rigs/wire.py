@@ -30,8 +30,13 @@ class Wire:
         words = argv(sys.executable, str(Path(__file__)), interface)
         self._process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
         self._frames: queue.Queue[bytes] = queue.Queue()
+        assert self._process.stdin is not None
         assert self._process.stdout is not None
-        assert self._process.stdout.readline() == "ready\n"
+        if self._process.stdout.readline() != "ready\n":
+            self._process.stdin.close()
+            self._process.wait(10)
+            self._process.stdout.close()
+            raise AssertionError(f"{interface} is not there")
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 

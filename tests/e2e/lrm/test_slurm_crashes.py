@@ -159,7 +159,7 @@ CASES: Mapping[str, Case] = {
     "sweep.overdue": Case(states=CANCELLED, request={"start_within": 2}, busy=20),
     "sweep.warn": Case(states=ENDED, request={"duration": 5}, more="[lease]\nwarn_before = 60"),
 }
-QUICK = {"lrm.request", "lrm.submitted", "lrm.unsure", "lrm.refused", "lrm.started", "lrm.over", "lrm.release"}
+QUICK = {"lrm.request", "lrm.submitted", "lrm.unsure", "lrm.refused", "lrm.over", "lrm.release"}
 """What is run always; all of them together take minutes."""
 
 OWN = {"lrm.queue_again", "lrm.ask_ahead"}
