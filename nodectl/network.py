@@ -128,9 +128,9 @@ class BridgeNetworks:
         if not self._bridges():
             return
         with self._state.locked(LOCK):
-            for bridge in self._bridges():
-                self._forget(bridge, prefix)
             self._firewall.forget(prefix)
+            for bridge in self._bridges():  # last: a bridge's folder says that there may be something to be removed
+                self._forget(bridge, prefix)
 
     def detach_all(self) -> None:
         """End the DHCP delivery of every bridge, and remove the taps it served and all rules."""

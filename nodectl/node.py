@@ -289,6 +289,7 @@ class Node:
 
     def _remove(self, vm: VmDir) -> None:
         self.hypervisor.destroy(vm)
+        vm.forget()  # cut short from here on, it is no VM that a creation takes for made
         self.networks.detach(vm.tag)
         vm.remove()
 

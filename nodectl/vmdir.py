@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import json
 import os
 import pwd
@@ -24,6 +25,7 @@ from flyinglow.nodectl.errors import BrokenError
 from flyinglow.nodectl.messages import VmSpec, encode, vm_spec
 
 PRIVATE = 0o700
+REMOVALS = 20  # a note is written once an order, so that few repetitions are ever needed
 
 
 @dataclass(frozen=True)
@@ -178,13 +180,30 @@ class VmDir:
         write_json(self.path / "vm.json", dataclasses.asdict(new))
         return new
 
+    def forget(self) -> None:
+        """Remove the record: what is left is a VM that was made in part."""
+        (self.path / "vm.json").unlink(missing_ok=True)
+
     def remove(self) -> None:
         """Remove all files of the VM; it may be gone already."""
         with contextlib.suppress(FileNotFoundError):
             self.qmp.unlink()
         for path in (self.pid_files[1].parent, self.path):
-            with contextlib.suppress(FileNotFoundError):
-                shutil.rmtree(path)
+            _remove_tree(path)
+
+
+def _remove_tree(path: Path) -> None:
+    """Remove a folder, also while another program writes a last note into it (``notes.cut_short`` takes no lock)."""
+    for _ in range(REMOVALS):
+        try:
+            return shutil.rmtree(path)
+        except FileNotFoundError:
+            if not path.exists():
+                return None
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:
+                raise
+    return shutil.rmtree(path)
 
 
 class StateDir:

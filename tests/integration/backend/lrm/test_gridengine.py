@@ -122,7 +122,7 @@ def test_every_pilot_hears_the_notice_and_is_killed_later(bench: LrmBench) -> No
     bench.run(lambda: bench.lrm.cancel(lrm_id))
     heard = bench.pilots("notified", 4, "signal")
     assert {note["number"] for note in heard} == {12}
-    assert max(note["at"] for note in heard) - began < NOTIFY / 2
+    assert max(note["at"] for note in heard) - began < NOTIFY  # in time to act on it
     view = bench.view(lrm_id)
     assert view.says is LrmSays.ENDING
     bench.over(lrm_id, 40)
