@@ -16,8 +16,8 @@ from typing import Any
 from twisted.internet import reactor as _reactor
 from twisted.python.threadpool import ThreadPool
 
-from flyinglow.backend.lrm.intake import Intake
-from flyinglow.backend.lrm.lines import Lines
+from flyinglow.backend.lrm.intake.door import Intake
+from flyinglow.backend.lrm.lines.channel import Lines
 from flyinglow.backend.lrm.model import Component, PilotJob, Slot
 from flyinglow.backend.lrm.states import JobState
 from flyinglow.pilot.messages import Standing

@@ -20,7 +20,8 @@ from typing import Any
 from rows import Row, at_most
 
 from bench import Bench
-from flyinglow.nodectl import bundle, guest
+from flyinglow.nodectl import guest
+from flyinglow.nodectl.deploy import bundle
 
 PART = "node"
 SIZES = (256, 1024, 4096)  # MiB

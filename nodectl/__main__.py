@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Union
 from flyinglow.nodectl import compose, config
 from flyinglow.nodectl.errors import FlyingLowError, InvalidError
 from flyinglow.nodectl.messages import OrderName
-from flyinglow.nodectl.scope import Scope
+from flyinglow.nodectl.slots.scope import Scope
 
 if TYPE_CHECKING:
     import argparse
@@ -75,8 +75,8 @@ def _config(arguments: Arguments) -> config.Config:
 
 
 def _agent(arguments: Arguments) -> int:
-    from flyinglow.nodectl.agent import Agent  # noqa: PLC0415 - see above
-    from flyinglow.nodectl.agent_slot import Tenure  # noqa: PLC0415
+    from flyinglow.nodectl.agent.serving import Agent  # noqa: PLC0415 - see above
+    from flyinglow.nodectl.agent.slot import Tenure  # noqa: PLC0415
 
     settings = _config(arguments)
     read, write = os.pipe()
@@ -168,14 +168,14 @@ def _status(arguments: Arguments) -> int:
 
 
 def _bundle(arguments: Arguments) -> int:
-    from flyinglow.nodectl import bundle  # noqa: PLC0415 - see above
+    from flyinglow.nodectl.deploy import bundle  # noqa: PLC0415 - see above
 
     bundle.build(arguments.out)
     return _print({"path": str(arguments.out)}) if arguments.json else _say(f"wrote {arguments.out}")
 
 
 def _sudoers(arguments: Arguments) -> int:
-    from flyinglow.nodectl import sudoers  # noqa: PLC0415 - see above
+    from flyinglow.nodectl.deploy import sudoers  # noqa: PLC0415 - see above
 
     sys.stdout.write(sudoers.text(arguments.user, arguments.path))
     return 0
@@ -184,7 +184,7 @@ def _sudoers(arguments: Arguments) -> int:
 def _doctor(arguments: Arguments) -> int:
     from dataclasses import asdict  # noqa: PLC0415 - see above
 
-    from flyinglow.nodectl import doctor  # noqa: PLC0415
+    from flyinglow.nodectl.doctor import checks as doctor  # noqa: PLC0415 - see above
 
     findings = doctor.examine(_config(arguments))
     if arguments.json:

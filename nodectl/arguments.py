@@ -7,7 +7,7 @@ from pathlib import Path
 
 from flyinglow import __version__
 from flyinglow.nodectl import config
-from flyinglow.nodectl.sudoers import DEFAULT_PATH
+from flyinglow.nodectl.deploy.sudoers import DEFAULT_PATH
 
 BY_TAG = ("info", "start", "pause", "resume", "reboot", "shutdown", "destroy", "console")
 EPILOG = (

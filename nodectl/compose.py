@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING
 from flyinglow.nodectl import processes
 from flyinglow.nodectl.config import Config
 from flyinglow.nodectl.errors import BrokenError
-from flyinglow.nodectl.ledger import Limits
 from flyinglow.nodectl.memory.api import NodeMemory, machine_mb
 from flyinglow.nodectl.node import Node
-from flyinglow.nodectl.scope import Scope
-from flyinglow.nodectl.slot_ports import Pace
-from flyinglow.nodectl.slots import Slots
+from flyinglow.nodectl.slots.ledger import Limits
+from flyinglow.nodectl.slots.ports import Pace
+from flyinglow.nodectl.slots.scope import Scope
+from flyinglow.nodectl.slots.taking import Slots
 from flyinglow.nodectl.vmdir import StateDir
 
 if TYPE_CHECKING:
     from flyinglow.nodectl.hypervisor.api import Driver, Hypervisor
-    from flyinglow.nodectl.image import Disks
+    from flyinglow.nodectl.images.disks import Disks
     from flyinglow.nodectl.images.saving import Saver
-    from flyinglow.nodectl.network import Networks
+    from flyinglow.nodectl.network.bridges import Networks
 
 MIB = 1 << 20
 MEMORY_FILE = "memory.json"
@@ -78,8 +78,8 @@ def _parts(config: Config, state: StateDir) -> tuple[Hypervisor, Disks, Networks
 
         script = Script(config.simulated)
         return Simulated(script), SimulatedDisks(script), SimulatedNetworks()
-    from flyinglow.nodectl.image import Images  # noqa: PLC0415 - see above
-    from flyinglow.nodectl.network import BridgeNetworks  # noqa: PLC0415
+    from flyinglow.nodectl.images.disks import Images  # noqa: PLC0415 - see above
+    from flyinglow.nodectl.network.bridges import BridgeNetworks  # noqa: PLC0415
 
     driver, images = hypervisor_of(config), Images(config)
     if config.driver == "xen":

@@ -15,7 +15,7 @@ from flyinglow.nodectl.compose import hypervisor_of, node_of, slots_of
 from flyinglow.nodectl.config import Config
 from flyinglow.nodectl.errors import FlyingLowError
 from flyinglow.nodectl.node import Node
-from flyinglow.nodectl.slots import Slots
+from flyinglow.nodectl.slots.taking import Slots
 
 PATIENCE = 0.5  # seconds that somebody may hold on to a lock
 

@@ -18,13 +18,13 @@ from flyinglow.nodectl.console import Console
 from flyinglow.nodectl.crew import side_by_side
 from flyinglow.nodectl.errors import BrokenError, ConflictError, FlyingLowError, InvalidError, UnknownError
 from flyinglow.nodectl.hypervisor.api import Hypervisor
-from flyinglow.nodectl.image import Disks
 from flyinglow.nodectl.images import notes, saving
+from flyinglow.nodectl.images.disks import Disks
 from flyinglow.nodectl.images.meter import Cancelled
 from flyinglow.nodectl.images.saving import Saver
 from flyinglow.nodectl.messages import OrderName, VmInfo, VmSpec, VmStatus, encode
-from flyinglow.nodectl.network import Networks
-from flyinglow.nodectl.scope import Scope
+from flyinglow.nodectl.network.bridges import Networks
+from flyinglow.nodectl.slots.scope import Scope
 from flyinglow.nodectl.spec import GRACE, check_tag, read, seconds_of, whole_of
 from flyinglow.nodectl.view import UP, View
 from flyinglow.nodectl.vmdir import Record, StateDir, VmDir

@@ -12,7 +12,7 @@ from flyinglow.nodectl.errors import BrokenError, ConflictError
 from flyinglow.nodectl.hypervisor.api import Hypervisor, Sight
 from flyinglow.nodectl.images import notes
 from flyinglow.nodectl.messages import VmInfo, VmSpec, VmStatus
-from flyinglow.nodectl.network import Networks
+from flyinglow.nodectl.network.bridges import Networks
 from flyinglow.nodectl.vmdir import Record, VmDir
 
 HALF_MADE = "its creation was cut short: create it again or destroy it"

@@ -11,7 +11,7 @@ import zipfile
 from functools import lru_cache
 from importlib import resources
 
-from flyinglow.nodectl.byte_code import byte_code
+from flyinglow.nodectl.deploy.byte_code import byte_code
 
 PARTS = {"pilot": None, "nodectl": frozenset({"__init__.py", "errors.py", "lazily.py", "messages.py"})}
 _UNUSED = frozenset({"bundle.py"})

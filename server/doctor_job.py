@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from flyinglow import __version__
 from flyinglow.backend.lrm.api import JobRequest
 from flyinglow.backend.lrm.model import Component
+from flyinglow.backend.lrm.settings.terms import job_name
 from flyinglow.backend.lrm.states import LrmSays
-from flyinglow.backend.lrm.terms import job_name
 from flyinglow.nodectl.errors import FlyingLowError, TransientError
 from flyinglow.pilot.messages import PATH
 from flyinglow.server.doctor_finding import Finding
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from flyinglow.backend.lrm.api import JobView
-    from flyinglow.backend.lrm.options import LrmOptions
+    from flyinglow.backend.lrm.settings.options import LrmOptions
     from flyinglow.server.config import Config
     from flyinglow.server.doctor_commands import Scheduler
 

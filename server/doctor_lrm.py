@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from flyinglow.backend.lrm import adapters
-from flyinglow.backend.lrm import options as lrm_options
 from flyinglow.backend.lrm.policy import load
+from flyinglow.backend.lrm.settings import options as lrm_options
 from flyinglow.nodectl.errors import FlyingLowError
 from flyinglow.server.doctor_commands import Commands
 from flyinglow.server.doctor_finding import Finding
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from flyinglow.backend.lrm.api import Queue, Survey
-    from flyinglow.backend.lrm.options import LrmOptions
+    from flyinglow.backend.lrm.settings.options import LrmOptions
     from flyinglow.server.config import Config, NodeListener
     from flyinglow.server.doctor_commands import Scheduler
 

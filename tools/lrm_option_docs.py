@@ -12,7 +12,7 @@ from typing import Any
 
 from doc_blocks import main, table
 
-from flyinglow.backend.lrm.options import LrmOptions
+from flyinglow.backend.lrm.settings.options import LrmOptions
 
 _COMMENT = re.compile(r"^    (\w+): .*?  # (?:noqa: \w+ - )?(.*)$", re.MULTILINE)
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flyinglow.backend.lrm.gridengine import GridEngine
-from flyinglow.backend.lrm.pbs import Pbs
+from flyinglow.backend.lrm.gridengine.adapter import GridEngine
+from flyinglow.backend.lrm.pbs.adapter import Pbs
 from flyinglow.backend.lrm.shell import CommandLrm
-from flyinglow.backend.lrm.slurm import Slurm
+from flyinglow.backend.lrm.slurm.adapter import Slurm
 
 if TYPE_CHECKING:
     from flyinglow.backend.lrm.api import Adapter, Lrm
-    from flyinglow.backend.lrm.options import LrmOptions
+    from flyinglow.backend.lrm.settings.options import LrmOptions
 
 
 def lrm(options: LrmOptions, reactor: Any) -> Lrm:

@@ -14,23 +14,25 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import structlog
 
 from flyinglow.backend.abilities import Reply
-from flyinglow.backend.lrm import adapters, extension, inspection, offers, options, policy
+from flyinglow.backend.lrm import adapters, inspection, policy
 from flyinglow.backend.lrm.bulletin import Bulletin
-from flyinglow.backend.lrm.check import check
-from flyinglow.backend.lrm.claims import Claims
+from flyinglow.backend.lrm.claims import extension, offers
+from flyinglow.backend.lrm.claims.free import Figures, free_slots
+from flyinglow.backend.lrm.claims.planning import Planner
+from flyinglow.backend.lrm.claims.waiting import Claims
 from flyinglow.backend.lrm.desk import Closed, Desk
-from flyinglow.backend.lrm.free import Figures, free_slots
 from flyinglow.backend.lrm.hearing import Hearing
-from flyinglow.backend.lrm.intake import Intake
-from flyinglow.backend.lrm.lines import Lines
+from flyinglow.backend.lrm.intake.door import Intake
+from flyinglow.backend.lrm.intake.spool_reader import SpoolReader
+from flyinglow.backend.lrm.jobs.pilots import Pilots
+from flyinglow.backend.lrm.jobs.watch import Watch
+from flyinglow.backend.lrm.lines.channel import Lines
 from flyinglow.backend.lrm.mirror import everything, history
 from flyinglow.backend.lrm.observing import Observing
-from flyinglow.backend.lrm.pilots import Pilots
-from flyinglow.backend.lrm.planning import Planner
 from flyinglow.backend.lrm.rounds import Rounds
-from flyinglow.backend.lrm.spool_reader import SpoolReader
+from flyinglow.backend.lrm.settings import options
+from flyinglow.backend.lrm.settings.check import check
 from flyinglow.backend.lrm.states import SLOT_LIVE, SlotState
-from flyinglow.backend.lrm.watch import Watch
 from flyinglow.nodectl.errors import InvalidError, TransientError
 from flyinglow.pilot.bundle import bundle
 

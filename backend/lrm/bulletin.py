@@ -11,9 +11,9 @@ from flyinglow.backend.lrm.desk import Desk
 from flyinglow.backend.lrm.states import JOB_OVER, SLOT_OVER, JobState, SlotState
 
 if TYPE_CHECKING:
+    from flyinglow.backend.lrm.jobs.watch import Watch
     from flyinglow.backend.lrm.mirror import JobStep, SlotStep
     from flyinglow.backend.lrm.model import PilotJob, Slot
-    from flyinglow.backend.lrm.watch import Watch
 
 _SLACK = 60.0  # seconds by which an estimate may move before it is news
 _PATIENCE = 1.0  # seconds for the listing that tells why nodes go; the news does not wait longer for it

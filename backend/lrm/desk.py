@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
     from flyinglow.backend.api import NodeChannel
     from flyinglow.backend.lrm.api import Lrm
+    from flyinglow.backend.lrm.jobs.pilots import Pilots
     from flyinglow.backend.lrm.model import Slot
-    from flyinglow.backend.lrm.options import LrmOptions
-    from flyinglow.backend.lrm.pilots import Pilots
     from flyinglow.backend.lrm.policy.api import Policy, Sizes
     from flyinglow.backend.lrm.ports import Ledger
+    from flyinglow.backend.lrm.settings.options import LrmOptions
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")

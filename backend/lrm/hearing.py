@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from flyinglow.backend.lrm.bulletin import Bulletin
 from flyinglow.backend.lrm.desk import Desk
+from flyinglow.backend.lrm.jobs.watch import Watch
 from flyinglow.backend.lrm.mirror import JobStep, SlotStep, Written
 from flyinglow.backend.lrm.states import JOB_OVER, SLOT_OVER, JobState, PilotSaid, SlotState
-from flyinglow.backend.lrm.watch import Watch
 from flyinglow.pilot.messages import Standing
 
 if TYPE_CHECKING:

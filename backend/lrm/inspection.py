@@ -10,11 +10,11 @@ from flyinglow.backend.lrm.states import JOB_OVER
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from flyinglow.backend.lrm.claims.offers import Offers
     from flyinglow.backend.lrm.desk import Desk
+    from flyinglow.backend.lrm.jobs.watch import Watch
     from flyinglow.backend.lrm.model import PilotJob, Slot
-    from flyinglow.backend.lrm.offers import Offers
     from flyinglow.backend.lrm.ports import LrmTx
-    from flyinglow.backend.lrm.watch import Watch
 
 
 async def inspect(desk: Desk, watch: Watch, offers: Offers, survey_failure: str) -> Mapping[str, Any]:

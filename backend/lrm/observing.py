@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from flyinglow.backend.lrm import words
-from flyinglow.backend.lrm.claims import Claims
+from flyinglow.backend.lrm.claims.waiting import Claims
 from flyinglow.backend.lrm.desk import Desk
 from flyinglow.backend.lrm.states import SLOT_OVER, SlotState
 from flyinglow.backend.static import observe

@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from flyinglow.backend.lrm.claims import Claims
+from flyinglow.backend.lrm.claims.free import holdings
+from flyinglow.backend.lrm.claims.holding import giving_way
+from flyinglow.backend.lrm.claims.offers import Offers, survey
+from flyinglow.backend.lrm.claims.planning import Planner, unwanted
+from flyinglow.backend.lrm.claims.waiting import Claims
 from flyinglow.backend.lrm.desk import Desk
-from flyinglow.backend.lrm.free import holdings
-from flyinglow.backend.lrm.holding import giving_way
-from flyinglow.backend.lrm.jobs import Jobs
+from flyinglow.backend.lrm.jobs.submitting import Jobs
 from flyinglow.backend.lrm.mirror import Written, everything
-from flyinglow.backend.lrm.offers import Offers, survey
-from flyinglow.backend.lrm.planning import Planner, unwanted
 
 if TYPE_CHECKING:
     from flyinglow.backend.lrm.ports import LrmTx

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from flyinglow.cli.demo.site import NETWORKS, bridge
-from flyinglow.nodectl.bundle import build as bundle
+from flyinglow.nodectl.deploy.bundle import build as bundle
 
 if TYPE_CHECKING:
     import subprocess

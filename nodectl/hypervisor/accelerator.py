@@ -17,7 +17,7 @@ from pathlib import Path
 from flyinglow.nodectl import processes
 from flyinglow.nodectl.config import Config
 from flyinglow.nodectl.errors import FlyingLowError
-from flyinglow.nodectl.image import path_of
+from flyinglow.nodectl.images.disks import path_of
 from flyinglow.nodectl.vmdir import read_json, write_json
 
 EMULATION = "tcg"

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from flyinglow.nodectl.config import Config
-from flyinglow.nodectl.dhcp import network_of
 from flyinglow.nodectl.errors import InvalidError
-from flyinglow.nodectl.image import DiskFile, path_of
+from flyinglow.nodectl.images.disks import DiskFile, path_of
 from flyinglow.nodectl.messages import NicSpec, VmSpec
-from flyinglow.nodectl.network import hostname_of, tap_name
+from flyinglow.nodectl.network.bridges import hostname_of, tap_name
+from flyinglow.nodectl.network.dhcp import network_of
 from flyinglow.nodectl.vmdir import VmDir
 
 LONGEST_SOCKET_PATH = 107

@@ -20,7 +20,7 @@ from flyinglow.nodectl.hypervisor.accelerator import Accelerator
 from flyinglow.nodectl.hypervisor.api import Sight
 from flyinglow.nodectl.hypervisor.commandline import command_line
 from flyinglow.nodectl.hypervisor.qmp import Qmp
-from flyinglow.nodectl.image import disk_files
+from flyinglow.nodectl.images.disks import disk_files
 from flyinglow.nodectl.messages import VmSpec, VmStatus
 from flyinglow.nodectl.vmdir import ProcessMark, Record, StateDir, VmDir
 

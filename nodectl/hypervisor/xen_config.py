@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 from flyinglow.nodectl.errors import InvalidError
 from flyinglow.nodectl.hypervisor.xl import Mark
-from flyinglow.nodectl.image import DiskFile, path_of
+from flyinglow.nodectl.images.disks import DiskFile, path_of
 from flyinglow.nodectl.messages import NicSpec, VmSpec
-from flyinglow.nodectl.network import tap_name
+from flyinglow.nodectl.network.bridges import tap_name
 
 FIRST_DISK = ord("a")
 # A domain that ended by itself stays to be asked why; one that reboots is xl's own business.

@@ -14,7 +14,7 @@ from pathlib import Path
 from flyinglow.nodectl import tools
 from flyinglow.nodectl.config import Config
 from flyinglow.nodectl.errors import BrokenError
-from flyinglow.nodectl.image import DiskFile, Images, source_path
+from flyinglow.nodectl.images.disks import DiskFile, Images, source_path
 from flyinglow.nodectl.messages import DiskSpec, VmSpec
 from flyinglow.nodectl.vmdir import VmDir
 

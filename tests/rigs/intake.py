@@ -9,8 +9,8 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 
 from flyinglow.backend.abilities import Reply
-from flyinglow.backend.lrm.intake import Intake, SlotChange
-from flyinglow.backend.lrm.lines import Lines
+from flyinglow.backend.lrm.intake.door import Intake, SlotChange
+from flyinglow.backend.lrm.lines.channel import Lines
 from flyinglow.backend.lrm.model import Component, PilotJob, Slot, Trail
 from flyinglow.nodectl.errors import ConflictError
 from flyinglow.nodectl.messages import VmInfo

@@ -13,12 +13,12 @@ from typing import Any
 from twisted.internet import reactor
 
 from flyinglow.backend.lrm.api import JobRequest, Lrm
-from flyinglow.backend.lrm.gridengine import GridEngine
+from flyinglow.backend.lrm.gridengine.adapter import GridEngine
 from flyinglow.backend.lrm.model import Component
-from flyinglow.backend.lrm.pbs import Pbs
+from flyinglow.backend.lrm.pbs.adapter import Pbs
 from flyinglow.backend.lrm.shell import CommandLrm
-from flyinglow.backend.lrm.simulated import Hooks, Machine, SimulatedLrm
-from flyinglow.backend.lrm.slurm import Slurm
+from flyinglow.backend.lrm.simulated.scheduler import Hooks, Machine, SimulatedLrm
+from flyinglow.backend.lrm.slurm.adapter import Slurm
 from flyinglow.backend.lrm.states import LrmSays
 from rigs.gridengine import gridengine_world
 from rigs.gridengine import terms as gridengine_terms

@@ -18,8 +18,8 @@ from flyinglow.backend.api import Claim, ClaimNews, ClaimTopic, Demand, PoolView
 from flyinglow.backend.lrm.api import JobRequest
 from flyinglow.backend.lrm.backend import LrmBackend, Making, key, tag
 from flyinglow.backend.lrm.model import PilotJob, Slot
-from flyinglow.backend.lrm.options import options
-from flyinglow.backend.lrm.simulated import Machine, SimulatedLrm
+from flyinglow.backend.lrm.settings.options import options
+from flyinglow.backend.lrm.simulated.scheduler import Machine, SimulatedLrm
 from flyinglow.pilot.messages import Kind
 from flyinglow.pilot.messages import settings as read_settings
 from rigs.intake import SignedPilot

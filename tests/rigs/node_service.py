@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from twisted.python.threadpool import ThreadPool
 
-from flyinglow.backend.lrm.intake import Intake, SlotChange
-from flyinglow.backend.lrm.lines import Lines
+from flyinglow.backend.lrm.intake.door import Intake, SlotChange
+from flyinglow.backend.lrm.lines.channel import Lines
 from flyinglow.backend.testing import ReactorThread
 from flyinglow.pilot.messages import Standing
 from flyinglow.server import listeners

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from flyinglow.nodectl import bundle, sudoers
+from flyinglow.nodectl.deploy import bundle, sudoers
 
 USER = "fljob"
 NUMBER = 64123

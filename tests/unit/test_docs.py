@@ -21,10 +21,10 @@ import pytest
 
 from flyinglow.backend.default import DefaultOptions
 from flyinglow.backend.lrm.adapters import adapter
-from flyinglow.backend.lrm.options import LrmOptions
-from flyinglow.backend.lrm.options import options as lrm_options
 from flyinglow.backend.lrm.policy import load as policy
 from flyinglow.backend.lrm.policy import registry
+from flyinglow.backend.lrm.settings.options import LrmOptions
+from flyinglow.backend.lrm.settings.options import options as lrm_options
 from flyinglow.backend.reach import LocalReach, SshReach
 from flyinglow.cli.__main__ import app
 from flyinglow.nodectl.config import Config as NodeConfig

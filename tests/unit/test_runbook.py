@@ -66,7 +66,16 @@ def test_the_log_page_names_events_that_are_logged() -> None:
     assert not [row for row in rows if not any(each.startswith(row) for each in said)]
 
 
-LRM = ("words", "claims", "jobs", "listing", "hearing", "planning", "rounds", "extension")
+LRM = (
+    "words",
+    "hearing",
+    "rounds",
+    "claims/waiting",
+    "claims/planning",
+    "claims/extension",
+    "jobs/submitting",
+    "jobs/listing",
+)
 INNER = {"reason", "why", "words", "message", "where", "fate", "notice"}
 
 

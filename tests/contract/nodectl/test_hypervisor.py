@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from flyinglow.nodectl.agent_slot import ORDERS
+from flyinglow.nodectl.agent.slot import ORDERS
 from flyinglow.nodectl.errors import ConflictError, ExhaustedError, FlyingLowError, InvalidError, UnknownError
 from flyinglow.nodectl.messages import OrderName, VmStatus
 from flyinglow.nodectl.vmdir import write_json

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from flyinglow.backend.lrm import spool
+from flyinglow.backend.lrm.intake import spool
 from flyinglow.cli.demo.lrm_site import NODE_PORT, SUDOERS
 from flyinglow.cli.demo.slurm_conf import HEAD_ADDRESS
 from flyinglow.cli.demo.slurm_world import USERS, SlurmWorld

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from flyinglow.nodectl.network import tap_name
+from flyinglow.nodectl.network.bridges import tap_name
 from rigs import frames
 from rigs.dhcp_client import discover, read
 from rigs.guest import IMAGES, Guest

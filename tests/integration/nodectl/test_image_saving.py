@@ -12,8 +12,8 @@ import pytest
 
 from flyinglow.nodectl import config
 from flyinglow.nodectl.errors import ConflictError, DeniedError, ExhaustedError, FlyingLowError, InvalidError
-from flyinglow.nodectl.image import Images
 from flyinglow.nodectl.images import notes
+from flyinglow.nodectl.images.disks import Images
 from flyinglow.nodectl.images.meter import Cancelled
 from flyinglow.nodectl.images.saving import Saver, forget
 from flyinglow.nodectl.messages import DiskSpec, VmSpec

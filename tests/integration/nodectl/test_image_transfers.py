@@ -15,8 +15,8 @@ import pytest
 
 from flyinglow.nodectl import config
 from flyinglow.nodectl.errors import DeniedError, ExhaustedError, FlyingLowError, InvalidError, TransientError
-from flyinglow.nodectl.image import Images, disk_files
 from flyinglow.nodectl.images import notes
+from flyinglow.nodectl.images.disks import Images, disk_files
 from flyinglow.nodectl.images.meter import Cancelled
 from flyinglow.nodectl.messages import DiskSpec, VmSpec
 from flyinglow.nodectl.vmdir import StateDir, VmDir
@@ -28,7 +28,7 @@ DIGEST = hashlib.sha256(DATA).hexdigest()
 PROGRAM = """
 import sys
 from flyinglow.nodectl import config
-from flyinglow.nodectl.image import Images
+from flyinglow.nodectl.images.disks import Images
 from flyinglow.nodectl.messages import DiskSpec, VmSpec
 from flyinglow.nodectl.vmdir import StateDir
 settings = config.build({"state": sys.argv[1], "run": sys.argv[1] + "/run", "image_sources": [sys.argv[2]]})

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from flyinglow.nodectl import bundle, processes, sudoers
+from flyinglow.nodectl import processes
+from flyinglow.nodectl.deploy import bundle, sudoers
 from flyinglow.nodectl.errors import InvalidError
 from rigs.node import plain_spec
 from rigs.node_agent import AgentProcess

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from flyinglow.nodectl import config, doctor
+from flyinglow.nodectl import config
+from flyinglow.nodectl.doctor import checks as doctor
 from flyinglow.nodectl.errors import BrokenError, ExhaustedError, FlyingLowError
 from flyinglow.nodectl.hypervisor.xen import Xen
 from flyinglow.nodectl.hypervisor.xl import Xl

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from flyinglow.nodectl import compose, config
-from flyinglow.nodectl.agent import Lines
-from flyinglow.nodectl.agent_orders import Orders
-from flyinglow.nodectl.agent_watch import Watcher
+from flyinglow.nodectl.agent.orders import Orders
+from flyinglow.nodectl.agent.serving import Lines
+from flyinglow.nodectl.agent.watch import Watcher
 from flyinglow.nodectl.messages import VmInfo, VmStatus
 from flyinglow.nodectl.node import Node
 from rigs.node import plain_spec

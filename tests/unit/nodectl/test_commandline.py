@@ -9,7 +9,7 @@ import pytest
 from flyinglow.nodectl import config
 from flyinglow.nodectl.errors import InvalidError
 from flyinglow.nodectl.hypervisor.commandline import command_line, user_network
-from flyinglow.nodectl.image import DiskFile
+from flyinglow.nodectl.images.disks import DiskFile
 from flyinglow.nodectl.messages import NicSpec, VmSpec
 from flyinglow.nodectl.vmdir import VmDir
 

@@ -5,15 +5,15 @@ import ipaddress
 import pytest
 
 from flyinglow.nodectl import config
-from flyinglow.nodectl.agent_watch import Watcher
+from flyinglow.nodectl.agent.watch import Watcher
 from flyinglow.nodectl.errors import InvalidError
-from flyinglow.nodectl.firewall import HARMLESS, KINDS, Port, Unguarded, spoofed, total, words
-from flyinglow.nodectl.firewall_choice import firewall_of
-from flyinglow.nodectl.firewall_ebtables import Ebtables, guest_rules
-from flyinglow.nodectl.firewall_nft import CHAINS, SETS, Nft, declaration, elements
 from flyinglow.nodectl.messages import VmInfo, VmStatus, encode, vm_info
-from flyinglow.nodectl.network import tap_name
-from flyinglow.nodectl.network_vlan import commands
+from flyinglow.nodectl.network.bridges import tap_name
+from flyinglow.nodectl.network.firewall import HARMLESS, KINDS, Port, Unguarded, spoofed, total, words
+from flyinglow.nodectl.network.firewall_choice import firewall_of
+from flyinglow.nodectl.network.firewall_ebtables import Ebtables, guest_rules
+from flyinglow.nodectl.network.firewall_nft import CHAINS, SETS, Nft, declaration, elements
+from flyinglow.nodectl.network.vlan import commands
 
 PORT = Port("fla1.0", "52:54:00:12:34:56", "10.0.0.9")
 

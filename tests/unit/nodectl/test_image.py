@@ -12,7 +12,7 @@ import pytest
 
 from flyinglow.nodectl import config
 from flyinglow.nodectl.errors import DeniedError, ExhaustedError, InvalidError
-from flyinglow.nodectl.image import Images, disk_files
+from flyinglow.nodectl.images.disks import Images, disk_files
 from flyinglow.nodectl.messages import DiskSpec, VmSpec
 from flyinglow.nodectl.vmdir import VmDir
 

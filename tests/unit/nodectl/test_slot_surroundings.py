@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
-from flyinglow.nodectl import config, doctor, doctor_slots, processes, sudoers
+from flyinglow.nodectl import config, processes
 from flyinglow.nodectl.__main__ import main
-from flyinglow.nodectl.doctor import Finding
+from flyinglow.nodectl.deploy import sudoers
+from flyinglow.nodectl.doctor import checks as doctor
+from flyinglow.nodectl.doctor import slots as doctor_slots
+from flyinglow.nodectl.doctor.checks import Finding
 from flyinglow.nodectl.errors import InvalidError
 from flyinglow.nodectl.hypervisor.commandline import command_line
 from flyinglow.nodectl.messages import VmSpec

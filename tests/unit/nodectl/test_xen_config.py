@@ -8,7 +8,7 @@ import pytest
 from flyinglow.nodectl.errors import InvalidError
 from flyinglow.nodectl.hypervisor.xen_config import configuration, quoted
 from flyinglow.nodectl.hypervisor.xl import Mark, mark_of
-from flyinglow.nodectl.image import DiskFile
+from flyinglow.nodectl.images.disks import DiskFile
 from flyinglow.nodectl.messages import NicSpec, VmSpec
 
 MARK = Mark("fl-kx3b9q2z", "5b0f6b1e-52a7-4f0e-9d86-0d0c7f3a2c11")

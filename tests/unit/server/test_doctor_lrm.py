@@ -11,7 +11,7 @@ import pytest
 
 from flyinglow import __version__
 from flyinglow.backend.lrm.api import JobRequest, JobView, Queue, Survey
-from flyinglow.backend.lrm.options import LrmOptions, options
+from flyinglow.backend.lrm.settings.options import LrmOptions, options
 from flyinglow.backend.lrm.states import LrmSays
 from flyinglow.nodectl.errors import TransientError
 from flyinglow.server import doctor_job

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from twisted.internet import reactor
 
-from flyinglow.backend.lrm.gridengine import GridEngine
+from flyinglow.backend.lrm.gridengine.adapter import GridEngine
 from flyinglow.backend.lrm.shell import CommandLrm
 from flyinglow.backend.lrm.states import LrmSays
 from flyinglow.backend.testing import ReactorThread

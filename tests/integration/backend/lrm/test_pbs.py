@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from twisted.internet import reactor
 
-from flyinglow.backend.lrm.pbs import Pbs
+from flyinglow.backend.lrm.pbs.adapter import Pbs
 from flyinglow.backend.lrm.shell import CommandLrm
 from flyinglow.backend.lrm.states import LrmSays
 from flyinglow.backend.testing import ReactorThread

@@ -7,7 +7,7 @@ import pytest
 from twisted.internet import reactor
 
 from flyinglow.backend.lrm.shell import CommandLrm
-from flyinglow.backend.lrm.slurm import Slurm
+from flyinglow.backend.lrm.slurm.adapter import Slurm
 from flyinglow.backend.lrm.states import LrmSays
 from flyinglow.backend.testing import ReactorThread
 from flyinglow.cli.demo.slurm_conf import PREEMPTION

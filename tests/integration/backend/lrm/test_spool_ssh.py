@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from flyinglow.backend.lrm import spool
-from flyinglow.backend.lrm.spool_reader import SpoolReader
+from flyinglow.backend.lrm.intake import spool
+from flyinglow.backend.lrm.intake.spool_reader import SpoolReader
 from flyinglow.backend.lrm.states import SlotState
 from flyinglow.pilot.messages import Kind
 from rigs.node_service import NodeService, Serve, serve
@@ -24,7 +24,7 @@ class Channel:
 
     def __init__(self, rig: SshNode, file: Path) -> None:
         self._rig = rig
-        rig.allow(f"{sys.executable} -m flyinglow.backend.lrm.spool append {file}")
+        rig.allow(f"{sys.executable} -m flyinglow.backend.lrm.intake.spool append {file}")
 
     def append(self, data: bytes, *command: str) -> subprocess.CompletedProcess[bytes]:
         rig = self._rig

@@ -6,8 +6,8 @@ import pytest
 
 from flyinglow.backend.api import Claim, ClaimTopic
 from flyinglow.backend.lrm.api import JobRequest
-from flyinglow.backend.lrm.free import Figures, holdings
-from flyinglow.backend.lrm.holding import Holding, back_off, giving_way
+from flyinglow.backend.lrm.claims.free import Figures, holdings
+from flyinglow.backend.lrm.claims.holding import Holding, back_off, giving_way
 from flyinglow.backend.lrm.mirror import Written
 from flyinglow.backend.lrm.model import Assignment, Component, PilotJob, Slot
 from flyinglow.backend.lrm.policy.api import Sizes

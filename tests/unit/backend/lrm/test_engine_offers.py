@@ -8,7 +8,7 @@ import pytest
 from flyinglow.backend.abilities import Doorway, Estimates, Extends, Operated
 from flyinglow.backend.api import Never, NotNow, PoolView, Queued, View
 from flyinglow.backend.lrm.api import Queue, Survey
-from flyinglow.backend.lrm.options import options
+from flyinglow.backend.lrm.settings.options import options
 from flyinglow.nodectl.errors import InvalidError, NeverError, TransientError, UnknownError
 from rigs.lrm_site import Site
 

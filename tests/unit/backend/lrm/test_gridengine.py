@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from flyinglow.backend.lrm.api import JobRequest, Output, SiteTerms
-from flyinglow.backend.lrm.gridengine import GridEngine
+from flyinglow.backend.lrm.gridengine.adapter import GridEngine
 from flyinglow.backend.lrm.model import Component
 from flyinglow.nodectl.errors import (
     DeniedError,

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from flyinglow.backend.lrm import gridengine_deposit as deposit
-from flyinglow.backend.lrm import script
 from flyinglow.backend.lrm.api import JobRequest, Output, SiteTerms
-from flyinglow.backend.lrm.gridengine import GridEngine
-from flyinglow.backend.lrm.gridengine_site import read_version
+from flyinglow.backend.lrm.gridengine import deposit
+from flyinglow.backend.lrm.gridengine.adapter import GridEngine
+from flyinglow.backend.lrm.gridengine.site import read_version
+from flyinglow.backend.lrm.jobs import script
 from flyinglow.backend.lrm.model import Component
 
 SIZE = Component(nodes=2, memory_mb=500, cpus=1)

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flyinglow.backend.lrm.api import JobView, Output, Queue
-from flyinglow.backend.lrm.gridengine_listing import jobs, says, seconds
-from flyinglow.backend.lrm.gridengine_site import (
+from flyinglow.backend.lrm.gridengine.listing import jobs, says, seconds
+from flyinglow.backend.lrm.gridengine.site import (
     read_environment,
     read_environments,
     read_instances,

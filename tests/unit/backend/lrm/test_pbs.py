@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from flyinglow.backend.lrm.api import JobRequest, Output, SiteTerms
 from flyinglow.backend.lrm.model import Component
-from flyinglow.backend.lrm.pbs import Pbs
-from flyinglow.backend.lrm.pbs_listing import STATES, jobs, seconds
-from flyinglow.backend.lrm.pbs_site import read_nodes, read_queue, read_server
+from flyinglow.backend.lrm.pbs.adapter import Pbs
+from flyinglow.backend.lrm.pbs.listing import STATES, jobs, seconds
+from flyinglow.backend.lrm.pbs.site import read_nodes, read_queue, read_server
 from flyinglow.backend.lrm.states import LrmSays
 from flyinglow.nodectl.errors import (
     DeniedError,

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flyinglow.backend.lrm import script
 from flyinglow.backend.lrm.api import JobRequest
+from flyinglow.backend.lrm.jobs import script
 from flyinglow.nodectl.errors import InvalidError
 
 PROGRAM = b"import sys, json; print(json.dumps([sys.argv[1:], sys.stdin.readline()]))\n"

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from flyinglow.backend.lrm.options import options
-from flyinglow.backend.lrm.pilots import Pilots
+from flyinglow.backend.lrm.jobs.pilots import Pilots
+from flyinglow.backend.lrm.settings.options import options
 from flyinglow.nodectl.errors import InvalidError
 from flyinglow.pilot.ssh import Ssh
 

@@ -9,8 +9,8 @@ from twisted.internet.task import Clock
 
 from flyinglow.backend.lrm.api import JobRequest, JobView
 from flyinglow.backend.lrm.model import Component
-from flyinglow.backend.lrm.simulated import Hooks, SimulatedLrm
-from flyinglow.backend.lrm.simulated_nodes import Machine, fitting
+from flyinglow.backend.lrm.simulated.nodes import Machine, fitting
+from flyinglow.backend.lrm.simulated.scheduler import Hooks, SimulatedLrm
 from flyinglow.backend.lrm.states import LrmSays
 from flyinglow.nodectl.errors import DeniedError, ExhaustedError, TransientError
 

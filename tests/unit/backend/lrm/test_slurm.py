@@ -7,7 +7,7 @@ import pytest
 
 from flyinglow.backend.lrm.api import JobRequest, Output, SiteTerms
 from flyinglow.backend.lrm.model import Component
-from flyinglow.backend.lrm.slurm import Slurm
+from flyinglow.backend.lrm.slurm.adapter import Slurm
 from flyinglow.nodectl.errors import (
     DeniedError,
     FlyingLowError,

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flyinglow.backend.lrm.api import JobView, Output, Queue
-from flyinglow.backend.lrm.slurm_listing import STATES, jobs, node_names, seconds
-from flyinglow.backend.lrm.slurm_site import read_config, read_partitions
+from flyinglow.backend.lrm.slurm.listing import STATES, jobs, node_names, seconds
+from flyinglow.backend.lrm.slurm.site import read_config, read_partitions
 from flyinglow.backend.lrm.states import LrmSays
 from flyinglow.nodectl.errors import FlyingLowError, TransientError
 

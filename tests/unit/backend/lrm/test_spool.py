@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from twisted.internet.defer import Deferred, succeed
 
-from flyinglow.backend.lrm import spool
-from flyinglow.backend.lrm.spool_reader import SpoolReader
+from flyinglow.backend.lrm.intake import spool
+from flyinglow.backend.lrm.intake.spool_reader import SpoolReader
 from flyinglow.backend.lrm.states import SlotState
 from flyinglow.pilot.messages import Kind
 from rigs.intake import IntakeWorld, now
@@ -120,7 +120,7 @@ def test_writers_wait_for_each_other(path: Path) -> None:
 
 def test_the_command_needs_nothing_but_python() -> None:
     heavy = "{'twisted', 'sqlalchemy', 'structlog', 'lxml'} & set(sys.modules)"
-    code = f"import sys, flyinglow.backend.lrm.spool; sys.exit(bool({heavy}))"
+    code = f"import sys, flyinglow.backend.lrm.intake.spool; sys.exit(bool({heavy}))"
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=30).returncode == 0
 
 

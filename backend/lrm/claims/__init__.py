@@ -1,0 +1,1 @@
+"""Claims of the core: what is offered, planned, waited for, held and extended."""

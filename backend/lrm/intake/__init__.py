@@ -1,0 +1,1 @@
+"""Where reports of pilots come in, by HTTPS or through a spool file, and what is stored of them."""

@@ -1,0 +1,1 @@
+"""Pilot jobs: handed over, looked at, guarded, taken back."""

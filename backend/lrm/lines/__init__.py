@@ -1,0 +1,1 @@
+"""The node channel that rides on the polls of a pilot."""

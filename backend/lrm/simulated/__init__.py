@@ -1,0 +1,1 @@
+"""A batch scheduler that exists in memory."""

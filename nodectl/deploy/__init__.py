@@ -1,0 +1,1 @@
+"""How this program comes to a node: one file, and the lines that let it become root."""

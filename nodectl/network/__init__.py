@@ -1,0 +1,1 @@
+"""Networks of a node: taps on bridges, rules against forged addresses, DHCP."""

@@ -1,0 +1,255 @@
+"""Connect a VM's NICs to the node's bridges, one tap a NIC, and disconnect them without a trace.
+
+A tap is called ``fl<tag>.<n>``, so that it tells whose it is, and belongs to the VM from its creation to its
+destruction. Before there is a tap there are the rules that hold it to its addresses (``firewall``), and they go after
+it. A NIC without a bridge is the hypervisor's business (``hypervisor.commandline``) and needs nothing here.
+
+Everything is done under one lock, which is held for milliseconds: what two VMs share on a node (dnsmasq, the rules, the
+list of MACs that are taken) is nobody's alone.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import socket
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from flyinglow.nodectl import tools
+from flyinglow.nodectl.config import Config
+from flyinglow.nodectl.errors import BrokenError, ConflictError, DeniedError
+from flyinglow.nodectl.messages import NicSpec, VmSpec
+from flyinglow.nodectl.network import vlan as network_vlan
+from flyinglow.nodectl.network.dhcp import Dhcp, network_of
+from flyinglow.nodectl.network.firewall import Drops, Firewall, Port, total
+from flyinglow.nodectl.network.firewall_choice import firewall_of
+from flyinglow.nodectl.trust import is_root
+from flyinglow.nodectl.vmdir import StateDir
+
+LOCK = "networks"
+FRESH = 1.0  # seconds for which counters that were read are good enough
+
+
+class Networks(Protocol):
+    """What connects the NICs of VMs."""
+
+    def attach(self, spec: VmSpec) -> None:
+        """Connect every NIC of ``spec``. May be repeated. Raises BrokenError or DeniedError."""
+
+    def detach(self, tag: str) -> None:
+        """Disconnect all NICs of a VM, whatever is known of it. May be repeated."""
+
+    def detach_all(self) -> None:
+        """Disconnect every VM, and end what serves them together."""
+
+    def guard(self, spec: VmSpec) -> bool:
+        """Make the rules of a running VM anew where somebody else removed them; tell whether that was so."""
+
+    def dropped(self, tag: str) -> dict[str, int]:
+        """Return how many packets of a VM were stopped, by kind (``firewall.KINDS``); empty where nothing is known."""
+
+
+def tap_name(tag: str, number: int) -> str:
+    """Return the name of a NIC's tap: at most 15 characters for every tag and number that are allowed."""
+    return f"fl{tag}.{number}"
+
+
+def tap_commands(tap: str, bridge: str, user: str | None = None) -> str:
+    """Return the lines for ``ip -batch`` that make a tap a port of a bridge."""
+    owner = f" user {user}" if user else ""
+    return (
+        f"tuntap add dev {tap} mode tap{owner}\n"
+        f"link set dev {tap} addrgenmode none\n"
+        f"link set dev {tap} master {bridge}\n"
+        f"link set dev {tap} up\n"
+    )
+
+
+def hostname_of(spec: VmSpec) -> str:
+    """Return the one name that a guest is told by all of its NICs."""
+    return spec.hostname or (spec.nics[0].hostname if spec.nics else spec.tag)
+
+
+@dataclass
+class Reading:
+    """The counters of all ports as they were read last, and when."""
+
+    at: float = float("-inf")
+    drops: Mapping[str, Drops] = field(default_factory=dict)
+
+
+class BridgeNetworks:
+    """Guarded taps on the bridges of this network namespace, and a DHCP delivery for each bridge."""
+
+    def __init__(
+        self,
+        config: Config,
+        state: StateDir,
+        *,
+        taps: bool = True,
+        firewall: Firewall | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``taps`` False: the hypervisor makes the ports itself, under the names of taps, and removes them."""
+        self._config = config
+        self._state = state
+        self._taps = taps
+        self._folder = config.run / "dhcp"
+        self._firewall = firewall_of(config) if firewall is None else firewall
+        self._clock = clock
+        self._reading = Reading()
+
+    def attach(self, spec: VmSpec) -> None:
+        """Connect every NIC of ``spec``. May be repeated. Raises BrokenError, ConflictError or DeniedError."""
+        self._state.prepare_run()
+        nics = list(_bridged(spec))
+        for _, nic, bridge in nics:
+            self._check(nic, bridge)
+        if not nics:
+            return
+        with self._state.locked(LOCK):
+            self._check_macs(spec.tag, [nic for _, nic, _ in nics])
+            for _, _, bridge in nics:
+                (self._folder / bridge).mkdir(mode=0o755, parents=True, exist_ok=True)  # tells that there is something
+            self._firewall.admit(_prefix(spec.tag), _ports(nics))
+            for tap, nic, bridge in nics:
+                network_vlan.ensure(self._config, bridge)
+                if self._taps and tap not in _interfaces():
+                    self._make(tap, bridge)
+                self._dhcp(bridge).add(tap, nic, hostname_of(spec))
+
+    def detach(self, tag: str) -> None:
+        """Disconnect all NICs of a VM, whatever is known of it. May be repeated."""
+        prefix = _prefix(tag)
+        self._remove({name for name in _interfaces() if name.startswith(prefix)})
+        if not self._bridges():
+            return
+        with self._state.locked(LOCK):
+            self._firewall.forget(prefix)
+            for bridge in self._bridges():  # last: a bridge's folder says that there may be something to be removed
+                self._forget(bridge, prefix)
+
+    def detach_all(self) -> None:
+        """End the DHCP delivery of every bridge, and remove the taps it served and all rules."""
+        bridges = self._bridges()
+        with self._state.locked(LOCK):
+            for bridge in bridges:
+                taps = set(self._dhcp(bridge).names())
+                self._dhcp(bridge).remove_all()
+                self._remove(taps & _interfaces())
+            if is_root():
+                self._firewall.forget_all()
+            network_vlan.remove(self._config)
+
+    def guard(self, spec: VmSpec) -> bool:
+        """Make the rules of a running VM anew where somebody else removed them, such as a site's own firewall."""
+        nics = list(_bridged(spec))
+        if not nics or self._config.spoofing_rules == "off" or {tap for tap, _, _ in nics} <= set(self._drops()):
+            return False
+        with self._state.locked(LOCK):
+            self._firewall.admit(_prefix(spec.tag), _ports(nics))
+            self._reading = Reading()
+        return True
+
+    def dropped(self, tag: str) -> dict[str, int]:
+        """Return how many packets of a VM were stopped, by kind; empty where the counters cannot be read."""
+        if not self._bridges():
+            return {}
+        try:
+            found = self._drops()
+        except BrokenError:
+            return {}
+        return total([drops for name, drops in found.items() if name.startswith(_prefix(tag))])
+
+    def _drops(self) -> Mapping[str, Drops]:
+        if self._clock() - self._reading.at > FRESH:
+            self._reading = Reading(self._clock(), self._firewall.dropped())
+        return self._reading.drops
+
+    def _check(self, nic: NicSpec, bridge: str) -> None:
+        if not self._config.allows_bridge(bridge):
+            raise DeniedError(
+                f"VMs may not use bridge {bridge} on node {self._config.node}: "
+                f"it is not listed (configuration key bridges)"
+            )
+        if not is_root():
+            raise BrokenError(f"NIC {nic.mac}: only root can connect a VM to bridge {bridge}; leave the bridge out")
+        self._check_bridge(bridge, nic)
+
+    def _check_macs(self, tag: str, nics: Iterable[NicSpec]) -> None:
+        """Raise ConflictError when another VM of this node has a MAC already, on whatever bridge."""
+        wanted = {nic.mac.lower() for nic in nics}
+        for bridge in self._bridges():
+            for name, mac in self._dhcp(bridge).macs().items():
+                if mac in wanted and not name.startswith(_prefix(tag)):
+                    raise ConflictError(f"MAC address {mac} is that of another VM on this node ({name})")
+
+    def _make(self, tap: str, bridge: str) -> None:
+        try:
+            tools.run([self._config.ip, "-batch", "-"], given=tap_commands(tap, bridge, self._config.run_as))
+        except BrokenError:
+            self._remove({tap} & _interfaces())
+            raise
+
+    def _remove(self, taps: set[str]) -> None:
+        if taps and self._taps:
+            commands = "".join(f"link delete dev {tap}\n" for tap in sorted(taps))
+            tools.run([self._config.ip, "-force", "-batch", "-"], given=commands)
+
+    def _forget(self, bridge: str, prefix: str) -> None:
+        dhcp = self._dhcp(bridge)
+        for name in dhcp.names():
+            if name.startswith(prefix):
+                dhcp.remove(name)
+        if not dhcp.names():
+            dhcp.remove_all()
+
+    def _check_bridge(self, bridge: str, nic: NicSpec) -> None:
+        network = network_of(nic)
+        addresses = bridge_addresses(self._config.ip, bridge)
+        if not any(address in network for address in addresses):
+            raise BrokenError(
+                f"bridge {bridge} has no address in {network}, from which guests could be given theirs: "
+                f"give it one that no pool contains"
+            )
+
+    def _bridges(self) -> list[str]:
+        return sorted(path.name for path in self._folder.iterdir()) if self._folder.is_dir() else []
+
+    def _dhcp(self, bridge: str) -> Dhcp:
+        return Dhcp(bridge, Path(self._folder / bridge), self._config.dnsmasq)
+
+
+def _prefix(tag: str) -> str:
+    return tap_name(tag, 0)[:-1]
+
+
+def _bridged(spec: VmSpec) -> Iterable[tuple[str, NicSpec, str]]:
+    """Yield tap, NIC and bridge of every NIC that has a bridge."""
+    for number, nic in enumerate(spec.nics):
+        if nic.bridge is not None:
+            yield tap_name(spec.tag, number), nic, nic.bridge
+
+
+def _ports(nics: Iterable[tuple[str, NicSpec, str]]) -> list[Port]:
+    return [Port(tap, nic.mac, nic.ip) for tap, nic, _ in nics]
+
+
+def bridge_addresses(ip: str, bridge: str) -> list[ipaddress.IPv4Address]:
+    """Return the IPv4 addresses of a bridge. Raises BrokenError when there is no such bridge."""
+    try:
+        text = tools.run([ip, "-json", "-details", "address", "show", "dev", bridge])
+    except BrokenError as error:
+        raise BrokenError(f"there is no bridge {bridge} on this node ({error.message})") from error
+    found = json.loads(text)[0]
+    if found.get("linkinfo", {}).get("info_kind") != "bridge":
+        raise BrokenError(f"{bridge} is not a bridge")
+    return [ipaddress.IPv4Address(item["local"]) for item in found["addr_info"] if item["family"] == "inet"]
+
+
+def _interfaces() -> set[str]:
+    return {name for _, name in socket.if_nameindex()}
