@@ -19,9 +19,9 @@ from records import Records
 
 from bench import Bench, until
 from flyinglow.cli.admin_socket import ask
+from flyinglow.cli.demo.furnishing import HEAD_ADDRESS
 from flyinglow.cli.demo.lrm_site import SUDOERS, USER, LrmSite
 from flyinglow.cli.demo.network import network_of
-from flyinglow.cli.demo.slurm_conf import HEAD_ADDRESS
 from flyinglow.cli.demo.slurm_world import SlurmWorld
 from flyinglow.nodectl.errors import BrokenError
 

@@ -13,8 +13,8 @@ from messages import Caller
 from splits import Cycle
 
 from bench import until
+from flyinglow.cli.demo.furnishing import HEAD_ADDRESS
 from flyinglow.cli.demo.lrm_site import NODE_PORT, USER
-from flyinglow.cli.demo.slurm_conf import HEAD_ADDRESS
 
 WAIT = 120.0
 MEMORY_MB = 96

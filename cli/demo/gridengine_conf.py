@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HEAD = "head"
-HEAD_ADDRESS = "10.77.0.1"
 QUEUE = "batch"
 PARALLEL_ENVIRONMENT = "spread"
-_NODES_FROM = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,18 +30,6 @@ class GridEngineOptions:
     def names(self) -> tuple[str, ...]:
         """The nodes' names."""
         return tuple(f"node{number}" for number in range(1, self.nodes + 1))
-
-
-def address(number: int) -> str:
-    """Return the address of a node, counted from 1, in the cluster's own network."""
-    return f"10.77.0.{_NODES_FROM + number}"
-
-
-def hosts(options: GridEngineOptions) -> str:
-    """Return the text of /etc/hosts, the same on every machine."""
-    lines = ["127.0.0.1 localhost", f"{HEAD_ADDRESS} {HEAD}"]
-    lines += [f"{address(number)} {name}" for number, name in enumerate(options.names, 1)]
-    return "\n".join(lines) + "\n"
 
 
 def _time(seconds: int | None) -> str:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flyinglow.cli.demo import gridengine_conf, slurm_conf
+from flyinglow.cli.demo import gridengine_conf
+from flyinglow.cli.demo.furnishing import HEAD_ADDRESS
 from flyinglow.cli.demo.gridengine_packages import unpacked
 from flyinglow.cli.demo.gridengine_world import GridEngineWorld
 from flyinglow.cli.demo.kinds import missing
@@ -63,7 +64,7 @@ def _slurm(directory: Path, sudoers: Sequence[str]) -> SlurmWorld:
 SLURM = Scheduler(
     name="slurm",
     make=_slurm,
-    address=slurm_conf.HEAD_ADDRESS,
+    address=HEAD_ADDRESS,
     needed=("slurmctld", "slurmd", "munged", "sbatch"),
     options={"lrm": "slurm"},
     queue=("squeue", "-o", "%.10i %.14j %.8u %.10T %.6D %R"),
@@ -84,7 +85,7 @@ def _unpack() -> None:
 GRIDENGINE = Scheduler(
     name="gridengine",
     make=_gridengine,
-    address=gridengine_conf.HEAD_ADDRESS,
+    address=HEAD_ADDRESS,
     needed=("apt-get", "dpkg-deb"),
     options={"lrm": "gridengine", "parallel_environment": gridengine_conf.PARALLEL_ENVIRONMENT},
     queue=("qstat", "-u", "*"),

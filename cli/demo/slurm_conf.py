@@ -6,13 +6,12 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from flyinglow.cli.demo.furnishing import HEAD_ADDRESS, address
+
 if TYPE_CHECKING:
     from pathlib import Path
 
 Proctrack = Literal["linuxproc", "cgroup"]
-
-HEAD_ADDRESS = "10.77.0.1"
-_NODES_FROM = 10
 
 PREEMPTION = (
     "PreemptType=preempt/partition_prio",
@@ -45,18 +44,6 @@ class SlurmOptions:
     def names(self) -> tuple[str, ...]:
         """The nodes' names."""
         return tuple(f"node{number}" for number in range(1, self.nodes + 1))
-
-
-def address(number: int) -> str:
-    """Return the address of a node, counted from 1, in the cluster's own network."""
-    return f"10.77.0.{_NODES_FROM + number}"
-
-
-def hosts(options: SlurmOptions) -> str:
-    """Return the text of /etc/hosts, the same on every node."""
-    lines = ["127.0.0.1 localhost", f"{HEAD_ADDRESS} head"]
-    lines += [f"{address(number)} {name}" for number, name in enumerate(options.names, 1)]
-    return "\n".join(lines) + "\n"
 
 
 def cgroup_conf(mountpoint: str) -> str:

@@ -21,9 +21,9 @@ import pytest
 
 from flyinglow.cli.admin_socket import ask
 from flyinglow.cli.demo import gridengine_conf
+from flyinglow.cli.demo.furnishing import HEAD_ADDRESS
 from flyinglow.cli.demo.lrm_site import SUDOERS, LrmSite
 from flyinglow.cli.demo.network import network_of
-from flyinglow.cli.demo.slurm_conf import HEAD_ADDRESS
 from flyinglow.client import Site, connect
 from flyinglow.nodectl.errors import BrokenError
 from rigs.gridengine import gridengine_world
@@ -218,7 +218,7 @@ def gridengine_service(
     }
     with (
         gridengine_world(nodes, sudoers=SUDOERS, **settings) as cluster,
-        lrm_service(cluster, gridengine_conf.HEAD_ADDRESS, terms, **changes) as service,
+        lrm_service(cluster, HEAD_ADDRESS, terms, **changes) as service,
     ):
         yield service
 
@@ -246,7 +246,7 @@ def torque_service(
                 "agent": list(AGENT),
                 **(options or {}),
             }
-            with lrm_service(cluster, gridengine_conf.HEAD_ADDRESS, terms, **changes) as service:
+            with lrm_service(cluster, HEAD_ADDRESS, terms, **changes) as service:
                 yield service
 
 

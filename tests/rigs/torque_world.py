@@ -13,12 +13,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from flyinglow.cli.demo.gridengine_conf import HEAD_ADDRESS
-from flyinglow.cli.demo.gridengine_scripts import HEAD_SCRIPT
+from flyinglow.cli.demo.cluster import USER_LINES, USERS
+from flyinglow.cli.demo.furnishing import FURNISHING, hosts
 from flyinglow.cli.demo.spaces import PATH, Inside, Space
 
 BIN = Path(__file__).parent / "torque"
-USERS = {"lease": 64901, "other": 64902}
 COMMANDS = ("qsub", "qstat", "qdel", "qalter", "pbsdsh", "pbsnodes")
 AGENT = ("/usr/local/sbin/torque-agent",)
 """What a pilot starts as its agent: by sudo, in the room of the node that its job's process is told."""
@@ -60,7 +59,6 @@ for entry in /proc/[0-9]*; do
 done
 true
 """
-_LINES = {"passwd": "{0}:*:{1}:{1}::{2}:/bin/sh", "group": "{0}:x:{1}:"}
 _SUDO = f"""Defaults env_reset, !use_pty, !syslog, secure_path="{PATH}"
 root ALL=(ALL:ALL) ALL
 ALL ALL=(root) NOPASSWD: /usr/local/sbin/torque, /usr/local/sbin/torque-enter
@@ -82,8 +80,8 @@ class TorqueWorld:
     def __enter__(self) -> Self:
         """Start it."""
         self._lay_out()
-        arguments = [str(self.directory), "/nonexistent", "public", "private"]
-        self._head = Space(HEAD_SCRIPT, self.directory / "log/head.log", arguments=arguments)
+        arguments = [str(self.directory), "public", "private"]
+        self._head = Space(f'{FURNISHING}\nfurnish_head "$@"', self.directory / "log/head.log", arguments=arguments)
         try:
             self.head.wait_up(60)
             for name in self.names:
@@ -166,11 +164,11 @@ class TorqueWorld:
         for name in self.names:
             for path in (self.etc(name), self.directory / "nodes" / name / "lib"):
                 path.mkdir(mode=0o755, parents=True)
-        (root / "etc/hosts").write_text(f"127.0.0.1 localhost\n{HEAD_ADDRESS} head\n")
+        (root / "etc/hosts").write_text(hosts(()))
         (root / "etc/sudoers").write_text(_SUDO)
-        for file, form in _LINES.items():
+        for file, form in USER_LINES.items():
             added = [form.format(user, number, self.jobs) for user, number in USERS.items()]
-            (root / "etc" / file).write_text(Path("/etc", file).read_text() + "\n".join(added) + "\n")
+            (root / "etc" / file).write_text("".join(added))
         scripts = {root / "bin" / name: _COMMAND.format(name=name) for name in COMMANDS}
         scripts[self.sbin / "torque"] = _SERVER.format(commands="|".join(COMMANDS), root=root, bin=BIN)
         scripts[self.sbin / "torque-agent"] = _AGENT

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from flyinglow.cli.demo.furnishing import HEAD_ADDRESS
 from flyinglow.cli.demo.lrm_site import NODE_PORT, NODECTL
-from flyinglow.cli.demo.slurm_conf import HEAD_ADDRESS
 from flyinglow.client import Disk, Nic, Part
 from flyinglow.nodectl.errors import InvalidError, NeverError
 from flyinglow.pilot.messages import PATH, Kind

@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 
 from flyinglow.backend.lrm.intake import spool
+from flyinglow.cli.demo.furnishing import HEAD_ADDRESS
 from flyinglow.cli.demo.lrm_site import NODE_PORT, SUDOERS
-from flyinglow.cli.demo.slurm_conf import HEAD_ADDRESS
 from flyinglow.cli.demo.slurm_world import USERS, SlurmWorld
 from flyinglow.cli.demo.spaces import PATH
 from rigs.lease_story import calm, mine, part, slurm, telling, tidy

@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 
 from flyinglow.backend.lrm.steps import STEPS as LRM_STEPS
+from flyinglow.cli.demo.furnishing import HEAD_ADDRESS
 from flyinglow.cli.demo.lrm_site import NODECTL, SUDOERS
-from flyinglow.cli.demo.slurm_conf import HEAD_ADDRESS
 from flyinglow.cli.demo.slurm_world import USERS, SlurmWorld
 from flyinglow.client import Lease, Part
 from flyinglow.nodectl.errors import FlyingLowError

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from flyinglow.cli.demo.furnishing import HEAD_ADDRESS
 from flyinglow.cli.demo.lrm_site import SUDOERS
-from flyinglow.cli.demo.slurm_conf import HEAD_ADDRESS
 from flyinglow.cli.demo.slurm_world import SlurmWorld
 from flyinglow.nodectl.errors import DeniedError
 from rigs.guest import IMAGES, Guest

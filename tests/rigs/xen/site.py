@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from flyinglow.cli.demo.furnishing import HEAD_ADDRESS
 from flyinglow.cli.demo.lrm_site import CLIENT_PORT, GUEST_PORT, NODECTL, LrmSite
 from flyinglow.cli.demo.network import network_of
 from flyinglow.cli.demo.site import NETWORKS, bridge
-from flyinglow.cli.demo.slurm_conf import HEAD_ADDRESS
 from flyinglow.cli.demo.slurm_world import USERS
 from rigs.guest import Guest
 from rigs.lrm_service import OPTIONS, LrmService

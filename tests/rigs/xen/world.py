@@ -16,7 +16,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from flyinglow.cli.demo import slurm_conf
+from flyinglow.cli.demo.furnishing import HEAD_ADDRESS
+from flyinglow.cli.demo.furnishing import address as address_of
 from flyinglow.cli.demo.slurm_world import BRIDGES, USERS, SlurmWorld
 from flyinglow.cli.demo.spaces import PATH, Inside, Space
 from flyinglow.nodectl.errors import BrokenError
@@ -120,7 +121,7 @@ class XenWorld(SlurmWorld):
 
     def address(self, name: str) -> str:
         """Return a node's address in the cluster's network."""
-        return slurm_conf.address(self.names.index(name) + 1)
+        return address_of(self.names.index(name) + 1)
 
     def deploy(self, images: Path) -> None:
         """Bring to every node what a site brings there: the program, its configuration, images."""
@@ -154,7 +155,7 @@ class XenWorld(SlurmWorld):
         root, number = self.directory, self.names.index(name) + 1
         seed = root / "nodes" / name / "seed"
         networks = " ".join(f"{network}={BRIDGES[network]}.{number + 1}/24" for network in self._networks)
-        conf = f"NODE_NAME={name}\nNODE_ADDRESS={self.address(name)}/24\nNODE_GATEWAY={slurm_conf.HEAD_ADDRESS}\n"
+        conf = f"NODE_NAME={name}\nNODE_ADDRESS={self.address(name)}/24\nNODE_GATEWAY={HEAD_ADDRESS}\n"
         files = {
             "etc/ssh/ssh_host_ed25519_key": ((root / f"{name}.key").read_bytes(), 0o600),
             "root/.ssh/authorized_keys": ((root / "id.pub").read_bytes(), 0o600),
@@ -187,7 +188,7 @@ class XenWorld(SlurmWorld):
         ]
         return "\n".join(lines) + "\n"
 
-    def _start_node(self, name: str) -> None:
+    def _furnish_node(self, name: str) -> None:
         folder = self.directory / "nodes" / name
         self._nodes[name] = XenNode(name, self.head, self._machine(name, folder), folder)  # type: ignore[assignment]
 
