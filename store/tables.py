@@ -3,7 +3,7 @@
 Times are integers, microseconds since 1970 in UTC, so that both databases order and compare them alike. Values that
 are only ever read whole (disks, context, stamps, bodies) are JSON text. Conditions of partial indexes stand here by
 name, because SQLite uses such an index only for a query that repeats the condition word for word. The tables of the
-LRM back-end are in ``slot_tables.py``.
+LRM back-end are in ``slot_tables.py``, that of the context endpoint is in ``context_tables.py``.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 TICK = timedelta(microseconds=1)
 
-REVISION = "0002"
+REVISION = "0004"
 """The newest migration; a store that bears it is opened without Alembic."""
 
 
@@ -60,6 +60,7 @@ LIVING = text("state NOT IN ({})".format(", ".join(f"'{state}'" for state in sor
 FINISHED = text("finished_at IS NOT NULL")
 UNSENT = text("sent = 0")
 FREE = text("workspace_id IS NULL AND listed = 1")
+SAVED_AT_END = text("end_action = 'save'")
 LEASED = text("workspace_id IS NOT NULL")
 
 METADATA = MetaData(
@@ -104,12 +105,17 @@ WORKSPACES = Table(
     Column("initial_state", String(16), nullable=False),
     Column("end_action", String(16), nullable=False),
     Column("save_uri", Text),
+    Column("end_uri", Text),
+    Column("save_lead", BigInteger, nullable=False, server_default="0"),
+    Column("saved", Text, nullable=False, server_default="{}"),
     Column("duration", BigInteger, nullable=False),
     Column("preemptable", Boolean, nullable=False, server_default=false()),
     Column("accepted_at", Instant, nullable=False),
     Column("start_by", Instant),
     Column("starts_at", Instant),
     Column("ends_at", Instant),
+    Column("ready_within", BigInteger),
+    Column("ready_by", Instant),
     Column("warned", Boolean, nullable=False),
     Column("destroyed_at", Instant),
     Column("finished_at", Instant),
@@ -125,6 +131,7 @@ WORKSPACES = Table(
     Index("ix_workspaces_state", "state"),
     Index("ix_workspaces_task", "id", **where(HAS_TASK)),
     Index("ix_workspaces_living", "ends_at", **where(LIVING)),
+    Index("ix_workspaces_saving", "ends_at", **where(SAVED_AT_END)),
     Index("ix_workspaces_node", "node", **where(LIVING)),
     Index("ix_workspaces_finished", "finished_at", **where(FINISHED)),
 )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from flyinglow.store.addresses import Addresses
 from flyinglow.store.assignments import Assignments
 from flyinglow.store.collections import Collections
+from flyinglow.store.context import Guests
 from flyinglow.store.deliveries import Deliveries
 from flyinglow.store.jobs import Jobs
 from flyinglow.store.leases import Leases
@@ -64,6 +65,11 @@ class Tx:
     def addresses(self) -> Addresses:
         """The address pools."""
         return Addresses(self._connection, writing=self._writing)
+
+    @cached_property
+    def guests(self) -> Guests:
+        """What guests reported."""
+        return Guests(self._connection)
 
     @cached_property
     def subscriptions(self) -> Subscriptions:

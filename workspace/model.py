@@ -8,6 +8,7 @@ Times are aware UTC datetimes; memory and disk are MB (2**20 bytes); durations a
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -84,6 +85,11 @@ class Disk:
     mount: str | None = None
     read_only: bool = False
     file_system: str | None = None  # of a blank disk: ext4 or swap; None: ext4 where it is mounted, else nothing
+    sha256: str | None = None  # this and the following: of an image named by its URI
+    format: str | None = None
+    size_mb: int | None = None  # what it takes on a node
+    kernel_from: str | None = None  # the catalogue entry whose kernel boots it; None: its own boot loader
+    public: bool = False  # it may come from public addresses only
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,9 +126,31 @@ class Context:
     files: tuple[File, ...] = ()
 
 
+class GuestStatus(StrEnum):
+    """What a guest says of its start."""
+
+    OK = "ok"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestReport:
+    """The last that a guest reported of itself; ``values`` are told to the other guests of its launch set."""
+
+    workspace_id: str
+    status: GuestStatus
+    message: str = ""
+    values: Mapping[str, str] = field(default_factory=dict)
+    at: datetime
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workspace:
-    """One workspace row. ``version`` grows with every write; ``sequence`` with every event."""
+    """One workspace row. ``version`` grows with every write; ``sequence`` with every event.
+
+    ``ready_within`` asks for a ready barrier: how many seconds its guest has to say that it is ready. ``ready_by`` is
+    until when, from its start to the time at which it has passed the barrier with all of its launch set.
+    """
 
     id: str
     tag: str
@@ -144,13 +172,18 @@ class Workspace:
     context: Context = Context()
     initial_state: InitialState = InitialState.RUNNING
     end_action: EndAction = EndAction.TRASH
-    save_uri: str | None = None
+    save_uri: str | None = None  # where a save under way, or the last one, goes
+    end_uri: str | None = None  # where the end action Save sends the disk
+    save_lead: int = 0  # seconds before the end at which that begins
+    saved: Mapping[str, Any] = field(default_factory=dict)  # of the last save: target, format, disk, sha256, bytes
     duration: int
     preemptable: bool = False  # may be ended early for others, and may use what is left over
     accepted_at: datetime
     start_by: datetime | None = None
     starts_at: datetime | None = None  # when it is expected to start, while it waits
     ends_at: datetime | None = None
+    ready_within: int | None = None
+    ready_by: datetime | None = None
     warned: bool = False
     destroyed_at: datetime | None = None  # the lessee's intent; from then on the EPR is unknown
     finished_at: datetime | None = None
@@ -164,6 +197,13 @@ class Workspace:
     def status(self) -> Status:
         """The pair that a transition compares and sets."""
         return Status(self.state, self.task)
+
+    @property
+    def saves_at(self) -> datetime | None:
+        """When saving for the end begins; None where nothing is saved then, or no end is known yet."""
+        if self.end_action is not EndAction.SAVE or self.ends_at is None:
+            return None
+        return self.ends_at - timedelta(seconds=self.save_lead)
 
     @property
     def key(self) -> ResourceKey:
@@ -221,7 +261,8 @@ class Event:
 
     ``body`` is plain JSON: for ``state``: name, state, task, target, reason, previous; for ``schedule``: reason,
     starts_at, ends_at; for ``networking``: nics, reason (when its guest was stopped from using other addresses); for
-    ``termination``: reason, at; for ``warning``: ends_at, seconds, reason (when it is not the lease that ends).
+    ``termination``: reason, at; for ``warning``: ends_at, seconds, reason (when it is not the lease that ends), saves_at
+    (when it is shut down to be saved).
     A fold's state event has also counts by state and total.
     """
 
@@ -251,6 +292,7 @@ class Selection:
     living: bool | None = None
     visible: bool | None = None
     ends_before: datetime | None = None
+    saved_at_end: bool | None = None  # by its end action
     start_before: datetime | None = None  # had to start by then
     finished_before: datetime | None = None
     after: str | None = None  # page: ids greater than this one, in id order

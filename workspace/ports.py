@@ -15,7 +15,17 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from flyinglow.backend.api import NodeState, NodeView, PoolView
-    from flyinglow.workspace.model import Collection, Event, Kind, Lease, Nic, ResourceKey, Selection, Workspace
+    from flyinglow.workspace.model import (
+        Collection,
+        Event,
+        GuestReport,
+        Kind,
+        Lease,
+        Nic,
+        ResourceKey,
+        Selection,
+        Workspace,
+    )
 
 T = TypeVar("T")
 
@@ -149,6 +159,25 @@ class AddressRows(Protocol):
         """Give back every address of these workspaces; none on lease is no error."""
 
 
+class GuestRows(Protocol):
+    """What guests reported through the context endpoint, and the hashes of the tokens by which they are known."""
+
+    def invite(self, tokens: Mapping[str, str]) -> None:
+        """Note the hash of each workspace's token, by workspace id; the same again changes nothing."""
+
+    def known_by(self, token_hash: str) -> str | None:
+        """Return the id of the workspace whose token this is the hash of, or None."""
+
+    def report(self, report: GuestReport) -> None:
+        """Write down what a guest that was invited reported, in place of what it reported before."""
+
+    def reports(self, workspace_ids: Sequence[str]) -> Mapping[str, GuestReport]:
+        """Return, by workspace id, the reports of those that have reported."""
+
+    def purge(self, workspace_ids: Sequence[str]) -> None:
+        """Forget tokens and reports for good; none there is no error."""
+
+
 class Tx(Protocol):
     """One transaction over all that the workspace core needs."""
 
@@ -175,6 +204,10 @@ class Tx(Protocol):
     @property
     def addresses(self) -> AddressRows:
         """Return the address pools."""
+
+    @property
+    def guests(self) -> GuestRows:
+        """Return what guests reported."""
 
 
 class Store(Protocol):

@@ -124,6 +124,7 @@ def purge(tx: Tx, now: datetime, retain: int) -> int:
         if len(tx.workspaces.select(Selection(launch_set=launch_set))) == len(mine):
             gone += mine
     if gone:
+        tx.guests.purge([row.id for row in gone])
         tx.workspaces.purge([row.id for row in gone])
         tx.collections.purge(_wholes(gone))
         tx.leases.purge(sorted({row.lease_id for row in gone}))

@@ -11,6 +11,7 @@ from flyinglow.store import Store
 from flyinglow.store.addresses import Addresses
 from flyinglow.store.assignments import Assignments
 from flyinglow.store.collections import Collections
+from flyinglow.store.context import Guests
 from flyinglow.store.deliveries import Deliveries
 from flyinglow.store.jobs import Jobs
 from flyinglow.store.leases import Leases
@@ -38,6 +39,7 @@ PAIRS = [
     (core.Outbox, Events),
     (core.NodeRows, Nodes),
     (core.AddressRows, Addresses),
+    (core.GuestRows, Guests),
     (core.Store, Store),
     (notification.SubscriptionRows, Subscriptions),
     (notification.DeliveryRows, Deliveries),
