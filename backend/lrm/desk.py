@@ -33,6 +33,16 @@ class Closed(Exception):
     """The back-end is closed: a step leaves everything as it stands in the ledger, and the next start goes on."""
 
 
+class Timer(Protocol):
+    """A call that is to be made later."""
+
+    def active(self) -> bool:
+        """Tell whether it is still to be made."""
+
+    def cancel(self) -> None:
+        """Have it not made."""
+
+
 class Lines(Protocol):
     """The channels to slots, by which orders ride in the answers to pilots."""
 
@@ -59,7 +69,7 @@ class Desk:
     wake: Callable[[Iterable[str]], None]
     mirror: Mirror = field(default_factory=Mirror)
     heed: list[Callable[[Sequence[JobStep], Sequence[SlotStep]], None]] = field(default_factory=list)
-    timers: set[Any] = field(default_factory=set)
+    timers: set[Timer] = field(default_factory=set)
     closed: bool = False
     ready: list[Deferred[None]] | None = field(default_factory=list)  # who waits for the first load; None: loaded
 
@@ -114,19 +124,25 @@ class Desk:
         for one in waiting:
             one.callback(None)
 
-    def later(self, seconds: float, call: Callable[[], None]) -> Any:
+    def later(self, seconds: float, call: Callable[[], None]) -> Timer:
         """Call after so many seconds, unless the back-end is closed before; return the timer."""
 
         def due() -> None:
             self.timers.discard(timer)
             call()
 
-        timer = self.reactor.callLater(seconds, due)
+        timer: Timer = self.reactor.callLater(seconds, due)
         if self.closed:
             timer.cancel()
         else:
             self.timers.add(timer)
         return timer
+
+    def never_mind(self, timer: Timer | None) -> None:
+        """Have a call that ``later`` returned not made, when it was not."""
+        if timer is not None and timer.active():
+            timer.cancel()
+            self.timers.discard(timer)
 
     def spawn(self, work: Coroutine[Any, Any, None], what: str) -> None:
         """See work through on its own; a failure is logged and left to the next pass."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from flyinglow.backend.lrm.claims.free import holdings
@@ -97,8 +97,8 @@ class Rounds:
             await self._desk.commit("lrm.purge", lambda tx: _purged(tx, before))
 
 
-def _purged(tx: LrmTx, before: object) -> Written:
-    tx.jobs.purge(before)  # type: ignore[arg-type]
+def _purged(tx: LrmTx, before: datetime) -> Written:
+    tx.jobs.purge(before)
     return Written()
 
 

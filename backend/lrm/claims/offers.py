@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from flyinglow.backend.abilities import Estimate
 from flyinglow.backend.api import Limits, Never, NotNow, Queued
-from flyinglow.backend.lrm.model import PilotJob, Slot
+from flyinglow.backend.lrm.model import Component, PilotJob, Slot
 from flyinglow.backend.lrm.policy import load
 from flyinglow.backend.lrm.policy.api import Sizes
 from flyinglow.nodectl.errors import FlyingLowError, NeverError
@@ -148,12 +148,17 @@ async def rehearse(request: Request, desk: Desk, free: Sequence[FreeSlot]) -> Es
     return Estimate(starts_in=max(known) if whole else None, reason="; ".join(dict.fromkeys(filter(None, reasons))))
 
 
-def _rehearsed(wanted: Wanted, components: tuple, desk: Desk) -> tuple[PilotJob, list[Slot]]:  # type: ignore[type-arg]
+def _rehearsed(wanted: Wanted, components: Sequence[Component], desk: Desk) -> tuple[PilotJob, list[Slot]]:
     """Return a job that is never written down: it has no key that would open anything."""
     sizes = [component for component in components for _ in range(component.nodes)]
     slots = [Slot(job=_REHEARSED, rank=r, memory_mb=size.memory_mb, cpus=size.cpus) for r, size in enumerate(sizes)]
     job = PilotJob(
-        tag=_REHEARSED, claim="", components=components, seconds=wanted.seconds, secret=_NO_KEY, requested_at=desk.now()
+        tag=_REHEARSED,
+        claim="",
+        components=tuple(components),
+        seconds=wanted.seconds,
+        secret=_NO_KEY,
+        requested_at=desk.now(),
     )
     return job, slots
 

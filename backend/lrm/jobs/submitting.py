@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import structlog
 from twisted.internet.defer import DeferredSemaphore
 
-from flyinglow.backend.lrm.desk import Closed, Desk
+from flyinglow.backend.lrm.desk import Closed, Desk, Timer
 from flyinglow.backend.lrm.mirror import Written
 from flyinglow.backend.lrm.states import JOB_OVER, SLOT_LIVE, SLOT_OVER, JobState, SlotState
 from flyinglow.nodectl.errors import FlyingLowError, TransientError
@@ -39,7 +39,7 @@ class Jobs:
         self._cancelling: set[str] = set()
         self._since: dict[str, float] = {}  # unwanted since, monotonic
         self._next_cancel: dict[str, float] = {}
-        self._timer: object = None
+        self._timer: Timer | None = None
         self._width = DeferredSemaphore(_WIDTH)
 
     # submit
@@ -112,11 +112,8 @@ class Jobs:
         return max(since + patience, self._next_cancel.get(job.tag, 0.0))
 
     def _come_back(self, seconds: float) -> None:
-        timer, desk = self._timer, self._desk
-        if timer is not None and timer.active():  # type: ignore[attr-defined]
-            timer.cancel()  # type: ignore[attr-defined]
-            desk.timers.discard(timer)
-        self._timer = desk.later(max(seconds, 0.05), self.tend)
+        self._desk.never_mind(self._timer)
+        self._timer = self._desk.later(max(seconds, 0.05), self.tend)
 
     async def _cancel(self, job: PilotJob, lrm_id: str) -> None:
         desk = self._desk

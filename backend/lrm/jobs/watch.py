@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 from twisted.internet.defer import Deferred
 
-from flyinglow.backend.lrm.desk import Desk
+from flyinglow.backend.lrm.desk import Desk, Timer
 from flyinglow.backend.lrm.jobs.guard import Guard
 from flyinglow.backend.lrm.jobs.listing import Finding, Listing, by_tag, judge
 from flyinglow.backend.lrm.jobs.strays import Strays
@@ -48,7 +48,7 @@ class Watch:
         self.failure = ""  # why the last listing failed
         self._missed: dict[str, int] = {}
         self._asked: list[Deferred[None]] = []
-        self._next: object = None
+        self._next: Timer | None = None
         self._due = float("inf")
         self._begun = float("-inf")
         self._looking = False
@@ -73,9 +73,7 @@ class Watch:
         due = max(now + seconds, self._begun + apart)
         if desk.closed or (self._next is not None and self._due <= due):
             return
-        if self._next is not None and self._next.active():  # type: ignore[attr-defined]
-            self._next.cancel()  # type: ignore[attr-defined]
-            desk.timers.discard(self._next)
+        desk.never_mind(self._next)
         self._due = due
         self._next = desk.later(due - now, self._turn)
 
