@@ -11,7 +11,7 @@ from sqlalchemy import bindparam, delete, func, insert, select, update
 from flyinglow.store import codec
 from flyinglow.store.batches import batches
 from flyinglow.store.subscriptions import remove_of
-from flyinglow.store.tables import FINISHED, HAS_TASK, LIVING, WORKSPACES
+from flyinglow.store.tables import FINISHED, HAS_TASK, LIVING, SAVED_AT_END, WORKSPACES
 from flyinglow.workspace.model import Allocation, EndAction, InitialState, Kind, ResourceKey, Selection, Workspace
 from flyinglow.workspace.ports import StaleError
 from flyinglow.workspace.states import FINAL, State, Task
@@ -33,6 +33,7 @@ _DUMP: dict[str, Callable[[Any], Any]] = {
     "context": codec.dump_context,
     "stamps": codec.dump_stamps,
     "seconds": codec.dump,
+    "saved": codec.dump_foreign,
 }
 _LOAD: dict[str, Callable[[Any], Any]] = {
     "state": State,
@@ -45,10 +46,12 @@ _LOAD: dict[str, Callable[[Any], Any]] = {
     "context": codec.load_context,
     "stamps": codec.load_stamps,
     "seconds": codec.load,
+    "saved": codec.load,
 }
 _FLAGS: dict[str, tuple[_Condition, _Condition]] = {  # field -> (when true, when false)
     "with_task": (HAS_TASK, _C.task.is_(None)),
     "living": (LIVING, _C.state.in_(sorted(FINAL))),
+    "saved_at_end": (SAVED_AT_END, _C.end_action != "save"),
     "visible": (_C.destroyed_at.is_(None), _C.destroyed_at.is_not(None)),
 }
 _EQUALS = ("owner", "group_id", "ensemble_id", "launch_set", "node")
