@@ -39,6 +39,7 @@ class OrderName(str, Enum):
     INFO = "info"  # -> VmInfo; UnknownError when there is no such VM
     CONSOLE = "console"  # body {"offset": int, "max": int} -> {"data": base64, "offset": int, "size": int}
     SAVE = "save"  # of a VM that is down: body {"target": URI, "disk": name, "format"} -> VmInfo with "saved"
+    OFFER = "offer"  # no tag; body Offer: let other nodes of a launch set have images of this one's cache -> Offered
     RESERVE = "reserve"  # no tag; body SlotSpec: take a slot of this node for this agent -> SlotInfo
     RELEASE = (
         "release"  # no tag; body {"slot": id}: end its VMs, give its memory back -> {"destroyed": [tags], ...SlotInfo}
@@ -87,6 +88,15 @@ class NicSpec:
 
 
 @dataclass(frozen=True)
+class GuestFile:
+    """A file that is to appear in the guest, root's own: an absolute path, its bytes in base64, its permissions."""
+
+    path: str
+    content: str = field(repr=False)
+    mode: int = 0o644
+
+
+@dataclass(frozen=True)
 class VmSpec:
     """All a node needs to create one VM."""
 
@@ -100,9 +110,40 @@ class VmSpec:
     initrd: str | None = None
     append: str = ""
     hostname: str = ""
-    context: str = ""  # text handed to the guest as it is
-    user_data: str = ""
+    context: str = field(default="", repr=False)  # text handed to the guest as it is
+    user_data: str = field(default="", repr=False)
     ready_mark: str | None = None  # a console line by which the guest says that it is ready
+    files: tuple[GuestFile, ...] = ()
+    keys: tuple[str, ...] = ()  # lines of authorized_keys, which the context has too
+    delivery: str = "auto"  # how all this gets into the guest (nodectl/context/ways.py)
+
+
+@dataclass(frozen=True)
+class Offer:
+    """Which images (by sha256) whoever has the key may have of a node's cache, and for how many seconds."""
+
+    key: str = field(repr=False)
+    digests: tuple[str, ...]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Offered:
+    """Where a node serves what it was told to (empty: nowhere), and what of it is there as a whole."""
+
+    url: str = ""
+    held: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """Where a node may ask for images before it asks their sources: URLs by sha256, the nearest node first.
+
+    It stands as ``upstream`` beside the fields of VmSpec in the body of ``create``.
+    """
+
+    key: str = field(repr=False)
+    urls: dict[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -172,6 +213,8 @@ def vm_spec(body: dict[str, Any]) -> VmSpec:
     data = dict(body)
     data["disks"] = tuple(DiskSpec(**d) for d in data.get("disks", ()))
     data["nics"] = tuple(NicSpec(**{**n, "dns": tuple(n.get("dns", ()))}) for n in data.get("nics", ()))
+    data["files"] = tuple(GuestFile(**f) for f in data.get("files", ()))
+    data["keys"] = tuple(data.get("keys", ()))
     return VmSpec(**data)
 
 
