@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from math import ceil
 from typing import TYPE_CHECKING
 
 from flyinglow.backend.abilities import Estimate
 from flyinglow.backend.api import Limits, Never, NotNow, Queued
+from flyinglow.backend.lrm.claims.planning import limit
 from flyinglow.backend.lrm.model import Component, PilotJob, Slot
 from flyinglow.backend.lrm.policy import load
 from flyinglow.backend.lrm.policy.api import Sizes
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from flyinglow.backend.api import Decision, Request, View
     from flyinglow.backend.lrm.api import Queue, Survey
     from flyinglow.backend.lrm.desk import Desk
-    from flyinglow.backend.lrm.policy.api import FreeSlot, Wanted
+    from flyinglow.backend.lrm.policy.api import FreeSlot
     from flyinglow.backend.lrm.settings.options import LrmOptions
 
 _UNKNOWN = 1 << 30  # where neither the site nor its scheduler names a limit
@@ -138,8 +140,10 @@ async def rehearse(request: Request, desk: Desk, free: Sequence[FreeSlot]) -> Es
         return Estimate(starts_in=0.0, reason="nodes that the service holds ready will do")
     starts, reasons = [], []
     for wanted in layout.jobs:
-        for components in desk.lrm.splits(wanted.components):
-            job, slots = _rehearsed(wanted, components, desk)
+        parts = desk.lrm.splits(wanted.components)
+        seconds = limit(wanted.seconds, len(parts), ceil(desk.options.hold_limit), desk.sizes().longest)
+        for components in parts:
+            job, slots = _rehearsed(components, seconds, desk)
             said = await desk.lrm.rehearse(desk.pilots.request(job, slots))
             starts.append(said.starts_in)
             reasons.append(said.reason)
@@ -148,7 +152,7 @@ async def rehearse(request: Request, desk: Desk, free: Sequence[FreeSlot]) -> Es
     return Estimate(starts_in=max(known) if whole else None, reason="; ".join(dict.fromkeys(filter(None, reasons))))
 
 
-def _rehearsed(wanted: Wanted, components: Sequence[Component], desk: Desk) -> tuple[PilotJob, list[Slot]]:
+def _rehearsed(components: Sequence[Component], seconds: int, desk: Desk) -> tuple[PilotJob, list[Slot]]:
     """Return a job that is never written down: it has no key that would open anything."""
     sizes = [component for component in components for _ in range(component.nodes)]
     slots = [Slot(job=_REHEARSED, rank=r, memory_mb=size.memory_mb, cpus=size.cpus) for r, size in enumerate(sizes)]
@@ -156,7 +160,7 @@ def _rehearsed(wanted: Wanted, components: Sequence[Component], desk: Desk) -> t
         tag=_REHEARSED,
         claim="",
         components=tuple(components),
-        seconds=wanted.seconds,
+        seconds=seconds,
         secret=_NO_KEY,
         requested_at=desk.now(),
     )

@@ -104,18 +104,13 @@ class Planner:
     def _made(self, wanted: Wanted, claim: str) -> _Made:
         made, ranks, parts = _Made([], [], {}), _ranks(wanted), self.splits(wanted.components)
         for components in parts:
-            job = self._job(claim, components, self._limit(wanted.seconds) if len(parts) > 1 else wanted.seconds)
+            job = self._job(claim, components, limit(wanted.seconds, len(parts), self.hold, self.figures.sizes.longest))
             made.jobs.append(job)
             for rank, size in enumerate(component for component in components for _ in range(component.nodes)):
                 slot = Slot(job=job.tag, rank=rank, memory_mb=size.memory_mb, cpus=size.cpus)
                 made.slots.append(slot)
                 made.members.update(dict.fromkeys(ranks[size.memory_mb, size.cpus].pop(0), slot.id))
         return made
-
-    def _limit(self, seconds: int) -> int:
-        """Return the limit of a job that may have to wait for others: what is held meanwhile must not run out."""
-        longest = self.figures.sizes.longest
-        return seconds + self.hold if longest is None else max(seconds, min(longest, seconds + self.hold))
 
     def _job(self, claim: str, components: tuple[Component, ...], seconds: int) -> PilotJob:
         return PilotJob(
@@ -127,6 +122,13 @@ class Planner:
             requested_at=self.figures.now,
             submitted_at=self.figures.now,
         )
+
+
+def limit(seconds: int, jobs: int, hold: int, longest: int | None) -> int:
+    """Return the limit of each of a claim's jobs: one that may wait for others must not run out while it is held."""
+    if jobs == 1:
+        return seconds
+    return seconds + hold if longest is None else max(seconds, min(longest, seconds + hold))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

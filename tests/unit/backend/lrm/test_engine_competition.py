@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from flyinglow.backend.api import Claim, ClaimTopic
-from flyinglow.backend.lrm.api import JobRequest
+from flyinglow.backend.lrm.api import JobRequest, Rehearsal
 from flyinglow.backend.lrm.claims.free import Figures, holdings
 from flyinglow.backend.lrm.claims.holding import Holding, back_off, giving_way
 from flyinglow.backend.lrm.mirror import Written
@@ -248,3 +248,24 @@ def test_a_job_that_is_being_taken_away_has_nothing_to_give() -> None:
     figures = Figures(sizes=Sizes(vm_overhead_mb=96, slot_overhead_mb=64, margin=120), now=NOON, idle={})
     use = Assignment(claim="k", member="m", slot="j.0", memory_mb=200, cpus=0)
     assert holdings(Written(jobs=(job,), slots=(ready, signalled), claims={"k": (use,)}), figures).free == ()
+
+
+def test_a_rehearsal_asks_for_the_jobs_that_would_be_handed_over() -> None:
+    site, asked = Site(), []
+    one_job_for_each_size(site)
+    rehearse, submit = site.lrm.rehearse, site.lrm.submit
+
+    async def rehearsed(job: JobRequest) -> Rehearsal:
+        asked.append((job.components, job.seconds))
+        return await rehearse(job)
+
+    async def submitted(job: JobRequest) -> str:
+        asked.remove((job.components, job.seconds))
+        return await submit(job)
+
+    site.lrm.rehearse, site.lrm.submit = rehearsed, submitted  # type: ignore[method-assign]
+    claim = two_sizes(site, "k1")
+    site.result(site.backend.rehearse(claim.request))
+    assert len(asked) == 2
+    site.spawn(site.backend.acquire(claim))
+    site.until(lambda: not asked)
