@@ -85,6 +85,12 @@ class NicSpec:
     bridge: str | None = None  # None: user-mode network
     gateway: str | None = None
     dns: tuple[str, ...] = ()
+    ip6: str | None = None  # with prefix6; what follows is for it
+    prefix6: int = 64
+    gateway6: str | None = None
+    dns6: tuple[str, ...] = ()
+    delivery: str = "dhcp"  # how the guest learns of it: dhcp, or static (from its context only)
+    vlan: int | None = None  # the VLAN that the network is on the site's wires; the node's bridge must be the same
 
 
 @dataclass(frozen=True)
@@ -212,10 +218,14 @@ def vm_spec(body: dict[str, Any]) -> VmSpec:
     """Build a VmSpec from its JSON form. Raises TypeError or KeyError when a field is unknown or missing."""
     data = dict(body)
     data["disks"] = tuple(DiskSpec(**d) for d in data.get("disks", ()))
-    data["nics"] = tuple(NicSpec(**{**n, "dns": tuple(n.get("dns", ()))}) for n in data.get("nics", ()))
+    data["nics"] = tuple(NicSpec(**_lists(n, "dns", "dns6")) for n in data.get("nics", ()))
     data["files"] = tuple(GuestFile(**f) for f in data.get("files", ()))
     data["keys"] = tuple(data.get("keys", ()))
     return VmSpec(**data)
+
+
+def _lists(body: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {**body, **{name: tuple(body.get(name, ())) for name in names}}
 
 
 def vm_info(body: dict[str, Any]) -> VmInfo:

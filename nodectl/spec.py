@@ -20,6 +20,8 @@ HOSTNAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{
 MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}\Z", re.IGNORECASE)
 INTERFACE = re.compile(r"[A-Za-z0-9_.-]{1,15}\Z")
 FORMATS = ("raw", "qcow2")
+DELIVERIES = ("dhcp", "static")
+HIGHEST_VLAN = 4094
 GRACE = 30.0  # seconds a guest gets for its shutdown when an order names none
 MAX_TEXT = 1 << 20  # bytes of context or user data
 MAX_NICS = 16
@@ -116,17 +118,39 @@ def _nic(nic: NicSpec) -> None:
         raise InvalidError(f"MAC address {nic.mac} is one of a group, not of a NIC")
     _match(nic.hostname, HOSTNAME, "hostname of a NIC")
     _number(nic.prefix, "prefix", 1)
-    try:
-        network = ipaddress.IPv4Interface(f"{nic.ip}/{nic.prefix}").network
-        gateway = None if nic.gateway is None else ipaddress.IPv4Address(nic.gateway)
-        for server in nic.dns:
-            ipaddress.IPv4Address(server)
-    except ValueError as error:
-        raise InvalidError(f"NIC {nic.mac}: {error}") from error
-    if gateway is not None and gateway not in network:
-        raise InvalidError(f"NIC {nic.mac}: gateway {gateway} is not in {network}")
+    _number(nic.prefix6, "prefix6", 1)
+    _addresses(nic, 4, f"{nic.ip}/{nic.prefix}", nic.gateway, nic.dns)
+    if nic.ip6 is not None:
+        _addresses(nic, 6, f"{nic.ip6}/{nic.prefix6}", nic.gateway6, nic.dns6)
+    elif nic.gateway6 is not None or nic.dns6:
+        raise InvalidError(f"NIC {nic.mac} has no IPv6 address for its gateway6 or dns6")
+    if nic.delivery not in DELIVERIES:
+        raise InvalidError(f"NIC {nic.mac}: delivery is one of {', '.join(DELIVERIES)}, not {nic.delivery!r}")
+    if nic.vlan is not None:
+        _number(nic.vlan, "vlan", 1)
+        if nic.vlan > HIGHEST_VLAN:
+            raise InvalidError(f"vlan is at most {HIGHEST_VLAN}, not {nic.vlan}")
     if nic.bridge is not None:
         _match(nic.bridge, INTERFACE, "bridge")
+
+
+def _addresses(nic: NicSpec, version: int, interface: str, gateway: str | None, servers: tuple[str, ...]) -> None:
+    """Check the addresses of one kind, each of which must be plain: IPv6 zones would be a word of their own."""
+    try:
+        network = (ipaddress.IPv4Interface if version == 4 else ipaddress.IPv6Interface)(interface).network
+        others = [_address(text, version) for text in ((gateway,) if gateway is not None else ()) + servers]
+    except ValueError as error:
+        raise InvalidError(f"NIC {nic.mac}: {error}") from error
+    if "%" in interface:
+        raise InvalidError(f"NIC {nic.mac}: {interface} has a zone")
+    if gateway is not None and others[0] not in network:
+        raise InvalidError(f"NIC {nic.mac}: gateway {gateway} is not in {network}")
+
+
+def _address(text: str, version: int) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    if "%" in text:
+        raise ValueError(f"{text!r} has a zone")
+    return ipaddress.IPv4Address(text) if version == 4 else ipaddress.IPv6Address(text)
 
 
 def _line(value: object, what: str) -> None:
