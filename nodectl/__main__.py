@@ -13,11 +13,12 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Union
 
-from flyinglow.nodectl import compose, config
+from flyinglow.nodectl import compose, config, surroundings
 from flyinglow.nodectl.errors import FlyingLowError, InvalidError
 from flyinglow.nodectl.messages import OrderName
 from flyinglow.nodectl.slots.scope import Scope
@@ -43,6 +44,7 @@ Arguments = Union["argparse.Namespace", SimpleNamespace]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    surroundings.settle(os.environ)
     arguments = _understood(sys.argv[1:] if argv is None else list(argv))
     try:
         code = _commands()[arguments.command](arguments)
@@ -71,7 +73,10 @@ def _commands() -> dict[str, Callable[[Arguments], int]]:
 
 
 def _config(arguments: Arguments) -> config.Config:
-    return config.load(arguments.config, state=arguments.state, driver=arguments.driver)
+    made = config.load(arguments.config, state=arguments.state, driver=arguments.driver)
+    if surroundings.by_sudo(os.environ):
+        surroundings.trusted((made.state, made.run))
+    return made
 
 
 def _agent(arguments: Arguments) -> int:
@@ -87,7 +92,7 @@ def _agent(arguments: Arguments) -> int:
     os.chdir("/")  # VMs inherit it, and must not hold a file system that somebody wants to take away
     scope = Scope(overhead_mb=settings.overhead_mb)
     node = compose.node_of(settings, scope)
-    tenure = Tenure(compose.slots_of(settings, node), scope)
+    tenure = Tenure(compose.slots_of(settings, node), scope, compose.gate_of(settings, node.state, time.time))
     Agent(settings, node, tenure, (sys.stdin.fileno(), sys.stdout.fileno()), read, _deafen).serve()
     return 0
 

@@ -6,16 +6,18 @@ Only what the configuration names is imported: a lease waits for its agents to s
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flyinglow.nodectl import processes
 from flyinglow.nodectl.config import Config
+from flyinglow.nodectl.context.delivery import Delivery
 from flyinglow.nodectl.errors import BrokenError
 from flyinglow.nodectl.memory.api import NodeMemory, machine_mb
 from flyinglow.nodectl.node import Node
 from flyinglow.nodectl.slots.ledger import Limits
-from flyinglow.nodectl.slots.ports import Pace
+from flyinglow.nodectl.slots.ports import Admits, Pace
 from flyinglow.nodectl.slots.scope import Scope
 from flyinglow.nodectl.slots.taking import Slots
 from flyinglow.nodectl.vmdir import StateDir
@@ -39,7 +41,8 @@ def node_of(config: Config, scope: Scope | None = None, patience: float | None =
     state.prepare()
     seen = Scope(everything=True) if scope is None else scope
     longest = config.console_max_mb * MIB
-    return Node(state, *_parts(config, state), scope=seen, console_max=longest, saver=_saver(config))
+    parts, told = _parts(config, state), Delivery(config)
+    return Node(state, *parts, scope=seen, contexts=told, console_max=longest, saver=_saver(config))
 
 
 def hypervisor_of(config: Config) -> Driver:
@@ -112,6 +115,15 @@ def memory_of(config: Config) -> NodeMemory:
     from flyinglow.nodectl.memory.accounted import Accounted  # noqa: PLC0415 - see above
 
     return Accounted(file, total)
+
+
+def gate_of(config: Config, state: StateDir, now: Callable[[], float]) -> Admits | None:
+    """Return what judges the tickets for slots; None where slots are taken without."""
+    if config.ticket_signers is None:
+        return None
+    from flyinglow.nodectl.slots.gate import Gate  # noqa: PLC0415 - see above
+
+    return Gate(Path(config.ticket_signers), config.node, state, now, config.ssh_keygen)
 
 
 def slots_of(config: Config, node: Node) -> Slots:

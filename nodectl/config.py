@@ -64,6 +64,9 @@ class Config:
     ebtables: str = "ebtables"
     mke2fs: str = "mke2fs"
     mkswap: str = "mkswap"
+    xorrisofs: str = "xorrisofs"
+    debugfs: str = "debugfs"
+    e2fsck: str = "e2fsck"
     sftp: str = "sftp"
     machine: str = "q35"
     cpu: str = "max"
@@ -101,6 +104,8 @@ class Config:
     xl: str = "xl"
     xen_consoles: str = "/var/log/xen/console"  # where xenconsoled writes guests' consoles
     hugepages: str = "/dev/hugepages"
+    ticket_signers: str | None = None  # OpenSSH's file of those whose tickets let slots be taken; None: none is needed
+    ssh_keygen: str = "ssh-keygen"
     simulated: Simulated = field(default_factory=Simulated)
 
     @property
@@ -224,7 +229,7 @@ def _check_images(config: Config) -> None:
     for name, floor in (("image_max_mb", 1), ("image_tries", 1), ("cache_max_mb", 1)):
         _whole(getattr(config, name), name, floor)
     _least(config.image_timeout, "image_timeout", 1)
-    for name in ("image_authorities", "image_identity", "image_known_hosts"):
+    for name in ("image_authorities", "image_identity", "image_known_hosts", "ticket_signers"):
         value = getattr(config, name)
         if value is not None and not str(value).startswith("/"):
             raise InvalidError(f"configuration key {name} must be an absolute path, not {value!r}")

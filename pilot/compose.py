@@ -23,7 +23,8 @@ from flyinglow.pilot.slot import Mailbox, Slot
 from flyinglow.pilot.ssh import Ssh
 from flyinglow.pilot.steps import steps
 from flyinglow.pilot.term import Term
-from flyinglow.pilot.turns import Worker
+from flyinglow.pilot.tickets import Tickets
+from flyinglow.pilot.turns import Turn, Worker
 
 PROGRAM = f"flyinglow-pilot {__version__}"
 
@@ -83,9 +84,12 @@ def run(
         fate=mailbox.fate,
         log=log,
     )
+    tickets = Tickets(line(), identity, settings.patience, ring=bell.ring, log=log)
     poll = Poll(line(), identity, relay, clock=clock, heard=mailbox.heard, fate=mailbox.fate, log=log)
-    workers = {name: Worker(name, turn, log) for name, turn in (("said", said), ("reports", reports), ("poll", poll))}
-    said.wake, reports.wake, identity.on_bound = (workers[name].wake for name in ("said", "reports", "poll"))
+    turns: dict[str, Turn] = {"said": said, "reports": reports, "poll": poll, "tickets": tickets}
+    workers = {name: Worker(name, turn, log) for name, turn in turns.items()}
+    said.wake, reports.wake, tickets.wake = (workers[name].wake for name in ("said", "reports", "tickets"))
+    identity.on_bound = lambda: [workers[name].wake() for name in ("poll", "tickets")]
     reports.progress = bell.ring
     for worker in workers.values():
         worker.start()
@@ -100,6 +104,7 @@ def run(
         relay=relay,
         reports=reports,
         log=log,
+        tickets=tickets,
     )
     slot.started = started
     code = live(slot, steps(slot, node, PROGRAM))

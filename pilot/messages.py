@@ -46,6 +46,7 @@ class Kind(str, Enum):
     FAILED = "failed"  # a step failed; body: {"step", "error": {"kind", "message", "figures"}}
     SAID = "said"  # lines of the node's agent, as they are; body: {"lines": [...]}
     POLL = "poll"  # give me orders; no report, keeps no sequence
+    TICKET = "ticket"  # the node wants the service's signature before it gives a slot; no report, keeps no sequence
 
 
 DURABLE = frozenset({Kind.HELLO, Kind.READY, Kind.SIGNALLED, Kind.RELEASING, Kind.RELEASED, Kind.FAILED})
@@ -93,6 +94,7 @@ class Answer:
     error: dict[str, Any] | None = None  # {"kind", "message"}: the pilot gives up when it is not transient
     version: int = VERSION
     software: str = ""
+    ticket: dict[str, Any] = field(default_factory=dict)  # for the node's agent; left out of answers that have none
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,10 @@ def seal(value: Message | Answer, key: str, answers: str = "") -> bytes:
 
 def signed(value: Message | Answer, key: str, answers: str = "") -> tuple[bytes, str]:
     """Write a message and sign it, as ``seal`` does, and return its MAC, too: the answer's will cover it."""
-    text = json.dumps(dataclasses.asdict(value), separators=(",", ":"), default=str)
+    fields = dataclasses.asdict(value)
+    if not fields.get("ticket", True):
+        del fields["ticket"]  # pilots of jobs that began under an earlier release do not know it
+    text = json.dumps(fields, separators=(",", ":"), default=str)
     mac = _mac(key, text, answers)
     return json.dumps({"signed": text, "mac": mac}, separators=(",", ":")).encode(), mac
 

@@ -20,6 +20,7 @@ from flyinglow.pilot.relay import Relay
 from flyinglow.pilot.reports import Reports
 from flyinglow.pilot.signals import name_of
 from flyinglow.pilot.term import Term
+from flyinglow.pilot.tickets import Asks
 
 LEAVING = 0.25  # seconds of the grace in which the program itself ends
 _POSTS = 4  # posts that fit into the service's share of the grace, when each takes as long as it may
@@ -76,7 +77,9 @@ class Slot:
         relay: Relay,
         reports: Reports,
         log: Log,
+        tickets: Asks | None = None,
     ) -> None:
+        self.tickets = tickets
         self.settings = settings
         self.id = f"{settings.job}.{rank}"
         self.size = settings.slots[rank]

@@ -141,6 +141,8 @@ class ReserveMemory:
             "policy": settings.memory_policy,
             "margin_mb": settings.margin_mb,
         }
+        if _wants_ticket(slot.relay.hello):
+            body["ticket"] = self._ticket()
         self._asked = True
         reply = slot.relay.order(OrderName.RESERVE, body, slot.time_left(RESERVING, KEEP))
         if not slot.wait(lambda: reply.done, RESERVING, patient=True):
@@ -150,6 +152,15 @@ class ReserveMemory:
             raise TransientError(f"the node's memory did not settle: {held}", _figures(held))
         slot.held = held
         slot.attend()
+
+    def _ticket(self) -> dict[str, Any]:
+        """Fetch the service's signature, for as long as it takes. Raises BrokenError when there will be none."""
+        slot = self._slot
+        if slot.tickets is None:
+            raise BrokenError("this node wants a ticket, and there is no way to ask the service for one")
+        asked = slot.tickets.ask()
+        slot.wait(lambda: asked.done)
+        return asked.result()
 
     def undo(self) -> None:
         """Have it end its VMs and give memory back, again until it does or the grace is over."""
@@ -247,6 +258,11 @@ def steps(slot: Slot, node: str, program: str) -> list[Step]:
     """Return the steps of a slot, in their order."""
     agent, reserve, ready = StartAgent(slot), ReserveMemory(slot), ReportReady(slot)
     return [Report(slot, node, program), CheckNode(slot), agent, reserve, ready, Serve(slot, (agent, reserve, ready))]
+
+
+def _wants_ticket(hello: dict[str, Any]) -> bool:
+    body = hello.get("body")
+    return isinstance(body, dict) and body.get("tickets") is True
 
 
 def _facts(hello: dict[str, Any]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from flyinglow.backend.lrm.desk import Closed, Desk
 from flyinglow.backend.lrm.hearing import Hearing
 from flyinglow.backend.lrm.intake.door import Intake
 from flyinglow.backend.lrm.intake.spool_reader import SpoolReader
+from flyinglow.backend.lrm.intake.tickets import Tickets
 from flyinglow.backend.lrm.jobs.pilots import Pilots
 from flyinglow.backend.lrm.jobs.watch import Watch
 from flyinglow.backend.lrm.lines.channel import Lines
@@ -97,6 +98,13 @@ class LrmBackend:
         self._claims = Claims(self._desk, self._watch.jobs, self._planner, self._queued)
         self._bulletin = Bulletin(self._desk, self._watch, settings.claims, self._claims.waits, self._claims.doom)
         self._hearing = Hearing(self._desk, self._watch, self._bulletin, self._heard, self._extended)
+        self._tickets = Tickets(
+            made.ticket_key,
+            (made.memory_policy, made.margin_mb),
+            reactor=settings.reactor,
+            now=settings.now,
+            serial=making.key,
+        )
         self._intake = Intake(
             settings.ledger,
             settings.reactor,
@@ -105,6 +113,7 @@ class LrmBackend:
             self._hearing.standing,
             software,
             lines=self._lines,
+            ticket=self._tickets.ticket,
         )
         self._spool = (
             SpoolReader(Path(made.spool), settings.ledger, settings.reactor, self._intake) if made.spool else None
@@ -129,6 +138,7 @@ class LrmBackend:
         except Exception:  # whatever it was: everybody waits for this
             self._desk.later(_RETRY, self._start)
             raise
+        await self._desk.attempt(self._tickets.prepare(), "making the key for tickets")
         if self._spool is not None:
             # what pilots sent meanwhile goes before what the listing makes of their jobs
             await self._desk.attempt(self._spool.look(), "the first look at the spool")

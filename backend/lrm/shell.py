@@ -78,17 +78,30 @@ class CommandLrm:
         return self._adapter.splits(components)
 
     async def _run(self, call: Call[T]) -> T:
-        command = _Command(call.argv[0], call.stdin, self._reactor, self._most_output)
-        timer = self._reactor.callLater(self._timeout, command.give_up, f"did not answer in {self._timeout:g} s")
-        try:
-            self._reactor.spawnProcess(command, call.argv[0], call.argv, env=self._environment, path="/")
-            output = await command.done
-        except OSError as error:
-            raise TransientError(f"{call.argv[0]} could not be started: {error}") from error
-        finally:
-            if timer.active():
-                timer.cancel()
-        return call.read(output)
+        limits = {"timeout": self._timeout, "most": self._most_output}
+        return call.read(await output_of(self._reactor, call.argv, call.stdin, environment=self._environment, **limits))
+
+
+async def output_of(
+    reactor: Any,
+    argv: Sequence[str],
+    given: bytes,
+    *,
+    timeout: float,
+    most: float,
+    environment: Mapping[str, str] | None = None,
+) -> Output:
+    """Run one command to its end. Raises TransientError when it cannot be started or is given up."""
+    command = _Command(argv[0], given, reactor, most)
+    timer = reactor.callLater(timeout, command.give_up, f"did not answer in {timeout:g} s")
+    try:
+        reactor.spawnProcess(command, argv[0], argv, env=environment or surroundings({}), path="/")
+        return await command.done
+    except OSError as error:
+        raise TransientError(f"{argv[0]} could not be started: {error}") from error
+    finally:
+        if timer.active():
+            timer.cancel()
 
 
 def surroundings(environment: Mapping[str, str]) -> dict[str, str]:
@@ -126,7 +139,7 @@ def _laid_together(queues: Iterable[Queue]) -> tuple[Queue, ...]:
 class _Command(ProcessProtocol):
     """One process; ``done`` fires when it has ended, or fails with TransientError when it was given up."""
 
-    def __init__(self, name: str, stdin: bytes, reactor: Any, most: int) -> None:
+    def __init__(self, name: str, stdin: bytes, reactor: Any, most: float) -> None:
         self.done: Deferred[Output] = Deferred()
         self._name = name
         self._stdin = stdin

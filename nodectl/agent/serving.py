@@ -99,7 +99,9 @@ class Agent:
 
     def serve(self) -> None:
         """Say hello, then work until the end of the input or a signal."""
-        hello = {"version": __version__, "node": self._config.node, "drivers": [self._config.driver]}
+        hello: dict[str, Any] = {"version": __version__, "node": self._config.node, "drivers": [self._config.driver]}
+        if self._tenure.needs_tickets:
+            hello["tickets"] = True
         self._output.send({"news": "hello", "body": hello})
         self._watcher.start()
         self._orders.put("", self._sweep)

@@ -5,7 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
+
+from flyinglow.nodectl.messages import SlotSpec
+
+
+class Admits(Protocol):
+    """Who may take a slot: see ``gate.Gate``."""
+
+    def admit(self, spec: SlotSpec, given: object) -> Any:
+        """Use up the ticket that came with an order, and return it. Raises DeniedError or BrokenError."""
+
+    def close(self, ticket: Any) -> None:
+        """Let the slot of this ticket not be taken again."""
 
 
 class Guests(Protocol):

@@ -26,7 +26,7 @@ from flyinglow.nodectl.errors import DeniedError, FlyingLowError, InvalidError, 
 from flyinglow.pilot.messages import MAX_BYTES, VERSION, Answer, Kind, Standing, message, opened, seal, verify
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from flyinglow.backend.lrm.lines.channel import Lines
@@ -63,7 +63,10 @@ class Intake:
         *,
         lines: Lines,
         random: Callable[[int], bytes] = os.urandom,
+        ticket: Callable[[Slot], Awaitable[dict[str, str]]] | None = None,
     ) -> None:
+        """``ticket`` signs one for a slot; None: there are none."""
+        self._ticket = ticket
         self._ledger = ledger
         self._now = now
         self._heard = heard
@@ -165,7 +168,7 @@ class Intake:
         return await self._lookups.add(slot_id) if _SLOT.fullmatch(slot_id) else None
 
     async def _served(self, said: Message, known: Known, report: Report, *, may_poll: bool) -> Answer | None:
-        if said.kind not in (Kind.POLL, Kind.SAID):
+        if said.kind not in (Kind.POLL, Kind.SAID, Kind.TICKET):
             check(said)
             return self._acknowledged(await self._reports.add(report), said)
         slot = known.slot
@@ -173,6 +176,8 @@ class Intake:
             return None
         if error := stranger(slot, said):
             raise error
+        if said.kind is Kind.TICKET:
+            return await self._signed(slot)
         orders: Any = ()
         if said.kind is Kind.SAID:
             self._listen(said, slot)
@@ -180,6 +185,13 @@ class Intake:
             orders = await self._polls.ask(said, self._fetch(slot))
             slot = ((await self._recalled(slot.id) or await self._found(slot.id)) or known).slot or slot
         return Answer(slot.sequence, epoch=slot.epoch, standing=self._standing(slot.id), orders=orders)
+
+    async def _signed(self, slot: Slot) -> Answer:
+        """Sign a ticket for a slot that is wanted; for no other, so that none outlives its lease by long."""
+        standing = self._standing(slot.id)
+        if standing.end or slot.state in SLOT_OVER or self._ticket is None:
+            raise DeniedError(f"slot {slot.id} is to be given back: there is no ticket for it")
+        return Answer(slot.sequence, epoch=slot.epoch, standing=standing, ticket=await self._ticket(slot))
 
     def _fetch(self, slot: Slot) -> Callable[[int], Orders]:
         return (lambda _: ()) if slot.state in SLOT_OVER else self._lines.channel(slot).orders

@@ -59,6 +59,7 @@ class LrmOptions:
     max_members: int | None = None  # of one request
     agent: tuple[Any, ...] = ("sudo", "-n", "flyinglow-nodectl", "agent", "--stdio")  # on the nodes
     url: str | None = None  # what pilots are told; None: the node listener's
+    ticket_key: str | None = None  # OpenSSH key that signs tickets for slots, made when not there; None: none is signed
     certificate: str | None = None  # PEM file of the authority behind the node listener's certificate
     ssh: Mapping[str, Any] = field(default_factory=dict)  # the second way of reports; empty: none
     spool: str | None = None  # the file that it appends to
