@@ -8,7 +8,7 @@ from flyinglow.group.members_xml import report, results
 from flyinglow.workspace.makers import MAKERS
 from flyinglow.workspace.shutdown_xml import shutdown_mode
 from flyinglow.wsrf.operation import ServiceBase, call_of, operation
-from flyinglow.wsrf.xml import NS, qname
+from flyinglow.wsrf.xml import NS, qname, text_of
 
 if TYPE_CHECKING:
     from lxml.etree import _Element
@@ -32,7 +32,9 @@ def port(service: EnsembleService, addresses: Addresses) -> type[ServiceBase]:
         @operation(qname("fle", "Shutdown"), action=f"{_STEM}Shutdown")
         def shutdown(ctx: Any, body: _Element) -> _Element:
             call = call_of(ctx)
-            rows = service.shutdown(call.caller, call.resource, shutdown_mode(body, "fle"))
+            rows = service.shutdown(
+                call.caller, call.resource, shutdown_mode(body, "fle"), text_of(body, qname("fle", "SaveTo"))
+            )
             return results("fle", "ShutdownResponse", rows, addresses, call.received_at)
 
         @operation(qname("fle", "Report"), action=f"{_STEM}Report")

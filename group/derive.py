@@ -93,7 +93,7 @@ def compare(
         warning = max((e.body for e in events if e.topic is Topic.WARNING), key=_urgency)
         if warning["ends_at"] != before.get("warned"):
             after["warned"] = warning["ends_at"]
-            body = {k: warning[k] for k in ("ends_at", "seconds", "reason") if k in warning}
+            body = {k: warning[k] for k in ("ends_at", "seconds", "reason", "saves_at") if k in warning}
             news.append(_News(topic=Topic.WARNING, body=body))
     if after["over"] and not before.get("over"):
         at = _latest(member.finished_at for member in members)
@@ -129,7 +129,10 @@ def _networking(events: Sequence[Event]) -> _News:
 
 def _schedule(events: Sequence[Event], ends_at: str | None) -> _News:
     last = [event for event in events if event.topic is Topic.SCHEDULE][-1].body
-    return _News(topic=Topic.SCHEDULE, body={**{k: last[k] for k in ("reason", "starts_at")}, "ends_at": ends_at})
+    return _News(
+        topic=Topic.SCHEDULE,
+        body={**{k: last[k] for k in ("reason", "starts_at", "saves_at") if k in last}, "ends_at": ends_at},
+    )
 
 
 def _by_collection(events: Sequence[Event]) -> dict[ResourceKey, list[Event]]:

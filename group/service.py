@@ -14,11 +14,12 @@ from flyinglow.access.identity import Identity
 from flyinglow.group.fold import Folded, fold
 from flyinglow.group.members import MemberResult, Whole, find_whole
 from flyinglow.nodectl.errors import ConflictError, FlyingLowError
+from flyinglow.workspace import targets
 from flyinglow.workspace.ends import Ends
 from flyinglow.workspace.model import Kind, ResourceKey, Workspace
-from flyinglow.workspace.outcomes import ShutdownMode, Verb
+from flyinglow.workspace.outcomes import SHUTDOWN_VERBS, ShutdownMode, Verb
 from flyinglow.workspace.ports import Now, StaleError, Store, Tx
-from flyinglow.workspace.service import apply, verb_of
+from flyinglow.workspace.service import apply
 from flyinglow.workspace.states import FINAL
 from flyinglow.workspace.terms import Terms
 
@@ -51,9 +52,17 @@ class CollectionService:
         """Start every member that is not over; one result per member."""
         return self._fan_out(caller, resource, Verb.START)
 
-    def shutdown(self, caller: Identity, resource: str, mode: ShutdownMode) -> list[MemberResult]:
-        """Shut every member down that is not over; one result per member. Raises InvalidError for Save."""
-        return self._fan_out(caller, resource, verb_of(mode))
+    def shutdown(
+        self, caller: Identity, resource: str, mode: ShutdownMode, save_to: str | None = None
+    ) -> list[MemberResult]:
+        """Shut every member down that is not over; one result per member.
+
+        ``save_to`` is for mode Save: a URI with ``{name}`` or ``{tag}`` in it, where each member's own is put. Raises
+        InvalidError for one that cannot be saved to.
+        """
+        if mode is ShutdownMode.SAVE:
+            targets.check(save_to)
+        return self._fan_out(caller, resource, SHUTDOWN_VERBS[mode], save_to)
 
     def destroy(self, caller: Identity, resource: str) -> None:
         """Commit the intent to destroy it and every member; from then on all their EPRs are unknown."""
@@ -92,11 +101,13 @@ class CollectionService:
     def _find(self, tx: Tx, caller: Identity, verb: str, resource: str) -> Whole:
         return find_whole(tx, caller, verb, ResourceKey(self.kind, resource))
 
-    def _fan_out(self, caller: Identity, resource: str, verb: Verb) -> list[MemberResult]:
+    def _fan_out(self, caller: Identity, resource: str, verb: Verb, save_to: str | None = None) -> list[MemberResult]:
         def act(tx: Tx) -> list[MemberResult]:
             whole = self._find(tx, caller, verb, resource)
+            if save_to is not None:
+                targets.check(save_to, several=len(whole.members) > 1)
             now = self._now()
-            return [_one(tx, member, verb, now) for member in whole.members]
+            return [_one(tx, member, verb, now, save_to) for member in whole.members]
 
         return self._store.call(act)
 
@@ -115,9 +126,9 @@ def state_of(whole: Whole) -> Folded:
     return fold(whole.all_members)
 
 
-def _one(tx: Tx, member: Workspace, verb: Verb, now: datetime) -> MemberResult:
+def _one(tx: Tx, member: Workspace, verb: Verb, now: datetime, save_to: str | None) -> MemberResult:
     try:
-        return MemberResult(workspace=apply(tx, member, verb, now=now))
+        return MemberResult(workspace=apply(tx, member, verb, now=now, save_to=save_to))
     except StaleError:
         raise  # the whole transaction is run again
     except FlyingLowError as error:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from flyinglow.group.members_xml import report, results
 from flyinglow.workspace.shutdown_xml import shutdown_mode
 from flyinglow.wsrf.operation import ServiceBase, call_of, operation
-from flyinglow.wsrf.xml import NS, qname
+from flyinglow.wsrf.xml import NS, qname, text_of
 
 if TYPE_CHECKING:
     from lxml.etree import _Element
@@ -31,7 +31,9 @@ def port(service: GroupService, addresses: Addresses) -> type[ServiceBase]:
         @operation(qname("flg", "Shutdown"), action=f"{_STEM}Shutdown")
         def shutdown(ctx: Any, body: _Element) -> _Element:
             call = call_of(ctx)
-            rows = service.shutdown(call.caller, call.resource, shutdown_mode(body, "flg"))
+            rows = service.shutdown(
+                call.caller, call.resource, shutdown_mode(body, "flg"), text_of(body, qname("flg", "SaveTo"))
+            )
             return results("flg", "ShutdownResponse", rows, addresses, call.received_at)
 
         @operation(qname("flg", "Report"), action=f"{_STEM}Report")

@@ -83,6 +83,7 @@ def _schedule(root: _Element, body: Body) -> None:
     _time(root, body, "StartTime", "starts_at")
     _time(root, body, "TerminationTime", "ends_at")
     _some(root, body, Reason="reason")
+    _time(root, body, "SavingTime", "saves_at")
 
 
 def _networking(root: _Element, body: Body) -> None:
@@ -108,6 +109,7 @@ def _warning(root: _Element, body: Body) -> None:
     _time(root, body, "TerminationTime", "ends_at")
     _add(root, "Seconds", int(body.get("seconds", 0)))
     _some(root, body, Reason="reason")
+    _time(root, body, "SavingTime", "saves_at")
 
 
 _FILL: Final[Mapping[Topic, Callable[[_Element, Body], None]]] = MappingProxyType(

@@ -16,12 +16,13 @@ import structlog
 
 from flyinglow.backend.api import ClaimNews, ClaimTopic
 from flyinglow.workspace.crew import Crew, Stopped
+from flyinglow.workspace.ending import taken
 from flyinglow.workspace.ends import schedule
 from flyinglow.workspace.lifecycle import reclaim, tell
 from flyinglow.workspace.model import Selection, Topic, Workspace
 from flyinglow.workspace.ports import Tx
 from flyinglow.workspace.states import State, Status, Task
-from flyinglow.workspace.steps import Step, step_of
+from flyinglow.workspace.steps import TOGETHER, step_of
 
 CHUNK = 100  # claims of one transaction
 SLACK = timedelta(seconds=60)
@@ -73,7 +74,7 @@ def _written(lot: Sequence[ClaimNews], now: datetime, tx: Tx) -> list[Workspace]
 
 def concerned(rows: Sequence[Workspace], places: Collection[str]) -> list[Workspace]:
     """Return which of a launch set's workspaces lose their places: of one that is being launched, all of them."""
-    if not places or any(step_of(row) is Step.LAUNCH for row in rows):
+    if not places or any(step_of(row) in TOGETHER for row in rows):
         return list(rows)
     return [row for row in rows if row.node in places]
 
@@ -97,9 +98,9 @@ def _take(tx: Tx, row: Workspace, news: ClaimNews, now: datetime) -> Workspace:
     if news.topic is ClaimTopic.ENDING:
         seconds = max(0.0, news.seconds or 0.0)
         ends_at = now + timedelta(seconds=seconds)
-        body = {"ends_at": ends_at.isoformat(), "seconds": int(seconds), "reason": news.reason}
+        body = {"ends_at": ends_at.isoformat(), "seconds": int(seconds), "reason": taken(row, news.reason, seconds)}
         row = tell(tx, row, Topic.WARNING, body, now=now, warned=True)
-    return reclaim(tx, row, State.CANCELLED, now=now, reason=news.reason)
+    return reclaim(tx, row, State.CANCELLED, now=now, reason=taken(row, news.reason, news.seconds or 0.0))
 
 
 def _going(row: Workspace) -> bool:

@@ -7,10 +7,12 @@ is on the reactor. Nothing changes when it refuses; for an earlier end it is not
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from flyinglow.backend.abilities import Extends
 from flyinglow.nodectl.errors import ConflictError, DeniedError, InvalidError
+from flyinglow.workspace import ending
 from flyinglow.workspace.lifecycle import tell
 from flyinglow.workspace.model import Stamp, Topic, Workspace
 from flyinglow.workspace.ports import Now, Store, Tx
@@ -72,6 +74,12 @@ class Ends:
             raise ConflictError(f"the lease of workspace {row.name} has not begun: its end is set when it is placed")
         if at <= now:
             raise InvalidError("a lease cannot end in the past: use Destroy to end it now")
+        soonest = ending.soonest(row, now)
+        if soonest is not None and at < soonest:
+            raise InvalidError(
+                f"workspace {row.name} is saved before its end, which takes {row.save_lead} s: the earliest end is now "
+                f"{soonest.isoformat(timespec='seconds')}"
+            )
         longest = self._terms.max_duration
         if at > row.accepted_at + timedelta(seconds=longest):
             figures = {"duration.asked": int((at - row.accepted_at).total_seconds()), "duration.max": longest}
@@ -96,7 +104,9 @@ def _refused(error: DeniedError, now: datetime) -> DeniedError:
 def schedule(row: Workspace, ends_at: datetime | None, reason: str) -> dict[str, str | None]:
     """Return the body of a schedule event."""
     started = row.stamps.get(Stamp.STARTED) or row.stamps.get(Stamp.SCHEDULED)
+    saves_at = replace(row, ends_at=ends_at).saves_at
     return {
+        **({"saves_at": saves_at.isoformat()} if saves_at else {}),
         "reason": reason,
         "starts_at": started.isoformat() if started else None,
         "ends_at": ends_at.isoformat() if ends_at else None,

@@ -14,15 +14,19 @@ from datetime import datetime
 from typing import Any
 
 from flyinglow.nodectl.errors import BrokenError
-from flyinglow.workspace.model import Event, Stamp, Topic, Workspace
+from flyinglow.workspace.model import Event, GuestReport, GuestStatus, Stamp, Topic, Workspace
 from flyinglow.workspace.ports import Tx
 from flyinglow.workspace.states import FINAL, State, Status, Task, may_follow
 
 STEPS: Mapping[str, str] = {
     "launch.begin": "(Unpropagated, Queued) -> Propagating: orders are about to go to the nodes",
     "launch.created": "(Unpropagated, Propagating) -> (Propagated, Starting) or Propagated: every VM is on its node",
-    "launch.started": "(Propagated, Starting) -> Running or Paused",
+    "launch.started": "(Propagated, Starting) -> Running or Paused; with a ready barrier it waits for the guests",
     "launch.back_out": "the whole launch set -> Reclaiming, target Corrupted, or Cancelled when its places were taken",
+    "context.report": "what a guest reported is written down, and that it is ready",
+    "barrier.counted": "how many guests of a launch set have said that they are ready is written down",
+    "barrier.passed": "(Propagated, Starting) -> Running: all guests of the launch set have said that they are ready",
+    "barrier.failed": "a guest reported an error, or said nothing in time: the launch set -> Reclaiming",
     "claim.waiting": "why a queued launch set waits and when it may start is written down",
     "claim.ending": "the warning that places go away is written, and their workspaces -> Reclaiming, target Cancelled",
     "claim.lost": "workspaces whose places are gone -> Reclaiming, target Cancelled",
@@ -31,6 +35,7 @@ STEPS: Mapping[str, str] = {
     "reclaim.failed": "one more failed clean-up counted; everything stays held",
     "observe.found": "what a node told unasked, or a reconcile pass found, is written down",
     "sweep.expire": "leases whose end has come -> Reclaiming, target Ended",
+    "sweep.save": "leases that end soon, and whose disk is to be saved -> ShuttingDown or Saving",
     "sweep.overdue": "launches that waited longer than they may -> Reclaiming, target Cancelled",
     "sweep.warn": "the warning before a lease's end is written",
     "sweep.purge": "what was kept readable long enough is forgotten",
@@ -81,7 +86,7 @@ def _kept(row: Workspace, new: Status) -> Mapping[str, datetime]:
     down = (
         new.state in {State.UNPROPAGATED, State.PROPAGATED, State.TRANSPORT_READY} and new.task is not Task.RECLAIMING
     )
-    if not down and new.task is not Task.REBOOTING:
+    if row.status == new or (not down and new.task is not Task.REBOOTING):
         return row.stamps
     return {stamp: at for stamp, at in row.stamps.items() if stamp != Stamp.READY}
 
@@ -122,6 +127,20 @@ def ready(tx: Tx, row: Workspace, *, now: datetime) -> Workspace:
     stored = tx.workspaces.write(row, replace(row, stamps=stamps, sequence=row.sequence + 1))
     told = state_event(stored, now=now, previous=row.state)
     tx.outbox.add([replace(told, body={**told.body, "ready": True, "reason": "ready"})])
+    return stored
+
+
+def reported(tx: Tx, row: Workspace, report: GuestReport, *, now: datetime) -> Workspace:
+    """Tell what its guest reported, and stamp that it is ready if it says so; return the row as stored.
+
+    What is told is a state event of the same status, with the report in ``guest``.
+    """
+    fine = report.status is GuestStatus.OK
+    stamps = {str(Stamp.READY): now, **row.stamps} if fine else row.stamps
+    stored = tx.workspaces.write(row, replace(row, stamps=stamps, sequence=row.sequence + 1))
+    told = state_event(stored, now=now, previous=row.state)
+    guest = {"status": str(report.status), "message": report.message, "at": now.isoformat()}
+    tx.outbox.add([replace(told, body={**told.body, "ready": fine, "guest": guest})])
     return stored
 
 

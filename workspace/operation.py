@@ -7,8 +7,10 @@ asked again a few times.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
+from typing import Any
 
 import structlog
 
@@ -16,6 +18,7 @@ from flyinglow.backend.api import Order
 from flyinglow.nodectl.errors import TransientError
 from flyinglow.nodectl.messages import OrderName, VmInfo, VmStatus
 from flyinglow.workspace.crew import Crew, Stopped
+from flyinglow.workspace.ending import said
 from flyinglow.workspace.hands import Grip
 from flyinglow.workspace.lifecycle import advance, ready, reclaim, record
 from flyinglow.workspace.model import Stamp, Workspace
@@ -50,11 +53,16 @@ class Operation:
 
     def __init__(self, crew: Crew) -> None:
         self._crew = crew
+        self.saving: set[str] = set()  # ids of those whose disks are being sent just now
 
     async def run(self, rows: Sequence[Workspace], grip: Grip, recovered: Collection[str] = ()) -> None:
         """Carry out the task of each row; ``recovered`` are the ids of those found by a reconcile pass."""
-        answers = self._crew.orders.send([self._ask(row, recovered) for row in rows])
+        asks = [self._ask(row, recovered) for row in rows]
+        sent = {ask.row.id for ask in asks if ask.order.name is OrderName.SAVE}
+        self.saving |= sent
+        answers = self._crew.orders.send(asks)
         while batch := await answers.some():
+            self.saving -= sent & {answer.row.id for answer in batch}
             for again in await self._noted(batch):
                 self._crew.later(self._crew.timing.backoff(again.attempts), [again.id])
             grip.free([answer.row.id for answer in batch])
@@ -70,7 +78,8 @@ class Operation:
             body = {"seconds": self._crew.timing.grace}
         elif name is OrderName.SAVE:
             body = {"target": row.save_uri}
-        return Ask(row, Order(name, row.tag, body), self._crew.timing.of(name))
+        limit = self._crew.timing.of(name)
+        return Ask(row, Order(name, row.tag, body), max(limit, row.save_lead) if name is OrderName.SAVE else limit)
 
     async def _noted(self, batch: Sequence[Answer]) -> list[Workspace]:
         """Write a batch down together; where that fails, each answer alone, so that a bad one stops only itself."""
@@ -132,6 +141,6 @@ def _saved(tx: Tx, row: Workspace, info: VmInfo, now: datetime, seconds: Mapping
     if row.task is not Task.SAVING:
         next_one = Status(State.PROPAGATED, Task.SAVING)
         return advance(tx, row, next_one, now=now, target=row.target, seconds=seconds, attempts=0)
-    where, checksum = info.saved.get("target"), info.saved.get("sha256")
-    reason = f"saved to {where}, sha256 {checksum}" if where else "saved"
-    return advance(tx, row, Status(State.TRANSPORT_READY), now=now, reason=reason, seconds=seconds, attempts=0)
+    kept: dict[str, Any] = {"saved": {**info.saved, "at": now.isoformat()}, "seconds": seconds, "attempts": 0}
+    reason = said(replace(row, saved=info.saved))
+    return advance(tx, row, Status(State.TRANSPORT_READY), now=now, reason=reason, **kept)

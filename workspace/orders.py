@@ -19,6 +19,8 @@ from flyinglow.nodectl.messages import OrderName, VmInfo, vm_info
 from flyinglow.workspace.model import Workspace
 
 log = structlog.get_logger(__name__)
+APART = frozenset({OrderName.DESTROY, OrderName.SAVE})
+"""Orders with a lane of their own: when places go none waits for a create, and nothing waits for hours of saving."""
 
 
 class GoneError(TransientError):
@@ -102,14 +104,14 @@ class Orders:
     def __init__(self, channel: Callable[[str], NodeChannel], per_node: int) -> None:
         self._channel = channel
         self._per_node = per_node
-        self._lanes: dict[tuple[str, bool], _Lane] = {}
+        self._lanes: dict[tuple[str, OrderName | None], _Lane] = {}
 
     def send(self, asks: Sequence[Ask]) -> Round:
         """Send orders, each to the node of its workspace."""
         answers = Round(len(asks))
         for ask in asks:
             node = ask.row.node or ""
-            lane = node, ask.order.name is OrderName.DESTROY  # a lane apart: when places go, none waits for a create
+            lane = node, ask.order.name if ask.order.name in APART else None
             if lane not in self._lanes:
                 self._lanes[lane] = _Lane(node, self._channel, self._per_node)
             self._lanes[lane].submit(ask, answers)

@@ -17,8 +17,10 @@ from twisted.internet.defer import Deferred
 
 from flyinglow.backend.api import Backend, ClaimNews
 from flyinglow.nodectl.messages import VmInfo
+from flyinglow.workspace.barrier import Barrier
 from flyinglow.workspace.catalogue import Catalogue
 from flyinglow.workspace.claims import Claims
+from flyinglow.workspace.context_endpoint import Endpoint
 from flyinglow.workspace.crew import Crew, Stopped
 from flyinglow.workspace.hands import Grip, Hands
 from flyinglow.workspace.launch import Launch
@@ -28,9 +30,11 @@ from flyinglow.workspace.orders import Orders
 from flyinglow.workspace.ports import Now, Store
 from flyinglow.workspace.reclaim import Reclaim
 from flyinglow.workspace.reconcile import Reconcile, ReconcileReport
+from flyinglow.workspace.states import Task
 from flyinglow.workspace.steps import Step, step_of
 from flyinglow.workspace.timing import Timing
 
+_AT_BARRIER = frozenset({Task.STARTING, Task.RECLAIMING})  # what may change who is waited for
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
@@ -64,6 +68,7 @@ class Provisioner:
         catalogue: Catalogue,
         *,
         timing: Timing | None = None,
+        endpoint: Endpoint | None = None,
         committed: Callable[[str], None] = lambda _: None,
     ) -> None:
         timing = timing or Timing()
@@ -80,7 +85,9 @@ class Provisioner:
             take=self._hands.take,
             wrest=self._wrest,
             committed=committed,
+            endpoint=endpoint,
         )
+        self._barrier = Barrier(self._crew)
         self._claims = Claims(self._crew)
         self._operation = Operation(self._crew)
         self._reclaim = Reclaim(self._crew)
@@ -99,8 +106,11 @@ class Provisioner:
 
     def notice(self, events: Iterable[Event]) -> None:
         """Look at the workspaces of these committed events; cheap, does nothing at once."""
-        ids = [event.key.id for event in events if event.key.kind is Kind.WORKSPACE and _calls_for_work(event)]
-        self._look(ids)
+        mine = [event for event in events if event.key.kind is Kind.WORKSPACE and _calls_for_work(event)]
+        # what is given back waits for no disk to be sent: its node stops that when it is told to destroy the VM
+        gone = [event.key.id for event in mine if event.body.get("task") == Task.RECLAIMING]
+        self._hands.wrest(self._operation.saving.intersection(gone))
+        self._look([event.key.id for event in mine])
 
     def news(self, node: str, info: VmInfo) -> None:
         """Take what a node says unasked of one VM."""
@@ -195,6 +205,9 @@ class Provisioner:
         recovered = frozenset(workspace_id for workspace_id, found in todo.items() if found)
         self._begin(by_step[Step.OPERATE], partial(self._operation.run, recovered=recovered))
         self._begin(by_step[Step.RECLAIM], self._reclaim.run)
+        barriers = {row.launch_set: row.id for row in rows if row.ready_within and row.task in _AT_BARRIER}
+        for launch_set, workspace_id in barriers.items():
+            self._spawn(self._barrier.run(launch_set), [workspace_id])
 
     def _launch(self, rows: Sequence[Workspace]) -> None:
         members: dict[str, list[str]] = {}

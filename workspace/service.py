@@ -16,8 +16,8 @@ from typing import Any, Protocol, TypeVar
 from flyinglow.access.identity import Identity
 from flyinglow.backend.api import NodeChannel, Order
 from flyinglow.nodectl.errors import BrokenError, ConflictError, InvalidError
-from flyinglow.nodectl.images import address
 from flyinglow.nodectl.messages import OrderName
+from flyinglow.workspace import targets
 from flyinglow.workspace.ends import Ends
 from flyinglow.workspace.lifecycle import advance, reclaim, record
 from flyinglow.workspace.model import Workspace
@@ -29,7 +29,6 @@ from flyinglow.workspace.visibility import find_workspace
 
 T = TypeVar("T")
 CONSOLE_MAX = 1 << 20  # bytes of one Console answer
-ANY_STORE = "https://store"  # which names of the store are checked against
 CONSOLE_SECONDS = 20.0  # a node's time to answer
 
 
@@ -85,10 +84,7 @@ class WorkspaceService:
         """
         if mode is not ShutdownMode.SAVE:
             return self._request(caller, workspace_id, SHUTDOWN_VERBS[mode])
-        if not save_to:
-            raise InvalidError("mode Save needs SaveTo, the URI to save to")
-        address.read(save_to, ANY_STORE)
-        return self._request(caller, workspace_id, Verb.SAVE, save_to)
+        return self._request(caller, workspace_id, Verb.SAVE, targets.check(save_to))
 
     def destroy(self, caller: Identity, workspace_id: str) -> None:
         """Commit the intent to destroy it, whatever is being done to it; from then on its EPR is unknown."""
@@ -122,18 +118,13 @@ class WorkspaceService:
         return self._store.call(act)
 
 
-def verb_of(mode: ShutdownMode) -> Verb:
-    """Return the verb of a shutdown mode of several workspaces; raises InvalidError for one that is not offered."""
-    if mode is ShutdownMode.SAVE:
-        raise InvalidError(
-            "shutdown mode Save is not offered for several at once by this site yet: save each by itself"
-        )
-    return SHUTDOWN_VERBS[mode]
-
-
 def apply(tx: Tx, row: Workspace, verb: Verb, *, now: datetime, save_to: str | None = None) -> Workspace:
-    """Do what the table OUTCOMES says for ``verb`` and return the row; raises ConflictError where it refuses."""
+    """Do what the table OUTCOMES says for ``verb`` and return the row; raises ConflictError where it refuses.
+
+    ``save_to`` is what ``targets.check`` returned: for several, each has its own name put in here.
+    """
     outcome = OUTCOMES[verb, row.status]
+    save_to = targets.target(save_to, row) if save_to else None
     facts: dict[str, Any] = {"destroyed_at": now} if verb is Verb.DESTROY else {}
     if (
         verb is Verb.SAVE

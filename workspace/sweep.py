@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from flyinglow.workspace import ending
 from flyinglow.workspace.lifecycle import reclaim, tell
 from flyinglow.workspace.model import Kind, ResourceKey, Selection, Topic, Workspace
 from flyinglow.workspace.ports import Now, Store, Tx
@@ -24,6 +25,7 @@ class SweepReport:
 
     expired: int
     overdue: int
+    saving: int = 0
     warned: int
     purged: int
     events: int
@@ -42,17 +44,34 @@ class Sweeper:
         self._now = now
         self._terms = terms
         self._committed = committed
+        self._begun: dict[str, datetime] = {}  # id -> when its saving was begun last
 
     async def run(self) -> SweepReport:
         """Sweep once."""
         terms = self._terms
         return SweepReport(
             expired=await self._commit("sweep.expire", lambda tx: expire(tx, self._now())),
+            saving=await self._save(),
             overdue=await self._commit("sweep.overdue", lambda tx: overdue(tx, self._now())),
             warned=await self._commit("sweep.warn", lambda tx: warn(tx, self._now(), terms.warn_before)),
             purged=await self._commit("sweep.purge", lambda tx: purge(tx, self._now(), terms.retain)),
             events=await self._commit("sweep.forget", lambda tx: forget(tx, self._now(), terms.keep_events)),
         )
+
+    async def _save(self) -> int:
+        """Begin to save for ends that are near, what failed a while ago too."""
+        now = self._now()
+        pause = timedelta(seconds=self._terms.save_retry)
+        self._begun = {key: at for key, at in self._begun.items() if now - at < pause}
+        begun: list[str] = []
+
+        def begin(tx: Tx) -> int:
+            begun[:] = ending.begin(tx, now, self._begun)
+            return len(begun)
+
+        count = await self._commit("sweep.save", begin)
+        self._begun.update(dict.fromkeys(begun, now))
+        return count
 
     async def _commit(self, step: str, sweep: Callable[[Tx], int]) -> int:
         count = await self._store.run(sweep)
@@ -65,7 +84,7 @@ def expire(tx: Tx, now: datetime) -> int:
     """Begin to give back every workspace whose lease has ended; return how many."""
     due = [row for row in tx.workspaces.select(Selection(living=True, ends_before=now)) if not _going(row)]
     for row in due:
-        reclaim(tx, row, State.ENDED, now=now, reason="the lease has ended")
+        reclaim(tx, row, State.ENDED, now=now, reason=ending.over(row))
     return len(due)
 
 
@@ -95,21 +114,25 @@ def _short(rows: Sequence[Workspace]) -> list[tuple[Workspace, str]]:
 
 
 def warn(tx: Tx, now: datetime, lead: int) -> int:
-    """Tell once that a lease will end in ``lead`` seconds or less; return of how many.
+    """Tell once that a lease will end, or is shut down to be saved, in ``lead`` seconds or less; return of how many.
 
     A lease shorter than twice the lead is warned of at half its time, not at its very beginning.
     """
-    near = tx.workspaces.select(Selection(living=True, ends_before=now + timedelta(seconds=lead)))
+    near = ending.nearing(tx, now + timedelta(seconds=lead))
     due = [row for row in near if not row.warned and not _going(row) and _is_near(row, now)]
     for row in due:
         if row.ends_at is not None:
             body = {"ends_at": row.ends_at.isoformat(), "seconds": int((row.ends_at - now).total_seconds())}
+            body |= {"saves_at": row.saves_at.isoformat()} if row.saves_at else {}
             tell(tx, row, Topic.WARNING, body, now=now, warned=True)
     return len(due)
 
 
 def _is_near(row: Workspace, now: datetime) -> bool:
-    return row.ends_at is not None and timedelta() < row.ends_at - now <= timedelta(seconds=row.duration / 2)
+    down = row.saves_at or row.ends_at
+    if row.ends_at is None or down is None:
+        return False
+    return row.ends_at > now and down - now <= timedelta(seconds=row.duration / 2)
 
 
 def purge(tx: Tx, now: datetime, retain: int) -> int:

@@ -12,8 +12,10 @@ class Terms:
     ``default_duration`` is granted to a Create that names none, ``max_duration`` bounds a lease from the moment it was
     accepted, extensions included. ``warn_before`` is the lead of the warning event, ``retain`` how long a lease that is
     over stays readable, ``open_limit`` how long an ensemble may stay open, ``max_wait`` bounds a start-by deadline.
-    ``keep_events`` is how long an event that was
-    delivered stays in the outbox. ``show_node`` says whether a lessee may see on which node a workspace is.
+    ``keep_events`` is how long an event that was delivered stays in the outbox. ``save_rate`` (MB/s) and
+    ``save_margin`` say how long before its end a lease begins to save a disk, ``save_retry`` is the pause after one that
+    failed.
+    ``show_node`` says whether a lessee may see on which node a workspace is.
     """
 
     default_duration: int = 3600
@@ -23,4 +25,7 @@ class Terms:
     open_limit: int = 3600
     keep_events: int = 7 * 86400
     max_wait: int = 30 * 86400
+    save_rate: float = 20.0
+    save_margin: int = 120
+    save_retry: int = 30
     show_node: bool = True
