@@ -165,6 +165,10 @@ class Image:
     initrd: str | None = doc("The initramfs that goes with the kernel.", default=None)
     append: str = doc("Kernel command line.", default="")
     ready_mark: str | None = doc("Console line by which the guest says that it is ready.", default=None)
+    reports: bool = doc(
+        "Whether its guests report to the context endpoint; where there is one, that counts and not the mark.",
+        default=False,
+    )
     size_mb: int | None = doc("Virtual size; none: the file's size.", default=None)
     partition: bool = doc("Whether it is a partition for leases to add, which is never booted.", default=False)
     file_system: str = doc("What a partition holds, by which its guest mounts it.", default="ext4")

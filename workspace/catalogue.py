@@ -32,6 +32,7 @@ class Image:
     size_mb: int = 0
     description: str = ""
     partition: bool = False
+    reports: bool = False  # its guests report to the context endpoint, where there is one, instead of by the mark
     file_system: str = "ext4"  # of a partition, by which its guest mounts it
 
 

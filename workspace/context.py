@@ -8,15 +8,18 @@ One fact a line, words separated by single spaces (section 3.3 of the paper: con
     requires storage-element
     nic eth0 public 10.1.0.10/24 public-10 52:54:00:0a:01:0a gateway=10.1.0.1 dns=10.1.0.2,10.1.0.3
     ssh-ed25519 AAAA... user@home
+    endpoint http://10.1.0.1:8482
+    token 6f1d3c0a9be24d7f8f0c2b7a51e8d934
     disk 1 scratch ext4 /mnt/scratch rw
     member ce compute-element 10.1.0.10,192.168.7.2 public=public-10 private=private-2
     member se storage-element 10.1.0.11,192.168.7.3 public=public-11 private=private-3
 
 A ``disk`` line tells a disk that is to be mounted: its number among the disks that the guest sees (0 is the first), its
 name, file system and mount point (``-`` for ``swap``), and whether it can be written to; these lines come last.
-``role``, ``requires`` and key lines stand once for each. There is one ``member`` line for each workspace of the launch
-set, itself included: its name, its roles (comma between them, ``-`` for none), its addresses (likewise), and its host
-name on each network. No value has white space but a key's own, so nothing a lessee writes can forge a line.
+``endpoint`` and ``token`` tell where the guest reports to and what it is known by there; a site without a context
+endpoint has neither. ``role``, ``requires`` and key lines stand once for each. There is one ``member`` line for each
+workspace of the launch set, itself included: its name, its roles (comma between them, ``-`` for none), its addresses
+(likewise), and its host name on each network. No value has white space but a key's own, so nothing a lessee writes can forge a line.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from flyinglow.nodectl.errors import InvalidError
+from flyinglow.workspace.context_endpoint import Endpoint
 from flyinglow.workspace.model import Nic, Workspace
 
 
@@ -33,7 +37,7 @@ def members_text(members: Iterable[Workspace]) -> str:
     return "".join(_member(member) + "\n" for member in sorted(members, key=lambda m: (m.part, len(m.name), m.name)))
 
 
-def context_text(row: Workspace, members: str) -> str:
+def context_text(row: Workspace, members: str, endpoint: Endpoint | None = None) -> str:
     """Return the whole text for one workspace; ``members`` is the launch set's ``members_text``."""
     lines = [
         _line("name", row.name),
@@ -42,6 +46,7 @@ def context_text(row: Workspace, members: str) -> str:
         *(_line("requires", role) for role in row.context.requires),
         *(_nic(nic) for nic in row.nics),
         *(_clean(key) for key in row.context.keys),
+        *([_line("endpoint", endpoint.url), _line("token", endpoint.token(row.id))] if endpoint else []),
     ]
     return "".join(line + "\n" for line in lines) + members
 

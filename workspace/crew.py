@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from flyinglow.backend.api import Backend
 from flyinglow.nodectl.errors import BrokenError
 from flyinglow.workspace.catalogue import Catalogue
+from flyinglow.workspace.context_endpoint import Endpoint
 from flyinglow.workspace.hands import Grip
 from flyinglow.workspace.lifecycle import STEPS
 from flyinglow.workspace.orders import Orders
@@ -41,6 +42,7 @@ class Crew:
     take: Callable[[Iterable[str]], Grip]
     wrest: Callable[[Mapping[str, str]], None]
     committed: Callable[[str], None]
+    endpoint: Endpoint | None = None  # where guests report to
     stopped: bool = False
 
     async def commit(self, step: str, fn: Callable[[Any], T]) -> T:

@@ -16,6 +16,8 @@ from functools import partial
 from flyinglow.backend.api import Claim, Demand, Grant, Order, Request, node_name
 from flyinglow.nodectl.errors import BrokenError, ConflictError, FlyingLowError, InvalidError, UnknownError
 from flyinglow.nodectl.messages import OrderName, VmInfo, VmSpec, VmStatus, encode
+from flyinglow.workspace import barrier
+from flyinglow.workspace.context_endpoint import hash_of
 from flyinglow.workspace.crew import Crew
 from flyinglow.workspace.lifecycle import advance, ready, reclaim
 from flyinglow.workspace.model import InitialState, Kind, ResourceKey, Selection, Stamp, Workspace
@@ -129,7 +131,10 @@ class Launch:
         for row in creating:
             if row.node not in places:
                 raise GoneError(f"member {row.name}: its place on node {node_name(row.node or '')} is gone")
-        told = specs(creating, members, places, self._crew.catalogue)
+        endpoint = self._crew.endpoint
+        if endpoint is not None:
+            tx.guests.invite({row.id: hash_of(endpoint.token(row.id)) for row in creating})
+        told = specs(creating, members, places, self._crew.catalogue, endpoint)
         return _Begun(tuple((row, told[row.id]) for row in creating), tuple(starting))
 
     async def _create(self, begun: _Begun) -> list[Workspace]:
@@ -175,7 +180,10 @@ class Launch:
                 info = infos[row.id]
                 state = State.PAUSED if info.status is VmStatus.PAUSED else State.RUNNING
                 seconds = {**row.seconds, **info.seconds}
-                stored = advance(tx, row, Status(state), now=now, stamps=[Stamp.STARTED], seconds=seconds)
+                if row.ready_within is not None:
+                    stored = barrier.enter(tx, row, now=now, seconds=seconds)
+                else:
+                    stored = advance(tx, row, Status(state), now=now, stamps=[Stamp.STARTED], seconds=seconds)
                 if info.ready:
                     ready(tx, stored, now=now)
 

@@ -13,12 +13,13 @@ from enum import StrEnum
 
 from flyinglow.backend.api import Observation, node_name
 from flyinglow.nodectl.messages import VmInfo, VmStatus
+from flyinglow.workspace import barrier
 from flyinglow.workspace.lifecycle import advance, ready, reclaim, record
 from flyinglow.workspace.model import Stamp, Workspace
 from flyinglow.workspace.operation import SEEN
 from flyinglow.workspace.ports import Tx
 from flyinglow.workspace.states import FINAL, State, Status, Task, may_follow
-from flyinglow.workspace.steps import Step, step_of
+from flyinglow.workspace.steps import TOGETHER, Step, step_of
 
 
 class Change(StrEnum):
@@ -64,8 +65,12 @@ def sighting(row: Workspace, info: VmInfo) -> Finding | None:
     if info.progress:  # which says nothing else of the VM
         under_way = row.task in TRANSFERS and row.reason != info.progress
         return Finding(workspace_id=row.id, change=Change.PROGRESS, info=info) if under_way else None
-    if row.task is None and info.status is VmStatus.BROKEN:
+    awaited = step_of(row) is Step.AWAIT
+    if (row.task is None or awaited) and info.status is VmStatus.BROKEN:
         reason = info.reason or "its VM broke on its node"
+        return Finding(workspace_id=row.id, change=Change.BROKEN, reason=reason, info=info)
+    if awaited and SEEN[info.status] is State.PROPAGATED:
+        reason = info.reason or f"its VM was found {info.status.value} on its node"
         return Finding(workspace_id=row.id, change=Change.BROKEN, reason=reason, info=info)
     saved = row.state is State.TRANSPORT_READY and SEEN[info.status] is State.PROPAGATED
     if row.task is None and SEEN[info.status] is not row.state and not saved:
@@ -84,7 +89,8 @@ def finding(row: Workspace, seen: Observation, vms: Mapping[tuple[str, str], VmI
     lost = seen.lost.get(row.launch_set) or (seen.lost_places.get(row.node) if row.node else None)
     if lost is not None and row.task is not Task.RECLAIMING:
         return Finding(workspace_id=row.id, change=Change.TAKEN, reason=lost, version=row.version)
-    if row.task is not None or row.node is None or row.node not in seen.vms:
+    busy = row.task is not None and step_of(row) is not Step.AWAIT
+    if busy or row.node is None or row.node not in seen.vms:
         return None
     info = vms.get((row.node, row.tag))
     if info is None:
@@ -99,7 +105,7 @@ def shared(rows: Iterable[Workspace], seen: Observation) -> Observation:
     lost = {
         row.launch_set: seen.lost_places[row.node]
         for row in rows
-        if row.node in seen.lost_places and row.node is not None and step_of(row) is Step.LAUNCH
+        if row.node in seen.lost_places and row.node is not None and step_of(row) in TOGETHER
     }
     return replace(seen, lost={**lost, **seen.lost}) if lost else seen
 
@@ -115,6 +121,8 @@ def write_down(tx: Tx, found: Finding, now: datetime) -> None:
     if row is None or row.state in FINAL or found.version not in {None, row.version}:
         return
     match found.change:
+        case Change.GONE | Change.BROKEN if step_of(row) is Step.AWAIT:
+            barrier.fail(tx, row.launch_set, now=now, reason=f"member {row.name}: {found.reason}")
         case Change.GONE | Change.BROKEN:
             reclaim(tx, row, State.CORRUPTED, now=now, reason=found.reason)
         case Change.TAKEN:

@@ -53,7 +53,15 @@ NEXT: dict[Status, frozenset[Status]] = {
     # a launch set under way
     Status(_U, Task.QUEUED): frozenset({Status(_U, Task.PROPAGATING), Status(_U, _GIVE_BACK)}),
     Status(_U, Task.PROPAGATING): frozenset({Status(_P, Task.STARTING), Status(_P), Status(_U, _GIVE_BACK)}),
-    Status(_P, Task.STARTING): frozenset({Status(_R), Status(_Z), Status(_P), Status(_P, _GIVE_BACK)}),
+    Status(_P, Task.STARTING): frozenset(
+        {
+            Status(_P, Task.STARTING),  # it runs, and its launch set waits for the guests
+            Status(_R),
+            Status(_Z),
+            Status(_P),
+            Status(_P, _GIVE_BACK),
+        },
+    ),
     # at rest
     Status(_P): frozenset({Status(_P, Task.STARTING), Status(_P, Task.SAVING), Status(_P, _GIVE_BACK)}),
     Status(_R): frozenset(

@@ -17,6 +17,7 @@ class Step(StrEnum):
     """Who carries it on."""
 
     LAUNCH = "launch"  # with its whole launch set
+    AWAIT = "await"  # the guests of its whole launch set, at the ready barrier
     OPERATE = "operate"  # a request of the lessee
     RECLAIM = "reclaim"
 
@@ -41,7 +42,7 @@ _T = State.TRANSPORT_READY
 RECOVERY: dict[Status, Line] = {
     Status(_U, Task.QUEUED): Line(Recovery.RESUME, "nothing was sent; acquire is idempotent by the launch set"),
     Status(_U, Task.PROPAGATING): Line(Recovery.RESUME, "create finds what is there and makes the rest"),
-    Status(_P, Task.STARTING): Line(Recovery.RESUME, "start finds a VM that runs"),
+    Status(_P, Task.STARTING): Line(Recovery.RESUME, "start finds a VM that runs; guests are counted anew"),
     Status(_R, Task.PAUSING): Line(Recovery.RESUME, "pause finds a paused VM"),
     Status(_R, Task.REBOOTING): Line(Recovery.OBSERVE, "a guest is not rebooted twice: where it runs, it is done"),
     Status(_R, Task.SHUTTING_DOWN): Line(Recovery.RESUME, "shutdown finds a stopped VM"),
@@ -57,6 +58,10 @@ RECOVERY: dict[Status, Line] = {
 """One line for every status that is not at rest."""
 
 
+TOGETHER = frozenset({Step.LAUNCH, Step.AWAIT})
+"""The steps in which what befalls one befalls its whole launch set."""
+
+
 def step_of(row: Workspace) -> Step | None:
     """Return the step that carries this workspace on, or None when it is at rest.
 
@@ -68,6 +73,8 @@ def step_of(row: Workspace) -> Step | None:
         return Step.RECLAIM
     if row.task in {Task.QUEUED, Task.PROPAGATING}:
         return Step.LAUNCH
+    if row.task is Task.STARTING and row.ready_by is not None:
+        return Step.AWAIT
     if row.task is Task.STARTING and Stamp.STARTED not in row.stamps:
         return Step.OPERATE if row.initial_state is InitialState.PROPAGATED else Step.LAUNCH
     return Step.OPERATE

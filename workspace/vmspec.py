@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from flyinglow.backend.api import NodeState, node_name
 from flyinglow.nodectl.errors import BrokenError
 from flyinglow.nodectl.messages import DiskSpec, NicSpec, VmSpec
 from flyinglow.workspace.catalogue import Catalogue, Image
 from flyinglow.workspace.context import Mounted, context_text, disks_text, hostname_of, members_text
+from flyinglow.workspace.context_endpoint import Endpoint
 from flyinglow.workspace.model import Disk, Nic, Workspace
 
 
 def specs(
-    rows: Iterable[Workspace], members: Iterable[Workspace], nodes: Mapping[str, NodeState], catalogue: Catalogue
+    rows: Iterable[Workspace],
+    members: Iterable[Workspace],
+    nodes: Mapping[str, NodeState],
+    catalogue: Catalogue,
+    endpoint: Endpoint | None = None,
 ) -> dict[str, VmSpec]:
     """Return by workspace id what its node is told; ``members`` is the whole launch set.
+
+    ``endpoint`` is where the guests report to: one whose image does so is ready when it has said so there.
 
     Raises BrokenError for a node or an image that the site no longer has.
     """
     told = members_text(members)
-    return {row.id: vm_spec(row, context_text(row, told), nodes, catalogue) for row in rows}
+    made = {row.id: vm_spec(row, context_text(row, told, endpoint), nodes, catalogue) for row in rows}
+    if endpoint is None:
+        return made
+    reporting = {row.id for row in rows if (image := catalogue.get(row.disks[0].image or "")) and image.reports}
+    return {id_: replace(spec, ready_mark=None) if id_ in reporting else spec for id_, spec in made.items()}
 
 
 def vm_spec(row: Workspace, context: str, nodes: Mapping[str, NodeState], catalogue: Catalogue) -> VmSpec:
