@@ -25,6 +25,7 @@ from flyinglow.nodectl.vmdir import StateDir
 if TYPE_CHECKING:
     from flyinglow.nodectl.hypervisor.api import Driver, Hypervisor
     from flyinglow.nodectl.images.disks import Disks
+    from flyinglow.nodectl.images.peers import Peers
     from flyinglow.nodectl.images.saving import Saver
     from flyinglow.nodectl.network.bridges import Networks
 
@@ -32,10 +33,13 @@ MIB = 1 << 20
 MEMORY_FILE = "memory.json"
 
 
-def node_of(config: Config, scope: Scope | None = None, patience: float | None = None) -> Node:
+def node_of(
+    config: Config, scope: Scope | None = None, patience: float | None = None, peers: Peers | None = None
+) -> Node:
     """Return the node ``config`` describes, with its directories made. Raises BrokenError when they cannot be.
 
-    ``scope`` None: all of it. ``patience``: seconds after which a lock that somebody holds is gone past.
+    ``scope`` None: all of it. ``patience``: seconds after which a lock that somebody holds is gone past. ``peers`` are
+    asked for images.
     """
     state = StateDir(config.state, config.run, config.run_as, patience)
     state.prepare()
@@ -61,6 +65,15 @@ def hypervisor_of(config: Config) -> Driver:
     return Qemu(config, Accelerator(config))
 
 
+def peers_of(config: Config) -> Peers | None:
+    """Return what passes images from and to other nodes; None where the configuration names no address for it."""
+    if not config.peer_address or config.driver == "simulated":
+        return None
+    from flyinglow.nodectl.images.peers import Peers  # noqa: PLC0415 - see above
+
+    return Peers(config, StateDir(config.state, config.run))
+
+
 def _saver(config: Config) -> Saver | None:
     if config.driver == "simulated":
         return None
@@ -69,7 +82,7 @@ def _saver(config: Config) -> Saver | None:
     return Saver(config)
 
 
-def _parts(config: Config, state: StateDir) -> tuple[Hypervisor, Disks, Networks]:
+def _parts(config: Config, state: StateDir, peers: Peers | None) -> tuple[Hypervisor, Disks, Networks]:
     """Return what runs VMs, what makes their disks and what connects them."""
     if config.driver == "simulated":
         from flyinglow.nodectl.hypervisor.simulated import (  # noqa: PLC0415 - see above
@@ -84,7 +97,7 @@ def _parts(config: Config, state: StateDir) -> tuple[Hypervisor, Disks, Networks
     from flyinglow.nodectl.images.disks import Images  # noqa: PLC0415 - see above
     from flyinglow.nodectl.network.bridges import BridgeNetworks  # noqa: PLC0415
 
-    driver, images = hypervisor_of(config), Images(config)
+    driver, images = hypervisor_of(config), Images(config, peers=peers)
     if config.driver == "xen":
         from flyinglow.nodectl.hypervisor.xen_disks import RawDisks  # noqa: PLC0415 - see above
 

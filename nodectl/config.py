@@ -17,6 +17,7 @@ from typing import Any
 
 from flyinglow.nodectl.errors import InvalidError
 from flyinglow.nodectl.images import address
+from flyinglow.nodectl.images.listening import check_peers
 from flyinglow.nodectl.trust import check_file, is_root
 
 DEFAULT_FILE = Path("/etc/flyinglow/nodectl.json")
@@ -82,6 +83,8 @@ class Config:
     image_authorities: str | None = None  # PEM file for https; None: the node's own
     image_identity: str | None = None  # key file for scp
     image_known_hosts: str | None = None  # host keys for scp
+    peer_address: str = ""  # where other nodes of a launch set get images: an address, or a network; empty: nowhere
+    peer_port: int = 0  # the first of 16 ports for that; 0: any
     save_targets: tuple[str, ...] = ()  # URIs below which disks are saved; empty: any, for root's agent none
     cache_max_mb: int = 20480  # of fetched images, those in use included
     bridges: tuple[str, ...] = ()
@@ -229,6 +232,7 @@ def _check_images(config: Config) -> None:
     for name, floor in (("image_max_mb", 1), ("image_tries", 1), ("cache_max_mb", 1)):
         _whole(getattr(config, name), name, floor)
     _least(config.image_timeout, "image_timeout", 1)
+    check_peers(config.peer_address, config.peer_port)
     for name in ("image_authorities", "image_identity", "image_known_hosts", "ticket_signers"):
         value = getattr(config, name)
         if value is not None and not str(value).startswith("/"):

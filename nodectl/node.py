@@ -15,6 +15,7 @@ from typing import Any
 
 from flyinglow.nodectl import tools
 from flyinglow.nodectl.console import Console
+from flyinglow.nodectl.context.delivery import Contexts, Items
 from flyinglow.nodectl.crew import side_by_side
 from flyinglow.nodectl.errors import BrokenError, ConflictError, FlyingLowError, InvalidError, UnknownError
 from flyinglow.nodectl.hypervisor.api import Hypervisor
@@ -42,6 +43,7 @@ class Node:
     disks: Disks
     networks: Networks
     scope: Scope = field(default_factory=Scope)
+    contexts: Contexts = field(default_factory=Items)
     clock: Callable[[], float] = time.monotonic
     console_max: int = 8 << 20
     saver: Saver | None = None
@@ -227,12 +229,10 @@ class Node:
 
     def _make(self, vm: VmDir, spec: VmSpec) -> None:
         self._begin(vm)
-        for name, text in (("context", spec.context), ("user-data", spec.user_data)):
-            if text:
-                (vm.path / name).write_bytes(text.encode("utf-8", "surrogatepass"))
         seconds: dict[str, float] = {}
         with self._timed(seconds, "image"):
             self.disks.prepare(vm, spec)
+            self.contexts.deliver(vm, spec)
         with self._timed(seconds, "network"):
             self.networks.attach(spec)
         vm.update(Record(seconds=seconds))

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from flyinglow.nodectl.context import files, ways
 from flyinglow.nodectl.errors import InvalidError
 from flyinglow.nodectl.images import blank
 from flyinglow.nodectl.messages import DiskSpec, NicSpec, VmSpec, vm_spec
@@ -72,6 +73,12 @@ def check(spec: VmSpec) -> None:
     _number(spec.cpus, "cpus", 1)
     for name in ("context", "user_data"):
         _text(getattr(spec, name), name)
+    if "\0" in spec.context:
+        raise InvalidError("context has no NUL")
+    ways.check(spec.delivery)
+    files.check(spec.files)
+    for key in spec.keys:
+        _line(key, "key")
     for name in ("kernel", "initrd", "ready_mark"):
         if getattr(spec, name) is not None:
             _line(getattr(spec, name), name)

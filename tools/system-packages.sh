@@ -11,7 +11,7 @@ set -eu
 target=${1:-demo}
 python=${PYTHON:-python3}
 
-demo="qemu-system-x86 qemu-utils seabios iproute2 util-linux e2fsprogs dnsmasq-base nftables sudo"
+demo="qemu-system-x86 qemu-utils seabios iproute2 util-linux e2fsprogs dnsmasq-base nftables sudo xorriso"
 slurm="$demo slurm-wlm munge"
 # Grid Engine itself is unpacked, not installed, because it owns the same command names as other batch schedulers.
 gridengine="$demo libhwloc15 libjemalloc2 libmunge2 libtirpc3 libdb5.3 tcsh"

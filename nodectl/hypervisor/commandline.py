@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from flyinglow.nodectl.config import Config
+from flyinglow.nodectl.context import delivery
 from flyinglow.nodectl.errors import InvalidError
 from flyinglow.nodectl.images.disks import DiskFile, path_of
 from flyinglow.nodectl.messages import NicSpec, VmSpec
@@ -21,7 +22,11 @@ from flyinglow.nodectl.vmdir import VmDir
 LONGEST_SOCKET_PATH = 107
 SMALLEST_USER_NETWORK = 29
 SANDBOX = "on,obsolete=deny,spawn=deny,resourcecontrol=deny"
-FILES = (("opt/lease/context", "context"), ("opt/flyinglow/user-data", "user-data"))
+FILES = (
+    ("opt/lease/context", delivery.CONTEXT),
+    ("opt/flyinglow/user-data", delivery.USER_DATA),
+    ("opt/flyinglow/files", delivery.FILES),
+)
 
 
 def command_line(config: Config, accelerator: str, vm: VmDir, spec: VmSpec, disks: Sequence[DiskFile]) -> list[str]:

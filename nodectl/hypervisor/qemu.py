@@ -15,6 +15,7 @@ from pathlib import Path
 
 from flyinglow.nodectl import processes, tools
 from flyinglow.nodectl.config import Config
+from flyinglow.nodectl.context import seed
 from flyinglow.nodectl.errors import BrokenError, ExhaustedError, FlyingLowError, TransientError
 from flyinglow.nodectl.hypervisor.accelerator import Accelerator
 from flyinglow.nodectl.hypervisor.api import Sight
@@ -48,7 +49,7 @@ class Qemu:
     def start(self, vm: VmDir, spec: VmSpec, *, paused: bool) -> None:
         """Run a VM. Raises BrokenError with QEMU's own words, ExhaustedError, TransientError."""
         accelerator = self._accelerator.choose(spec.kernel, spec.initrd)
-        argv = command_line(self._config, accelerator, vm, spec, disk_files(vm, spec))
+        argv = command_line(self._config, accelerator, vm, spec, [*disk_files(vm, spec), *seed.volumes(vm)])
         self.destroy(vm)  # a process that was started and never came into the record would hold the disks
         vm.clear_pid_file()
         vm.qmp.unlink(missing_ok=True)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from flyinglow.nodectl import processes
 from flyinglow.nodectl.config import Config
+from flyinglow.nodectl.context import seed
 from flyinglow.nodectl.errors import BrokenError, FlyingLowError
 from flyinglow.nodectl.hypervisor.api import Sight
 from flyinglow.nodectl.hypervisor.xen_config import configuration
@@ -63,7 +64,7 @@ class Xen:
         self._bring_up(vm, spec, ["restore", *_pausing(paused), str(_file(vm)), str(file)], SAVE_SECONDS)
 
     def _bring_up(self, vm: VmDir, spec: VmSpec, words: list[str], seconds: float) -> None:
-        text = configuration(self._mark(vm), spec, raw_files(vm, spec))
+        text = configuration(self._mark(vm), spec, [*raw_files(vm, spec), *seed.volumes(vm)])
         self.destroy(vm)  # a domain that was made and never came into the record would hold the disks
         _file(vm).write_text(text, encoding="utf-8")
         self._lead_console(vm)

@@ -1,14 +1,10 @@
 """The disks of Xen's VMs: raw files only, which domain 0's own block back-end serves without any QEMU.
 
-An image is copied, with its holes, and a read-only one is used where it lies. Context and user data go onto a small
-volume of their own, the last disk, labelled as stock images look for it (``cidata``): a paravirtualized guest has no
-other way to be handed a file.
+An image is copied, with its holes, and a read-only one is used where it lies.
 """
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 from flyinglow.nodectl import tools
@@ -19,10 +15,7 @@ from flyinglow.nodectl.messages import DiskSpec, VmSpec
 from flyinglow.nodectl.vmdir import VmDir
 
 MIB = 1 << 20
-LABEL = "cidata"
-SEED_MB = 4  # context and user data have 1 MiB each at most
 COPY_SECONDS = 3600.0
-PARTS = (("context", "lease/context"), ("user-data", "user-data"))
 
 
 class RawDisks:
@@ -49,7 +42,6 @@ class RawDisks:
         for number, (disk, source) in enumerate(zip(spec.disks, sources)):
             if _is_own(disk):
                 self._make(_path(vm, number), disk, source)
-        self._make_seed(vm, spec)
 
     def _make(self, target: Path, disk: DiskSpec, source: Path | None) -> None:
         if source is None:
@@ -61,32 +53,16 @@ class RawDisks:
             words = [self._config.qemu_img, "convert", "-f", disk.format, "-O", "raw", str(source), str(target)]
             tools.run(words, seconds=COPY_SECONDS)
 
-    def _make_seed(self, vm: VmDir, spec: VmSpec) -> None:
-        found = [(vm.path / name, place) for name, place in PARTS if (vm.path / name).is_file()]
-        if not found:
-            return
-        with tempfile.TemporaryDirectory(dir=vm.path, prefix="seed") as folder:
-            texts: dict[str, Callable[[], bytes]] = {place: path.read_bytes for path, place in found}
-            texts["meta-data"] = f"instance-id: {spec.tag}\n".encode
-            for place, text in texts.items():
-                target = Path(folder) / place
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(text())
-            features = ["-O", "^has_journal,^metadata_csum", "-E", "root_owner=0:0", "-m", "0", "-L", LABEL]
-            words = [self._config.mke2fs, "-q", "-F", "-t", "ext4", *features, "-d", folder]
-            tools.run([*words, str(_seed(vm)), f"{SEED_MB}M"])
-
 
 def raw_files(vm: VmDir, spec: VmSpec) -> list[DiskFile]:
-    """Return the disks of a prepared VM in their order, the seed last. Raises BrokenError when one is gone."""
+    """Return the disks of a prepared VM in their order, without its seed. Raises BrokenError when one is gone."""
     files = []
     for number, disk in enumerate(spec.disks):
         path = _path(vm, number) if _is_own(disk) else source_path(vm, number, disk)
         if not path.is_file():
             raise BrokenError(f"disk {disk.name!r} of VM {vm.tag} is gone: {path}")
         files.append(DiskFile(path, "raw", disk.read_only))
-    seed = _seed(vm)
-    return [*files, DiskFile(seed, "raw", read_only=True)] if seed.is_file() else files
+    return files
 
 
 def _is_own(disk: DiskSpec) -> bool:
@@ -96,7 +72,3 @@ def _is_own(disk: DiskSpec) -> bool:
 
 def _path(vm: VmDir, number: int) -> Path:
     return vm.path / f"disk{number}.raw"
-
-
-def _seed(vm: VmDir) -> Path:
-    return vm.path / "seed.ext4"

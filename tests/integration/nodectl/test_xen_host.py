@@ -102,9 +102,9 @@ def test_the_disks_are_raw_and_the_context_is_on_the_last_one(node: Subject, xen
     assert "hello" not in text
     assert "secret" not in text
     assert f"vdev=xvdb,access=ro,target={xen_host.images / 'root.raw'}" in text
-    assert f"vdev=xvdd,access=ro,target={vm.path / 'seed.ext4'}" in text
-    seed = (vm.path / "seed.ext4").read_bytes()
-    assert b"cidata" in seed[1024:2048]
+    assert f"vdev=xvdd,access=ro,target={vm.path / 'seed.img'}" in text
+    seed = (vm.path / "seed.img").read_bytes()
+    assert b"cidata" in seed
     assert b"hello" in seed
     assert b"secret" in seed
     assert (vm.path / "disk0.raw").read_bytes() == (xen_host.images / "root.raw").read_bytes()

@@ -1,0 +1,69 @@
+"""Put a VM's context where its guest will find it; a part of making the VM, and in the VM's directory only.
+
+What a creation that was cut short has left is made anew, and what there is goes with the directory.
+"""
+
+from __future__ import annotations
+
+import shutil
+from typing import Protocol
+
+from flyinglow.nodectl.config import Config
+from flyinglow.nodectl.context import files, seed
+from flyinglow.nodectl.context.ways import Way, chosen
+from flyinglow.nodectl.messages import VmSpec
+from flyinglow.nodectl.vmdir import VmDir
+
+CONTEXT, USER_DATA, FILES = "context", "user-data", "files.tar"  # what QEMU shows its guest, in the VM's directory
+PATCHED = "disk0.patched"
+
+
+class Contexts(Protocol):
+    """What delivers context."""
+
+    def deliver(self, vm: VmDir, spec: VmSpec) -> None:
+        """Make ready what a guest is to be told; its disks are there. Raises InvalidError or BrokenError."""
+
+
+class Items:
+    """Context as plain files of the VM's directory, which QEMU shows its guest by fw_cfg."""
+
+    def deliver(self, vm: VmDir, spec: VmSpec) -> None:
+        """Write them."""
+        for name, data in (
+            (CONTEXT, spec.context.encode("utf-8", "surrogatepass")),
+            (USER_DATA, spec.user_data.encode("utf-8", "surrogatepass")),
+            (FILES, files.archive(spec.files) if spec.files else b""),
+        ):
+            if data:
+                (vm.path / name).write_bytes(data)
+
+
+class Delivery:
+    """Context by the way that the image's catalogue entry names."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+
+    def deliver(self, vm: VmDir, spec: VmSpec) -> None:
+        """Make ready what a guest is to be told. Raises InvalidError, ExhaustedError or BrokenError."""
+        way = chosen(spec, self._config.driver)
+        _clear(vm)
+        if not (spec.context or spec.user_data or spec.files or spec.keys):
+            return
+        if way is Way.FW_CFG:
+            Items().deliver(vm, spec)
+        elif way is Way.SEED:
+            seed.make(vm, spec, seed.Makers(self._config.xorrisofs, self._config.mke2fs))
+        elif way is Way.PATCH:
+            from flyinglow.nodectl.context import patch  # noqa: PLC0415 - few nodes ever need it
+
+            patch.make(vm, spec, self._config)
+
+
+def _clear(vm: VmDir) -> None:
+    """Remove what an attempt that was cut short has left."""
+    for name in (CONTEXT, USER_DATA, FILES, seed.NAME, PATCHED):
+        (vm.path / name).unlink(missing_ok=True)
+    for left in (*vm.path.glob("seed*"), *vm.path.glob("patch*")):
+        shutil.rmtree(left)
