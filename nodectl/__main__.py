@@ -91,9 +91,10 @@ def _agent(arguments: Arguments) -> int:
     signal.set_wakeup_fd(write)
     os.chdir("/")  # VMs inherit it, and must not hold a file system that somebody wants to take away
     scope = Scope(overhead_mb=settings.overhead_mb)
-    node = compose.node_of(settings, scope)
+    peers = compose.peers_of(settings)
+    node = compose.node_of(settings, scope, peers=peers)
     tenure = Tenure(compose.slots_of(settings, node), scope, compose.gate_of(settings, node.state, time.time))
-    Agent(settings, node, tenure, (sys.stdin.fileno(), sys.stdout.fileno()), read, _deafen).serve()
+    Agent(settings, node, tenure, (sys.stdin.fileno(), sys.stdout.fileno()), read, _deafen, peers).serve()
     return 0
 
 

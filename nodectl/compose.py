@@ -45,7 +45,7 @@ def node_of(
     state.prepare()
     seen = Scope(everything=True) if scope is None else scope
     longest = config.console_max_mb * MIB
-    parts, told = _parts(config, state), Delivery(config)
+    parts, told = _parts(config, state, peers), Delivery(config)
     return Node(state, *parts, scope=seen, contexts=told, console_max=longest, saver=_saver(config))
 
 

@@ -34,6 +34,21 @@ def take_soon(path: Path, seconds: float) -> int | None:
             time.sleep(0.01)
 
 
+def is_taken(path: Path) -> bool:
+    """Tell whether somebody holds the lock file; nobody has to wait for whoever asks."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
 def _same_file(handle: int, path: Path) -> bool:
     try:
         return os.path.samestat(os.fstat(handle), path.stat())

@@ -261,6 +261,10 @@ class StateDir:
             return []
         return [self.vm(name) for name in names]
 
+    def is_locked(self, name: str) -> bool:
+        """Tell whether a program or thread holds a lock just now."""
+        return locks.is_taken(self._locks / name)
+
     @contextlib.contextmanager
     def locked(self, name: str, *, wait: bool = True) -> Iterator[None]:
         """Hold the lock of one VM, bridge or book, across threads and programs.

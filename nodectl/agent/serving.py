@@ -16,7 +16,7 @@ import os
 import select
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flyinglow import __version__
 from flyinglow.nodectl.agent import slot as agent_slot
@@ -25,13 +25,16 @@ from flyinglow.nodectl.agent.slot import Tenure
 from flyinglow.nodectl.agent.watch import Watcher
 from flyinglow.nodectl.config import Config
 from flyinglow.nodectl.errors import BrokenError, FlyingLowError, InvalidError
-from flyinglow.nodectl.messages import MAX_LINE, VERSION, OrderName, VmInfo, encode, vm_info
+from flyinglow.nodectl.messages import MAX_LINE, VERSION, Offered, OrderName, VmInfo, encode, vm_info
 from flyinglow.nodectl.node import Node
 from flyinglow.nodectl.spec import check_tag
 
+if TYPE_CHECKING:
+    from flyinglow.nodectl.images.peers import Peers
+
 CHUNK = 1 << 16
-ASKING = frozenset({OrderName.LIST, OrderName.INFO, OrderName.CONSOLE})
-NO_TAG = frozenset({OrderName.LIST}) | agent_slot.ORDERS
+ASKING = frozenset({OrderName.LIST, OrderName.INFO, OrderName.CONSOLE, OrderName.OFFER})
+NO_TAG = frozenset({OrderName.LIST, OrderName.OFFER}) | agent_slot.ORDERS
 SLOT_QUEUE = ":slot"  # orders about the slot wait for each other, not for those about VMs
 
 
@@ -85,8 +88,13 @@ class Agent:
         streams: tuple[int, int],
         wake: int,
         deafen: Callable[[], None],
+        peers: Peers | None = None,
     ) -> None:
-        """``streams`` are the descriptors of orders and of answers; ``deafen`` makes the process ignore signals."""
+        """``streams`` are the descriptors of orders and of answers; ``deafen`` makes the process ignore signals.
+
+        ``peers`` None: this node passes no images on.
+        """
+        self._peers = peers
         self._config = config
         self._node = node
         self._tenure = tenure
@@ -119,6 +127,8 @@ class Agent:
             self._output.send({"news": "fault", "body": {"kind": error.kind, "message": error.message}})
         finally:
             self._orders.close()
+            if self._peers is not None:
+                self._peers.close()
             self._node.state.tidy()
 
     def _sweep(self) -> None:
@@ -173,7 +183,7 @@ class Agent:
             if name in agent_slot.ORDERS:
                 answer = self._tenure.carry_out(name, body)
             else:
-                answer = self._node.carry_out(name, tag, body)
+                answer = self._carry_out(name, tag, body)
         except FlyingLowError as error:
             failure = error
         except Exception as error:  # noqa: BLE001 - one order's surprise must not end the agent
@@ -185,6 +195,16 @@ class Agent:
             self._output.send({"id": number, "ok": True, "body": answer})
         if tag and name not in ASKING:
             self._watcher.finish(tag, vm_info(answer) if answer else None)
+
+    def _carry_out(self, name: OrderName, tag: str | None, body: dict[str, Any]) -> dict[str, Any]:
+        if self._peers is None:
+            return encode(Offered()) if name is OrderName.OFFER else self._node.carry_out(name, tag, body)
+        if name is OrderName.OFFER:
+            return self._peers.offer(body)
+        if name is not OrderName.CREATE:
+            return self._node.carry_out(name, tag, body)
+        with self._peers.expecting(body) as plain:
+            return self._node.carry_out(name, tag, plain)
 
     def _refuse(self, number: object, error: FlyingLowError) -> None:
         body = {"kind": error.kind, "message": error.message, "figures": error.figures}

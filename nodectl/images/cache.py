@@ -1,6 +1,7 @@
 """Images on the node by their content: fetched once, whoever wants them and however often, and forgotten by last use.
 
-``STATE/cache/DIGEST`` is a whole image whose checksum was seen to be right, ``DIGEST.part`` one on its way. A VM that
+``STATE/cache/DIGEST`` is a whole image whose checksum was seen to be right, ``DIGEST.part`` one on its way and
+``DIGEST.size`` how long it will be, for those who are handed what has come of it (``shelf``). A VM that
 uses an image has a hard link to it in its own directory, made under the image's lock: what has a second link is in use
 and is never evicted, and nothing but the file system has to remember it. Any step may be cut short: a part is carried
 on with, a whole image is only ever renamed into its place.
@@ -19,16 +20,20 @@ from typing import Protocol
 
 from flyinglow.nodectl.errors import ExhaustedError, InvalidError, TransientError
 from flyinglow.nodectl.images.meter import MIB, Meter
+from flyinglow.nodectl.images.shelf import PART, SIZE, note_size
 from flyinglow.nodectl.vmdir import PRIVATE, StateDir
 
 CHUNK = 1 << 20
-PART = ".part"
 TURN = 0.05  # seconds between two tries to take the lock of an image that somebody else fetches
 READ_ONLY = 0o444
 
 
 class Source(Protocol):
-    """One file somewhere."""
+    """One file somewhere. ``is_hearsay``: another try from the beginning may bring other bytes."""
+
+    @property
+    def is_hearsay(self) -> bool:
+        """Whether what came is somebody else's copy."""
 
     def fetch(self, part: Path, meter: Meter) -> None:
         """Append to ``part`` what it lacks. Raises TransientError when it is worth another try."""
@@ -89,18 +94,20 @@ class Cache:
 
     def held(self) -> dict[str, int]:
         """Return the bytes of each image that is there as a whole, by checksum."""
-        return {path.name: path.stat().st_size for path in self._files() if not path.name.endswith(PART)}
+        return {path.name: path.stat().st_size for path in self._files() if not path.suffix}
 
     def _fetch(self, digest: str, source: Source, meter: Meter, whole: Path) -> None:
         part = self._folder / (digest + PART)
-        resumed = part.exists() and part.stat().st_size > 0
+        doubtful = source.is_hearsay or _size(part) > 0  # what was there before may have been of another file
         meter.room = lambda total: self.make_room(total - _size(part), digest)
+        meter.hear = lambda total: note_size(self._folder, digest, total)
         self._try(source, part, meter)
         found = sha256(part, meter)
-        if found != digest and resumed:  # what was there before may have been of another file
+        if found != digest and doubtful:
             part.unlink()
             self._try(source, part, meter)
             found = sha256(part, meter)
+        note_size(self._folder, digest, None)
         if found != digest:
             part.unlink()
             raise InvalidError(f"{meter.what} has checksum {found}, not {digest}")
@@ -114,10 +121,10 @@ class Cache:
             try:
                 source.fetch(part, meter)
             except TransientError:
+                meter.check()  # what is not wanted any more breaks off, too
                 left = left - 1 if _size(part) <= before else self._bounds.tries
                 if left <= 0:
                     raise
-                meter.check()
                 self._sleep(self._bounds.pause)
             else:
                 return
@@ -143,13 +150,14 @@ class Cache:
             with contextlib.suppress(FileNotFoundError):
                 if whole.stat().st_nlink == 1:
                     whole.unlink()
-            (self._folder / (digest + PART)).unlink(missing_ok=True)
+            for suffix in (PART, SIZE):
+                (self._folder / (digest + suffix)).unlink(missing_ok=True)
 
     def _oldest(self, sparing: str) -> list[str]:
         used: dict[str, float] = {}
         for path in self._files():
             with contextlib.suppress(FileNotFoundError):
-                digest = path.name.removesuffix(PART)
+                digest = path.name.partition(".")[0]
                 used[digest] = max(used.get(digest, 0.0), path.stat().st_atime)
         used.pop(sparing, None)
         return sorted(used, key=lambda digest: used[digest])

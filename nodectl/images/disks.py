@@ -26,6 +26,7 @@ from flyinglow.nodectl.images.cache import Bounds, Cache, Source
 from flyinglow.nodectl.images.facts import Facts
 from flyinglow.nodectl.images.http import Web
 from flyinglow.nodectl.images.meter import Meter
+from flyinglow.nodectl.images.peers import Peers
 from flyinglow.nodectl.images.sftp import Ssh
 from flyinglow.nodectl.messages import DiskSpec, VmSpec
 from flyinglow.nodectl.trust import is_root, weak_spot
@@ -53,9 +54,10 @@ class Disks(Protocol):
 class Images:
     """Disks from images that this node can read or fetch."""
 
-    def __init__(self, config: Config, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, config: Config, clock: Callable[[], float] = time.monotonic, peers: Peers | None = None) -> None:
         self._config = config
         self._clock = clock
+        self._peers = peers
         self._facts = Facts(config.state / "images.json", config.image_max_mb * MIB)
         bounds = Bounds(config.cache_max_mb, config.minimum_free_disk_mb, config.image_tries)
         self._cache = Cache(StateDir(config.state, config.run), bounds)
@@ -152,7 +154,8 @@ class Images:
             tell=partial(notes.tell, folder),
         )
         try:
-            self._cache.link(digest, self._source(there), meter, target)
+            origin = self._source(there)
+            self._cache.link(digest, self._peers.ahead_of(origin, digest) if self._peers else origin, meter, target)
         finally:
             notes.tell(folder, "")
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 import base64
 import contextlib
 import re
+import socket
+import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 CHUNK = 1 << 18
 HOPS = 3
+CONNECTING = 10.0  # seconds for a server that does not even refuse
+TURN = 0.1  # seconds between two looks at whether a silent transfer is still wanted
 RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)\Z")
 MOVED = (301, 302, 303, 307, 308)
 BUSY = (408, 425, 429, 500, 502, 503, 504)
@@ -39,6 +43,8 @@ class Web:
     address: Address
     timeout: float = 30.0
     authorities: str | None = None  # PEM file of the authorities that are trusted; None: the node's own
+    bearer: str = field(default="", repr=False)  # the key of an offer, where the server is another node
+    is_hearsay = False
 
     def fetch(self, part: Path, meter: Meter) -> None:
         """Append to ``part`` what it lacks; from the beginning where the server cannot resume.
@@ -47,14 +53,14 @@ class Web:
         """
         with self._errors():
             have = part.stat().st_size if part.exists() else 0
-            with self._asked(have) as reply:
+            with self._asked(have, meter) as reply:
                 self._receive(reply, part, have, meter)
 
     def send(self, file: Path, meter: Meter) -> None:
         """PUT a file, which is there as a whole or not at all. Raises as ``fetch`` does."""
         size = file.stat().st_size
         headers = {**self._headers(), "Content-Length": str(size), "Content-Type": "application/octet-stream"}
-        with self._errors(), contextlib.closing(self._connection()) as connection, file.open("rb") as stream:
+        with self._errors(), self._connection(meter) as connection, file.open("rb") as stream:
             connection.putrequest("PUT", self.address.target, skip_accept_encoding=True)
             for name, value in headers.items():
                 connection.putheader(name, value)
@@ -70,15 +76,15 @@ class Web:
 
     def remove(self) -> None:
         """Take back what was sent; done when it is not there."""
-        with self._errors(), contextlib.closing(self._connection()) as connection:
+        with self._errors(), self._connection() as connection:
             connection.request("DELETE", self.address.target, headers=self._headers())
             connection.getresponse().read(CHUNK)
 
     @contextlib.contextmanager
-    def _asked(self, have: int) -> Iterator[http.client.HTTPResponse]:
+    def _asked(self, have: int, meter: Meter) -> Iterator[http.client.HTTPResponse]:
         here = self
         for _ in range(HOPS + 1):
-            with contextlib.closing(here._connection()) as connection:
+            with here._connection(meter) as connection:
                 ranged = {"Range": f"bytes={have}-"} if have else {}
                 connection.request("GET", here.address.target, headers={**here._headers(), **ranged})
                 reply = connection.getresponse()
@@ -135,19 +141,30 @@ class Web:
             return DeniedError(words)
         return InvalidError(words) if status in ABSENT else BrokenError(words)
 
-    def _connection(self) -> http.client.HTTPConnection:
+    @contextlib.contextmanager
+    def _connection(self, meter: Meter | None = None) -> Iterator[http.client.HTTPConnection]:
+        """Connect; what nobody wants any more is cut off, however long the server says nothing."""
+        with contextlib.closing(self._unconnected()) as connection:
+            connection.connect()
+            connection.sock.settimeout(self.timeout)
+            with _watched(connection.sock, meter) if meter else contextlib.nullcontext():
+                yield connection
+
+    def _unconnected(self) -> http.client.HTTPConnection:
         import http.client  # noqa: PLC0415 - an agent's start does not wait for it
         import ssl  # noqa: PLC0415
 
-        host, port = self.address.host, self.address.port
+        host, port, patience = self.address.host, self.address.port, min(CONNECTING, self.timeout)
         if self.address.scheme == "http":
-            return http.client.HTTPConnection(host, port, timeout=self.timeout)
+            return http.client.HTTPConnection(host, port, timeout=patience)
         context = ssl.create_default_context(cafile=self.authorities)
-        return http.client.HTTPSConnection(host, port, timeout=self.timeout, context=context)
+        return http.client.HTTPSConnection(host, port, timeout=patience, context=context)
 
     def _headers(self) -> dict[str, str]:
         headers = {"Accept-Encoding": "identity", "User-Agent": "flyinglow-nodectl", "Connection": "close"}
-        if self.address.user is not None:
+        if self.bearer:
+            headers["Authorization"] = f"Bearer {self.bearer}"
+        elif self.address.user is not None:
             secret = f"{self.address.user}:{self.address.password or ''}".encode()
             headers["Authorization"] = f"Basic {base64.b64encode(secret).decode('ascii')}"
         return headers
@@ -168,6 +185,27 @@ class Web:
             if error.filename is not None or error.errno in _OURS:
                 raise
             raise TransientError(f"{self.address} is not to be reached: {error.strerror or error}") from error
+
+
+@contextlib.contextmanager
+def _watched(sock: socket.socket, meter: Meter) -> Iterator[None]:
+    """Shut a connection down when what it is for is not wanted any more: a read of it ends at once."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(TURN):
+            if meter.cancelled():
+                with contextlib.suppress(OSError):
+                    socket.socket.shutdown(sock, socket.SHUT_RDWR)  # not TLS's own, which would wait for the reader
+                return
+
+    thread = threading.Thread(target=watch, name="watch-transfer", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 _OURS = (28, 122, 5)  # ENOSPC, EDQUOT, EIO: of the disk, not of a connection

@@ -20,7 +20,7 @@ class Cancelled(ConflictError):
 class Meter:
     """One transfer's meter. ``limit`` is in bytes; ``room`` is called with what a transfer will need on the disk.
 
-    ``tell`` gets one line for people about how far it is.
+    ``hear`` gets how long the whole will be, None when nobody says; ``tell`` one line for people about how far it is.
     """
 
     what: str
@@ -29,6 +29,7 @@ class Meter:
     cancelled: Callable[[], bool] = lambda: False
     tell: Callable[[str], None] = lambda _: None
     room: Callable[[int], None] = lambda _: None
+    hear: Callable[[int | None], None] = lambda _: None
     _begun: tuple[float, int] | None = field(default=None, init=False)
     _told: float = field(default=float("-inf"), init=False)
     _roomy: int = field(default=0, init=False)
@@ -41,22 +42,26 @@ class Meter:
     def expect(self, total: int | None) -> None:
         """Hear how long it will be. Raises InvalidError when too long, ExhaustedError when there is no room."""
         if total is not None:
-            self._within(total)
-            self.room(total)
-            self._roomy = total
+            self._make_room(total)
+        self.hear(total)
 
     def at(self, done: int, total: int | None = None) -> None:
         """Hear how many bytes are there. Raises InvalidError beyond the limit, Cancelled when not wanted."""
         self.check()
         self._within(done)
         if done > self._roomy:
-            self.expect(min(done + STRETCH, self.limit))
+            self._make_room(min(done + STRETCH, self.limit))
         now = self.clock()
         if self._begun is None:
             self._begun = (now, done)
         if now - self._told >= EVERY:
             self._told = now
             self.tell(self._words(done, total, now))
+
+    def _make_room(self, total: int) -> None:
+        self._within(total)
+        self.room(total)
+        self._roomy = total
 
     def _words(self, done: int, total: int | None, now: float) -> str:
         begun, first = self._begun or (now, done)

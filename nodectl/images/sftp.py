@@ -31,6 +31,7 @@ class Ssh:
     identity: str | None = None
     known_hosts: str | None = None
     timeout: float = 30.0
+    is_hearsay = False
 
     def fetch(self, part: Path, meter: Meter) -> None:
         """Append to ``part`` what it lacks.
