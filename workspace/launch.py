@@ -23,6 +23,7 @@ from flyinglow.workspace.lifecycle import advance, ready, reclaim
 from flyinglow.workspace.model import InitialState, Kind, ResourceKey, Selection, Stamp, Workspace
 from flyinglow.workspace.orders import Answer, Ask, GoneError, Round
 from flyinglow.workspace.ports import Tx
+from flyinglow.workspace.spreading import Spreading
 from flyinglow.workspace.states import State, Status, Task
 from flyinglow.workspace.steps import Step, step_of
 from flyinglow.workspace.vmspec import specs
@@ -62,6 +63,7 @@ class Launch:
         self._set = launch_set
         self._abandoned = False
         self._round: Round | None = None
+        self._spreading = Spreading(crew.orders.send, seconds=crew.timing.create, patience=crew.timing.info)
 
     def abandon(self) -> None:
         """Send nothing more: the set's places were taken away, and its rows are being given back."""
@@ -139,7 +141,10 @@ class Launch:
 
     async def _create(self, begun: _Begun) -> list[Workspace]:
         """Create every VM on its node; return the members to start. Raises Failed when one could not be created."""
-        asks = [self._ask(row, OrderName.CREATE, encode(spec)) for row, spec in begun.create]
+        ahead = await self._spreading.upstreams(begun.create)
+        asks = [
+            self._ask(row, OrderName.CREATE, {**encode(spec), **ahead.get(row.id, {})}) for row, spec in begun.create
+        ]
         if not asks or self._abandoned:
             return []
         answers = self._round = self._crew.orders.send(asks)
