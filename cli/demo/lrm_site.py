@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 USER = "lease"
 CLIENT_PORT, NODE_PORT, GUEST_PORT = 8480, 8481, 8482
 NODECTL = "/usr/local/sbin/flyinglow-nodectl"
+SIGNERS = "/etc/flyinglow/slot_key.signers"
 SUDOERS = tuple(f"{USER} ALL=(root) NOPASSWD: {NODECTL} {order}" for order in ("agent --stdio", "kill-all"))
 
 
@@ -75,6 +76,7 @@ class LrmSite:
     nodectl: Mapping[str, Any] = field(default_factory=dict)
     node_memory_mb: int = 2000
     node_cpus: int = 2
+    tickets: bool = False  # nodes want the service's signature before they give slots
     more: str = ""  # further lines of the configuration
 
     @property
@@ -105,6 +107,12 @@ class LrmSite:
         (self.root / "image.json").write_text(json.dumps(image, indent=1))
         self.config.write_text(self._toml())
 
+    def trust(self) -> None:
+        """Let the nodes believe the service's signature, once it has made its key."""
+        text = (self.state / "slot_key.signers").read_text()
+        for node in self.world.names:
+            (self.world.etc(node) / Path(SIGNERS).name).write_text(text)
+
     def serve(self, **streams: Any) -> Inside:
         """Start the service on the head."""
         argv = [sys.executable, "-m", "flyinglow.cli", "serve", "--config", str(self.config)]
@@ -125,6 +133,7 @@ class LrmSite:
             "bridges": [bridge(network) for network in NETWORKS],
             "sandbox": True,
             "run_as": "nobody",
+            **({"ticket_signers": SIGNERS} if self.tickets else {}),
             **self.nodectl,
         }
 
@@ -161,6 +170,7 @@ class LrmSite:
             "environment": dict(self.world.environment),
             "networks": {network: bridge(network) for network in NETWORKS},
             "agent": ["sudo", "-n", NODECTL, "agent", "--stdio"],
+            **({"ticket_key": str(self.state / "slot_key")} if self.tickets else {}),
             **self.options,
         }
 
