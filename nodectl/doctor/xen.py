@@ -11,7 +11,8 @@ from pathlib import Path
 from flyinglow.nodectl import processes, tools
 from flyinglow.nodectl.config import Config
 from flyinglow.nodectl.errors import BrokenError
-from flyinglow.nodectl.hypervisor.xl import PREFIX, Xl
+from flyinglow.nodectl.hypervisor.mark import PREFIX
+from flyinglow.nodectl.hypervisor.xl import Xl
 from flyinglow.nodectl.vmdir import StateDir
 
 FIGURES = re.compile(r"^(xen_version|free_memory) *: *(\S+)$", re.MULTILINE)

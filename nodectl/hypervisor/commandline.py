@@ -15,8 +15,9 @@ from flyinglow.nodectl.context import delivery
 from flyinglow.nodectl.errors import InvalidError
 from flyinglow.nodectl.images.disks import DiskFile, path_of
 from flyinglow.nodectl.messages import NicSpec, VmSpec
-from flyinglow.nodectl.network.bridges import hostname_of, tap_name
-from flyinglow.nodectl.network.dhcp import network_of
+from flyinglow.nodectl.network.bridges import hostname_of
+from flyinglow.nodectl.network.dnsmasq import network_of
+from flyinglow.nodectl.network.ports import tap_name
 from flyinglow.nodectl.vmdir import VmDir
 
 LONGEST_SOCKET_PATH = 107

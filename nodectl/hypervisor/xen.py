@@ -19,9 +19,10 @@ from flyinglow.nodectl.config import Config
 from flyinglow.nodectl.context import seed
 from flyinglow.nodectl.errors import BrokenError, FlyingLowError
 from flyinglow.nodectl.hypervisor.api import Sight
+from flyinglow.nodectl.hypervisor.mark import Mark, mark_of
 from flyinglow.nodectl.hypervisor.xen_config import configuration
 from flyinglow.nodectl.hypervisor.xen_disks import raw_files
-from flyinglow.nodectl.hypervisor.xl import Domain, Mark, Xl, mark_of
+from flyinglow.nodectl.hypervisor.xl import Domain, Xl
 from flyinglow.nodectl.messages import VmSpec, VmStatus
 from flyinglow.nodectl.vmdir import ProcessMark, Record, StateDir, VmDir
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from flyinglow.nodectl.errors import InvalidError
-from flyinglow.nodectl.hypervisor.xl import Mark
+from flyinglow.nodectl.hypervisor.mark import Mark
 from flyinglow.nodectl.images.disks import DiskFile, path_of
 from flyinglow.nodectl.messages import NicSpec, VmSpec
-from flyinglow.nodectl.network.bridges import tap_name
+from flyinglow.nodectl.network.ports import tap_name
 
 FIRST_DISK = ord("a")
 # A domain that ended by itself stays to be asked why; one that reboots is xl's own business.

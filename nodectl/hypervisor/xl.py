@@ -1,25 +1,21 @@
 """Xen's command ``xl``: what it says of the domains of this machine, and how its failures are told.
 
-A domain is known by its name and its UUID together. Both follow from the VM's tag and the state directory, so that a
-program that knows nothing but these two finds every domain of theirs, and takes nobody else's for one of them.
+Which of them are ours, their names and UUIDs tell (``mark``).
 """
 
 from __future__ import annotations
 
-import os
 import re
 import time
-import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
 from flyinglow.nodectl import tools
 from flyinglow.nodectl.errors import BrokenError, ExhaustedError
+from flyinglow.nodectl.hypervisor.mark import Mark, is_ours
 
-PREFIX = "fl-"
 SECONDS = 120.0  # an xl that waits for another one, or for the scripts of a back-end
 POLL = 0.2
-OURS = uuid.UUID("5b0f6b1e-52a7-4f0e-9d86-0d0c7f3a2c11")  # the root of all names of domains of this program
 ROW = re.compile(
     r"^(?P<name>.*\S)\s+(?P<id>\d+)\s+(?P<memory>\d+)\s+\d+\s+(?P<flags>[rbpscd-]{6})\s+[\d.]+"
     r"\s+(?P<uuid>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\s+(?P<reason>-|\d+)(?:\s|$)"
@@ -37,23 +33,6 @@ class Domain:
     flags: str
     uuid: str
     reason: int | None
-
-
-@dataclass(frozen=True)
-class Mark:
-    """How the domain of a VM is called."""
-
-    name: str
-    uuid: str
-
-    def fits(self, domain: Domain) -> bool:
-        """Tell whether this is the domain."""
-        return (domain.name, domain.uuid) == (self.name, self.uuid)
-
-
-def mark_of(state: Path, tag: str) -> Mark:
-    """Return the mark of a VM of this state directory."""
-    return Mark(f"{PREFIX}{tag}", str(uuid.uuid5(OURS, os.fsencode(state.absolute() / tag).hex())))
 
 
 class Xl:
@@ -89,8 +68,7 @@ class Xl:
 
     def all_of(self, state: Path) -> list[Domain]:
         """Return the domains of a state directory's VMs, whether these have directories or not."""
-        named = (domain for domain in self.domains() if domain.name.startswith(PREFIX))
-        return [domain for domain in named if mark_of(state, domain.name[len(PREFIX) :]).fits(domain)]
+        return [domain for domain in self.domains() if is_ours(state, domain)]
 
     def gone(self, identifiers: set[int], seconds: float) -> set[int]:
         """Wait until domains are gone altogether, memory and all; return those that are not."""

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from flyinglow.nodectl.errors import InvalidError
+from flyinglow.nodectl.hypervisor.mark import Mark, mark_of
 from flyinglow.nodectl.hypervisor.xen_config import configuration, quoted
-from flyinglow.nodectl.hypervisor.xl import Mark, mark_of
 from flyinglow.nodectl.images.disks import DiskFile
 from flyinglow.nodectl.messages import NicSpec, VmSpec
 
