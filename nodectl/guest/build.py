@@ -16,13 +16,14 @@ from typing import Any
 from flyinglow.nodectl import tools
 from flyinglow.nodectl.errors import BrokenError
 from flyinglow.nodectl.guest import initramfs, packages, scripts
+from flyinglow.nodectl.guest.context_script import CONTEXT_SCRIPT
 
 NAME = "flyinglow-guest"
 ROOT_DEVICE = "/dev/vda"
 ROOT_SIZE = "16M"
 APPEND = f"{scripts.ROOT_PARAMETER}={ROOT_DEVICE} console=ttyS0 quiet panic=-1 no_timer_check"
 EARLY_MODULES = ("virtio_pci", "virtio_blk", "xen_blkfront", "ext4")
-MODULES = ("virtio_net", "xen_netfront", "virtio_balloon", "qemu_fw_cfg", "af_packet", "button", "evdev")
+MODULES = ("virtio_net", "xen_netfront", "virtio_balloon", "qemu_fw_cfg", "af_packet", "button", "evdev", "isofs")
 PREFIXES = ("boot/vmlinuz-", "lib/modules/", "usr/lib/modules/", "bin/busybox", "usr/bin/busybox")
 FOLDERS = ("bin", "dev", "proc", "sys", "run", "disk", "root", "tmp", "etc", "modules")
 TOOLS_BESIDE_PATH = "/usr/sbin:/sbin"  # where mke2fs is, which not every user has in PATH
@@ -80,6 +81,7 @@ def _complete(root: Path) -> None:
         if name != "busybox":
             (root / "bin" / name).symlink_to("busybox")
     _program(root / "etc/udhcpc.script", scripts.DHCP_SCRIPT)
+    (root / "etc/context.sh").write_text(CONTEXT_SCRIPT, encoding="ascii")
     (root / "etc/passwd").write_text("root::0:0:root:/:/bin/sh\n", encoding="ascii")
     (root / "etc/resolv.conf").symlink_to("/run/resolv.conf")
     (root / "sbin").symlink_to("bin")  # where a kernel that Xen tells to end looks for poweroff and reboot

@@ -5,9 +5,7 @@
     GUEST-UP t=SECONDS
     GUEST-IP eth0 10.0.0.5/24 mac=..       one a NIC; "none" in place of an address that did not come
     GUEST-HOSTNAME ce
-    GUEST-CONTEXT from=fw_cfg               or "from=volume" (labelled cidata), or "none"
-    GUEST-CTX| ...                          each line of the context
-    GUEST-USERDATA bytes=17                 when there is user data
+    GUEST-CONTEXT from=fw_cfg               and more about what it was told: see ``context_script.py``
     GUEST-DISK scratch ext4 /mnt/scratch rw mb=61 ok    for "disk" in the context; "failed" in place of "ok"
     GUEST-READY t=SECONDS
     GUEST-SPOOF mac 02:.. through           for "spoof ip|mac ADDRESS TARGET" in the context; or "stopped"
@@ -65,28 +63,10 @@ for nic in $nics; do
     address=$(ip -4 -o address show dev "$nic" | sed -n 's|.* inet \\([0-9./]*\\).*|\\1|p')
     echo "GUEST-IP $nic ${address:-none} mac=$(cat "/sys/class/net/$nic/address")"
 done
-echo "GUEST-HOSTNAME $(hostname)"
-
 mdev -s
-given=/sys/firmware/qemu_fw_cfg/by_name/opt
-context=/run/context
-volume=$(findfs LABEL=cidata 2>/dev/null)
-if [ -n "$volume" ] && mkdir /run/volume && mount -o ro "$volume" /run/volume; then
-    mkdir -p /run/given/lease/context /run/given/flyinglow/user-data
-    ln -s /run/volume/lease/context /run/given/lease/context/raw
-    ln -s /run/volume/user-data /run/given/flyinglow/user-data/raw
-    given=/run/given
-fi
-if cat "$given/lease/context/raw" > $context 2>/dev/null && [ -s $context ]; then
-    case $given in /run/*) echo "GUEST-CONTEXT from=volume" ;; *) echo "GUEST-CONTEXT from=fw_cfg" ;; esac
-    while IFS= read -r line || [ -n "$line" ]; do printf 'GUEST-CTX| %s\\n' "$line"; done < $context
-else
-    echo "GUEST-CONTEXT none"
-fi
-if [ -r "$given/flyinglow/user-data/raw" ]; then
-    cat "$given/flyinglow/user-data/raw" > /run/user-data
-    echo "GUEST-USERDATA bytes=$(stat -c %s /run/user-data)"
-fi
+. /etc/context.sh
+take_context
+echo "GUEST-HOSTNAME $(hostname)"
 
 disk() {  # NUMBER NAME FILESYSTEM MOUNT rw|ro
     letter=$(echo abcdefghijklmnop | cut -c $(($1 + 1)))
@@ -144,8 +124,11 @@ spoof() {  # KIND ADDRESS TARGET: pretend to be somebody else, and say whether t
     esac
     echo "GUEST-SPOOF $1 $2 $end"
 }
+play_roles
+serve_ssh
 read -r up _ < /proc/uptime
 echo "GUEST-READY t=$up"
+report &
 [ -s $context ] && while read -r word kind address target _; do
     [ "$word" != spoof ] || spoof "$kind" "$address" "$target"
 done < $context
