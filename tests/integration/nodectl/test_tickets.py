@@ -1,6 +1,7 @@
 """Slots on signed tickets only: a real agent behind real sudo, signatures of real OpenSSH, and a user who cheats."""
 
 import json
+import os
 import tempfile
 import time
 from collections.abc import Iterator
@@ -148,6 +149,35 @@ def refused(agent: AgentProcess, order: str, tag: str | None = None, /, **body: 
     answer = agent.answer(agent.send(order, tag, **body))
     assert not answer["ok"], answer
     return str(answer["error"]["message"])
+
+
+@pytest.mark.root
+def test_nothing_of_what_the_user_chose_decides_which_programs_root_runs(
+    agent: tuple[SudoSite, Signer], folder: Path
+) -> None:
+    """The rules of this site leave ``PATH`` to the user, as those of many sites do."""
+    site, _ = agent
+    evil = folder / "evil"
+    evil.mkdir(mode=0o755)
+    for name in ("ssh-keygen", "true", "python3"):
+        (evil / name).write_text(f"#!/bin/sh\necho {name} >> {folder}/captured\nexit 0\n")
+        (evil / name).chmod(0o755)
+    chosen = ["env", f"PATH={evil}:/usr/bin:/bin", f"TMPDIR={evil}", f"HOME={evil}", "LC_ALL=x"]
+    with AgentProcess(Path(), argv=site.argv(*chosen, *SUDO)) as thief:
+        mine = Signer(folder, "mine").ticket()
+        assert "not signed" in refused(thief, "reserve", **SLOT, ticket=mine)
+    assert not (folder / "captured").exists()
+
+
+@pytest.mark.root
+def test_directories_that_somebody_else_made_are_not_used(agent: tuple[SudoSite, Signer], folder: Path) -> None:
+    site, _ = agent
+    (folder / "state").mkdir()
+    os.chown(folder / "state", 64123, 64123)
+    done = site.run(*SUDO)
+    assert done.returncode == 5
+    assert "could exchange" in done.stderr
+    assert list((folder / "state").iterdir()) == []
 
 
 @pytest.mark.root
