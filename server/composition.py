@@ -23,10 +23,12 @@ from flyinglow.notification.consumers import Consumers
 from flyinglow.notification.lifetime import Lifetimes
 from flyinglow.notification.service import SubscriptionService, SubscriptionSettings
 from flyinglow.server.catalogue import catalogue
+from flyinglow.server.guest_key import endpoint
 from flyinglow.server.nodes import NodeBook
 from flyinglow.server.notifying import Notifying, notifying, policy
 from flyinglow.server.pools import pool
 from flyinglow.store import Store
+from flyinglow.workspace.context_desk import Desk
 from flyinglow.workspace.provisioner import Provisioner
 from flyinglow.workspace.service import WorkspaceService
 from flyinglow.workspace.sweep import Sweeper
@@ -79,6 +81,7 @@ def terms(config: Config) -> Terms:
         warn_before=lease.warn_before,
         retain=lease.retain,
         show_node=config.server.show_node,
+        reports=bool(config.listen.guest.base_url),
     )
 
 
@@ -140,6 +143,7 @@ class Parts:
     backend: Backend
     services: Services
     provisioner: Provisioner
+    desk: Desk
     sweeper: Sweeper
     notifying: Notifying
 
@@ -175,7 +179,9 @@ def compose(
     book = _world(config, store)
     news = _News()
     backend = _backend(config, _settings(config, store, book, reactor, news, urls or {}))
-    provisioner = Provisioner(store, backend, reactor, now, images, timing=timing(config), committed=heard)
+    provisioner = Provisioner(
+        store, backend, reactor, now, images, timing=timing(config), endpoint=endpoint(config), committed=heard
+    )
     news.to = provisioner
     consumers = Consumers(policy(config))
     carriers = notifying(config, store, reactor, now, addresses, consumers)
@@ -188,6 +194,7 @@ def compose(
         backend=backend,
         services=_services(config, store, backend, consumers, images),
         provisioner=provisioner,
+        desk=Desk(store, reactor, now, heard),
         sweeper=Sweeper(store, now, terms(config), committed=heard),
         notifying=carriers,
     )

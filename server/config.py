@@ -73,6 +73,17 @@ class GuestListener(Listener):
     """Guests."""
 
     port: int = doc("TCP port.", default=8482)
+    base_url: str = doc(
+        "URL by which guests reach this listener, for example http://10.1.0.1:8482, through whatever routes or "
+        "forwards their networks have; empty: guests are told of no context endpoint.",
+        default="",
+    )
+    insecure: bool = doc("Allow an address other than loopback without a certificate.", default=False)
+    max_body: int = doc("Bytes of a request's body.", default=64 << 10)
+    certificate: Path | None = doc(
+        "TLS certificate with its chain (PEM), of an authority that the images trust; none: plain HTTP.", default=None
+    )
+    private_key: Path | None = doc("Key of the certificate (PEM), readable by the daemon's user only.", default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +92,7 @@ class Listen:
 
     client: ClientListener = doc("SOAP clients.", default=ClientListener())
     node: NodeListener = doc("Pilots; nothing is offered here with the default back-end.", default=NodeListener())
-    guest: GuestListener = doc("Guests; nothing is offered here without a context endpoint.", default=GuestListener())
+    guest: GuestListener = doc("Guests: what they report, and the values of the others.", default=GuestListener())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ import re
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import cattrs
 from cattrs.errors import (
@@ -19,7 +20,7 @@ from cattrs.errors import (
 
 from flyinglow.backend import loading, reach
 from flyinglow.nodectl.errors import FlyingLowError, InvalidError
-from flyinglow.server.config import Config, NodeListener
+from flyinglow.server.config import Config, GuestListener, NodeListener
 from flyinglow.server.config_lines import line_of
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 # an even first byte: odd ones are multicast
 _MAC_PREFIX = re.compile(r"[0-9a-f][02468ace](?::[0-9a-f]{2}){2}", re.IGNORECASE)
+_PLAIN_URL = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+/?")
 _HOSTNAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.IGNORECASE)
 
 
@@ -189,20 +191,35 @@ def _listening(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
             continue
         if not loopback and not listener.insecure and not _is_secured(listener):
             yield ("listen", name, "address"), f"{listener.address} is not loopback and {_EXPOSED[name]}"
+    yield from _guest_url(listen.guest.base_url)
+
+
+def _guest_url(url: str) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield what is wrong with the address that guests are told: it stands in a line of words, and has no path."""
+    if not url:
+        return
+    try:
+        parts = urlsplit(url)
+        fine = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        fine = False
+    if not fine or not _PLAIN_URL.fullmatch(url):
+        yield ("listen", "guest", "base_url"), f"{url!r} is not an address such as http://10.1.0.1:8482"
 
 
 # Pilots sign every report with their own keys; what they carry can be read by others without TLS.
 _CALLERS = "callers are not authenticated yet; listen on 127.0.0.1, or set insecure = true if you know who can reach it"
 _EXPOSED = {
     "client": _CALLERS,
-    "guest": _CALLERS,
+    "guest": "without TLS others on the guests' networks can read their tokens; name certificate and private_key, or "
+    "set insecure = true if you know who can listen there",
     "node": "without TLS others on the network can read what pilots say, the slots' keys included; name certificate "
     "and private_key, or set insecure = true if you know who can listen there",
 }
 
 
 def _is_secured(listener: Listener) -> bool:
-    return isinstance(listener, NodeListener) and listener.certificate is not None
+    return isinstance(listener, NodeListener | GuestListener) and listener.certificate is not None
 
 
 def addresses_of(text: str) -> tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, ...]:

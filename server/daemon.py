@@ -23,6 +23,7 @@ from flyinglow.server.admin_verbs import AdminVerbs
 from flyinglow.server.composition import compose, now, open_store
 from flyinglow.server.config_file import load
 from flyinglow.server.endpoints import endpoints
+from flyinglow.server.guest_door import guest_site
 from flyinglow.server.node_door import node_site
 from flyinglow.server.timers import Timers
 from flyinglow.wsrf.addresses import Addresses
@@ -149,7 +150,8 @@ class Daemon:
         self._ports.append(self._client.serve(self._reactor, site))
         pilots = node_site(parts.backend, self._node.listener, self._reactor)
         self._ports.append(self._node.serve(self._reactor, pilots))
-        self._ports.append(self._guest.serve(self._reactor, listeners.closed_site(self._guest.listener, self._reactor)))
+        guests = guest_site(parts.desk, self._guest.listener, self._reactor)
+        self._ports.append(self._guest.serve(self._reactor, guests))
         self._ports.append(self._listen_admin(parts))
 
     def _listen_admin(self, parts: Parts) -> Any:
@@ -162,6 +164,7 @@ class Daemon:
         log.info("stopping; VMs are left as they are")
         for port in self._ports:
             await port.stopListening()
+        parts.desk.close()
         await self._timers.stop()
         parts.provisioner.stop()
         await parts.notifying.drainer.stop()

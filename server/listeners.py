@@ -1,6 +1,6 @@
 """The three listeners: client (SOAP), node (pilots) and guest (context), each a socket with limits of its own.
 
-The node listener speaks TLS when it has a certificate.
+Those for nodes and guests speak TLS when they have a certificate.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from twisted.web.resource import Resource
 
 from flyinglow.nodectl.errors import BrokenError, FlyingLowError
 from flyinglow.server import tls
-from flyinglow.server.config import NodeListener
+from flyinglow.server.config import GuestListener, NodeListener
 from flyinglow.wsrf.channel import HttpLimits
 from flyinglow.wsrf.channel import Listener as Site
 
@@ -53,9 +53,12 @@ def bind(listener: Listener) -> Bound:
 
 
 def _secured(listener: Listener) -> tls.Secured | None:
-    if not isinstance(listener, NodeListener) or (listener.certificate is None and listener.private_key is None):
+    if not isinstance(listener, NodeListener | GuestListener):
         return None
-    return tls.secured(listener.certificate, listener.private_key)
+    if listener.certificate is None and listener.private_key is None:
+        return None
+    name = "node" if isinstance(listener, NodeListener) else "guest"
+    return tls.secured(listener.certificate, listener.private_key, f"[listen.{name}]")
 
 
 def _url(scheme: str, host: str, port: int) -> str:
@@ -84,7 +87,7 @@ class _Closed(Resource):
 
 
 def closed_site(listener: Listener, reactor: Any) -> Site:
-    """Return a site that offers nothing: pilots come with an LRM back-end, guests with a context endpoint."""
+    """Return a site that offers nothing: pilots come with an LRM back-end."""
     return Site(_Closed(), limits(listener), reactor)  # type: ignore[no-untyped-call]
 
 

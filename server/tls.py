@@ -39,20 +39,23 @@ class Secured:
         return Factory(self, isClient=False, wrappedFactory=site, clock=reactor)  # type: ignore[arg-type]
 
 
-def secured(certificate: Path | None, private_key: Path | None) -> Secured:
-    """Load certificate and key. Raises InvalidError or BrokenError that says which file is wrong, and how."""
+def secured(certificate: Path | None, private_key: Path | None, where: str = "[listen.node]") -> Secured:
+    """Load the certificate and key of ``where``.
+
+    Raises InvalidError or BrokenError that says which file is wrong, and how.
+    """
     if certificate is None or private_key is None:
-        raise InvalidError("[listen.node] needs both certificate and private_key, or neither")
-    _private(private_key)
+        raise InvalidError(f"{where} needs both certificate and private_key, or neither")
+    _private(private_key, where)
     try:
         from OpenSSL import SSL  # noqa: PLC0415 - a service without TLS does not need it
     except ModuleNotFoundError as error:
-        message = f"[listen.node] certificate needs the Python package pyopenssl; {error.name} is not there"
+        message = f"{where} certificate needs the Python package pyopenssl; {error.name} is not there"
         raise InvalidError(message) from None
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     context.set_min_proto_version(SSL.TLS1_2_VERSION)
-    _load("certificate", certificate, context.use_certificate_chain_file, SSL.Error)
-    _load("private_key", private_key, context.use_privatekey_file, SSL.Error)
+    _load(f"{where} certificate", certificate, context.use_certificate_chain_file, SSL.Error)
+    _load(f"{where} private_key", private_key, context.use_privatekey_file, SSL.Error)
     try:
         context.check_privatekey()
     except SSL.Error:
@@ -65,15 +68,15 @@ def _load(key: str, path: Path, use: Any, wrong: type[Exception]) -> None:
         path.open("rb").close()
         use(str(path))
     except OSError as error:
-        raise BrokenError(f"[listen.node] {key}: {path} cannot be read: {error.strerror}") from None
+        raise BrokenError(f"{key}: {path} cannot be read: {error.strerror}") from None
     except wrong as error:
-        raise BrokenError(f"[listen.node] {key}: {path} is not what it should be (PEM): {error}") from None
+        raise BrokenError(f"{key}: {path} is not what it should be (PEM): {error}") from None
 
 
-def _private(path: Path) -> None:
+def _private(path: Path, where: str) -> None:
     try:
         mode = path.stat().st_mode
     except OSError as error:
-        raise BrokenError(f"[listen.node] private_key: {path} cannot be read: {error.strerror}") from None
+        raise BrokenError(f"{where} private_key: {path} cannot be read: {error.strerror}") from None
     if mode & (stat.S_IROTH | stat.S_IWOTH):
-        raise BrokenError(f"[listen.node] private_key: everyone can read or write {path}; chmod 0600 it")
+        raise BrokenError(f"{where} private_key: everyone can read or write {path}; chmod 0600 it")

@@ -19,7 +19,8 @@ name, file system and mount point (``-`` for ``swap``), and whether it can be wr
 ``endpoint`` and ``token`` tell where the guest reports to and what it is known by there; a site without a context
 endpoint has neither. ``role``, ``requires`` and key lines stand once for each. There is one ``member`` line for each
 workspace of the launch set, itself included: its name, its roles (comma between them, ``-`` for none), its addresses
-(likewise), and its host name on each network. No value has white space but a key's own, so nothing a lessee writes can forge a line.
+(likewise), and its host name on each network. No value has white space but a key's own, so nothing a lessee writes can
+forge a line.
 """
 
 from __future__ import annotations

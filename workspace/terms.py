@@ -13,9 +13,9 @@ class Terms:
     accepted, extensions included. ``warn_before`` is the lead of the warning event, ``retain`` how long a lease that is
     over stays readable, ``open_limit`` how long an ensemble may stay open, ``max_wait`` bounds a start-by deadline.
     ``keep_events`` is how long an event that was delivered stays in the outbox. ``save_rate`` (MB/s) and
-    ``save_margin`` say how long before its end a lease begins to save a disk, ``save_retry`` is the pause after one that
-    failed.
-    ``show_node`` says whether a lessee may see on which node a workspace is.
+    ``save_margin`` say how long before its end a lease begins to save a disk, ``save_retry`` is the pause after one
+    that failed.
+    ``show_node`` says whether a lessee may see on which node a workspace is, ``reports`` whether guests can report to a context endpoint.
     """
 
     default_duration: int = 3600
@@ -29,3 +29,4 @@ class Terms:
     save_margin: int = 120
     save_retry: int = 30
     show_node: bool = True
+    reports: bool = False
