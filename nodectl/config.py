@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from flyinglow.nodectl.errors import InvalidError
+from flyinglow.nodectl.hypervisor import settings
+from flyinglow.nodectl.hypervisor.settings import ACCELERATORS, DRIVERS, OVERHEAD_MB
 from flyinglow.nodectl.images import address
 from flyinglow.nodectl.images.listening import check_peers
 from flyinglow.nodectl.trust import check_file, is_root
@@ -23,17 +25,14 @@ from flyinglow.nodectl.trust import check_file, is_root
 DEFAULT_FILE = Path("/etc/flyinglow/nodectl.json")
 ROOT_STATE = Path("/var/lib/flyinglow-node")  # not below the service's own directory, which is not root's
 ROOT_IMAGES = "/srv/flyinglow/images"
-DRIVERS = ("qemu", "xen", "simulated")
-ACCELERATORS = ("tcg", "kvm", "auto")
 SPOOFING_RULES = ("nft", "ebtables", "off")
 MEMORIES = ("accounted", "cgroup", "hugepages", "xen", "simulated")
 LONGEST_INTERFACE = 15  # characters in the kernel's name of one
 HIGHEST_VLAN = 4094
 WISHES = frozenset({"settle", "least_mb", "stuck_mb"})
-# measured, beside the guest's memory: a QEMU with its translation cache; what xl keeps free when it makes a domain
-OVERHEAD_MB = {"qemu": 96, "xen": 2, "simulated": 0}
 LONGEST = 10**15  # no figure of a configuration is larger; NaN and infinity are not smaller
 VLAN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*\.([1-9][0-9]{0,3})\Z")  # an interface of the node, and a VLAN of it
+TRUNK = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,9}\Z")  # with ".4094" behind it still names an interface
 USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}\Z")
 
 
@@ -55,6 +54,10 @@ class Config:
     run: Path
     node: str
     driver: str = "qemu"
+    libvirt: str = "qemu:///system"  # URI of the site's libvirtd, for driver libvirt
+    placement: str = "outside"  # of QEMU: out of the process tree of the job that orders it, or inside
+    dedicated_cpus: tuple[int, ...] = ()  # which VMs may have for themselves; all others keep off them
+    devices: dict[str, tuple[str, ...]] = field(default_factory=dict)  # kind -> PCI addresses
     accelerator: str = "tcg"
     probe_seconds: float = 8.0
     qemu: str = "qemu-system-x86_64"
@@ -90,6 +93,7 @@ class Config:
     bridges: tuple[str, ...] = ()
     spoofing_rules: str = "nft"  # what holds guests on bridges to their own addresses
     vlans: dict[str, str] = field(default_factory=dict)  # bridge -> "eth0.42": the VLAN that is its wire
+    trunk: str = ""  # the interface that carries the VLANs which the service names for its networks
     minimum_free_disk_mb: int = 64
     console_max_mb: int = 8
     workers: int = 16
@@ -149,7 +153,7 @@ def build(data: dict[str, Any]) -> Config:
     state = Path(data.pop("state", None) or _default_state()).absolute()
     run = Path(data.pop("run", None) or _default_run(state)).absolute()
     node = data.pop("node", None) or socket.gethostname()
-    config = Config(state=state, run=run, node=node, simulated=_simulated(simulated), **_lists(data))
+    config = Config(state=state, run=run, node=node, simulated=_simulated(simulated), **_lists(settings.hardware(data)))
     _check(config)
     return config
 
@@ -224,7 +228,10 @@ def _check(config: Config) -> None:
             raise InvalidError(f"configuration key {name} must be one of {', '.join(words)}")
     if config.spoofing_rules not in SPOOFING_RULES:
         raise InvalidError(f"configuration key spoofing_rules must be one of {', '.join(SPOOFING_RULES)}")
+    settings.check(config.driver, config.placement, config.vm_cgroup, config.libvirt)
     _check_vlans(config.vlans)
+    if config.trunk and not TRUNK.match(str(config.trunk)):
+        raise InvalidError(f"configuration key trunk must be an interface of up to 10 characters, not {config.trunk!r}")
     _check_groups(config)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from flyinglow.nodectl.context import files, ways
 from flyinglow.nodectl.errors import InvalidError
 from flyinglow.nodectl.images import blank
-from flyinglow.nodectl.messages import DiskSpec, NicSpec, VmSpec, vm_spec
+from flyinglow.nodectl.messages import DiskSpec, HardwareSpec, NicSpec, VmSpec, vm_spec
 
 TAG = re.compile(r"[a-z][a-z0-9]{0,9}\Z")  # with "fl" before and ".99" behind it still names an interface
 HOSTNAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*\Z", re.IGNORECASE)
@@ -23,10 +23,14 @@ INTERFACE = re.compile(r"[A-Za-z0-9_.-]{1,15}\Z")
 FORMATS = ("raw", "qcow2")
 DELIVERIES = ("dhcp", "static")
 HIGHEST_VLAN = 4094
+IPV4 = (ipaddress.IPv4Interface, ipaddress.IPv4Address)
+IPV6 = (ipaddress.IPv6Interface, ipaddress.IPv6Address)
 GRACE = 30.0  # seconds a guest gets for its shutdown when an order names none
 MAX_TEXT = 1 << 20  # bytes of context or user data
 MAX_NICS = 16
 MAX_DISKS = 16
+MAX_DEVICES = 16
+DEVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
 
 
 def check_tag(tag: object) -> str:
@@ -88,6 +92,7 @@ def check(spec: VmSpec) -> None:
         raise InvalidError("kernel parameters need a kernel")
     if spec.hostname:
         _match(spec.hostname, HOSTNAME, "hostname")
+    _hardware(spec.hardware)
     _each(spec.disks, _disk, "disk", MAX_DISKS, lambda disk: disk.name)
     _each(spec.nics, _nic, "NIC", MAX_NICS, lambda nic: nic.mac.lower())
 
@@ -118,6 +123,18 @@ def _disk(disk: DiskSpec) -> None:
         _match(disk.sha256, re.compile(r"[0-9a-fA-F]{64}\Z"), "sha256")
 
 
+def _hardware(hardware: HardwareSpec) -> None:
+    for name in ("dedicated_cpus", "huge_pages"):
+        if not isinstance(getattr(hardware, name), bool):
+            raise InvalidError(f"{name} of the hardware must be true or false, not {getattr(hardware, name)!r}")
+    if hardware.numa_node is not None:
+        _number(hardware.numa_node, "numa_node", 0)
+    if len(hardware.devices) > MAX_DEVICES:
+        raise InvalidError(f"more than {MAX_DEVICES} devices")
+    for name in hardware.devices:
+        _match(name, DEVICE, "name of a device")
+
+
 def _nic(nic: NicSpec) -> None:
     _line(nic.network, "network")
     _match(nic.mac, MAC, "MAC address")
@@ -126,9 +143,9 @@ def _nic(nic: NicSpec) -> None:
     _match(nic.hostname, HOSTNAME, "hostname of a NIC")
     _number(nic.prefix, "prefix", 1)
     _number(nic.prefix6, "prefix6", 1)
-    _addresses(nic, 4, f"{nic.ip}/{nic.prefix}", nic.gateway, nic.dns)
+    _addresses(nic, IPV4, f"{nic.ip}/{nic.prefix}", nic.gateway, nic.dns)
     if nic.ip6 is not None:
-        _addresses(nic, 6, f"{nic.ip6}/{nic.prefix6}", nic.gateway6, nic.dns6)
+        _addresses(nic, IPV6, f"{nic.ip6}/{nic.prefix6}", nic.gateway6, nic.dns6)
     elif nic.gateway6 is not None or nic.dns6:
         raise InvalidError(f"NIC {nic.mac} has no IPv6 address for its gateway6 or dns6")
     if nic.delivery not in DELIVERIES:
@@ -141,23 +158,19 @@ def _nic(nic: NicSpec) -> None:
         _match(nic.bridge, INTERFACE, "bridge")
 
 
-def _addresses(nic: NicSpec, version: int, interface: str, gateway: str | None, servers: tuple[str, ...]) -> None:
-    """Check the addresses of one kind, each of which must be plain: IPv6 zones would be a word of their own."""
+def _addresses(
+    nic: NicSpec, family: tuple[Any, Any], interface: str, gateway: str | None, servers: tuple[str, ...]
+) -> None:
+    """Check the addresses of one family. A zone, which IPv6 has, is none of the network's business."""
     try:
-        network = (ipaddress.IPv4Interface if version == 4 else ipaddress.IPv6Interface)(interface).network
-        others = [_address(text, version) for text in ((gateway,) if gateway is not None else ()) + servers]
+        network = family[0](interface).network
+        others = [family[1](text) for text in ((gateway,) if gateway is not None else ()) + servers]
     except ValueError as error:
         raise InvalidError(f"NIC {nic.mac}: {error}") from error
-    if "%" in interface:
-        raise InvalidError(f"NIC {nic.mac}: {interface} has a zone")
+    if any("%" in text for text in (interface, str(gateway), *servers)):
+        raise InvalidError(f"NIC {nic.mac}: an address with a zone")
     if gateway is not None and others[0] not in network:
         raise InvalidError(f"NIC {nic.mac}: gateway {gateway} is not in {network}")
-
-
-def _address(text: str, version: int) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    if "%" in text:
-        raise ValueError(f"{text!r} has a zone")
-    return ipaddress.IPv4Address(text) if version == 4 else ipaddress.IPv6Address(text)
 
 
 def _line(value: object, what: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import shutil
 import subprocess
@@ -13,12 +14,13 @@ from pathlib import Path
 from flyinglow.nodectl import tools
 from flyinglow.nodectl.config import Config
 from flyinglow.nodectl.doctor import slots as doctor_slots
+from flyinglow.nodectl.doctor import versions
 from flyinglow.nodectl.doctor import xen as doctor_xen
 from flyinglow.nodectl.errors import BrokenError, FlyingLowError
 from flyinglow.nodectl.hypervisor.commandline import rights
 from flyinglow.nodectl.hypervisor.qmp import Qmp
-from flyinglow.nodectl.network.bridges import bridge_addresses
 from flyinglow.nodectl.network.firewall_choice import firewall_of
+from flyinglow.nodectl.network.ports import bridge_addresses
 from flyinglow.nodectl.trust import is_root, weak_spot
 from flyinglow.nodectl.vmdir import StateDir
 
@@ -39,22 +41,26 @@ def examine(config: Config) -> list[Finding]:
 
 def _checks(config: Config) -> Iterator[tuple[str, Callable[[], str]]]:
     yield "directories", lambda: _directories(config)
+    yield "python", versions.python
     yield from doctor_slots.checks(config)
     if config.driver == "simulated":
         return
     if config.driver == "xen":
         yield from doctor_xen.checks(config)
     else:
-        yield "qemu", lambda: _version(config.qemu, "qemu-system-x86")
-        yield "qemu-img", lambda: _version(config.qemu_img, "qemu-utils")
+        yield "qemu", lambda: versions.found("qemu", config.qemu)
+        yield "qemu-img", lambda: versions.found("qemu-img", config.qemu_img)
         yield "qemu starts", lambda: _qemu_starts(config)
-    yield "mke2fs", lambda: _present(config.mke2fs, "e2fsprogs")
+    yield "mke2fs", lambda: versions.found("mke2fs", config.mke2fs)
     yield "mkswap", lambda: _present(config.mkswap, "util-linux")
     if any(text.startswith("scp:") for text in (*config.image_sources, config.image_store, *config.save_targets)):
         yield "sftp", lambda: _present(config.sftp, "openssh-client")
     if is_root():
-        yield "ip", lambda: _present(config.ip, "iproute2")
-        yield "dnsmasq", lambda: _present(config.dnsmasq, "dnsmasq-base")
+        yield "ip", lambda: versions.found("ip", config.ip)
+        yield "dnsmasq", lambda: versions.found("dnsmasq", config.dnsmasq)
+        if config.spoofing_rules != "off":
+            rules = config.nft if config.spoofing_rules == "nft" else config.ebtables
+            yield rules, lambda: versions.found("nft" if config.spoofing_rules == "nft" else "ebtables", rules)
         if config.driver != "xen":
             yield "/dev/net/tun", _tun
         yield "spoofing rules", firewall_of(config).check
@@ -89,11 +95,6 @@ def _directories(config: Config) -> str:
     return f"{config.state}, {free} MiB free; {config.run}"
 
 
-def _version(program: str, package: str) -> str:
-    _present(program, package)
-    return tools.run([program, "--version"], seconds=10).splitlines()[0]
-
-
 def _present(program: str, package: str) -> str:
     found = shutil.which(program)
     if found is None:
@@ -121,9 +122,12 @@ def _root_only(path: Path, key: str) -> str:
 
 
 def _bridge(config: Config, bridge: str) -> str:
-    addresses = bridge_addresses(config.ip, bridge)
-    if not addresses:
-        raise BrokenError(f"bridge {bridge} has no IPv4 address, from which guests could be given theirs: add one")
+    addresses = [address for address in bridge_addresses(config.ip, bridge) if not address.is_link_local]
+    if not any(isinstance(address, ipaddress.IPv4Address) for address in addresses):
+        raise BrokenError(
+            f"bridge {bridge} has no IPv4 address, from which guests could be given theirs: add one, unless all of "
+            f"its networks are delivered static"
+        )
     return ", ".join(map(str, addresses))
 
 

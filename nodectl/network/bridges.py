@@ -10,8 +10,6 @@ list of MACs that are taken) is nobody's alone.
 
 from __future__ import annotations
 
-import ipaddress
-import json
 import socket
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -24,9 +22,19 @@ from flyinglow.nodectl.config import Config
 from flyinglow.nodectl.errors import BrokenError, ConflictError, DeniedError
 from flyinglow.nodectl.messages import NicSpec, VmSpec
 from flyinglow.nodectl.network import vlan as network_vlan
-from flyinglow.nodectl.network.dhcp import Dhcp, network_of
-from flyinglow.nodectl.network.firewall import Drops, Firewall, Port, total
+from flyinglow.nodectl.network.dhcp import Dhcp
+from flyinglow.nodectl.network.firewall import Drops, Firewall, total
 from flyinglow.nodectl.network.firewall_choice import firewall_of
+from flyinglow.nodectl.network.ports import (
+    STATIC,
+    Address,
+    Bridged,
+    bridge_addresses,
+    bridged,
+    check_bridge,
+    ports,
+    prefix_of,
+)
 from flyinglow.nodectl.trust import is_root
 from flyinglow.nodectl.vmdir import StateDir
 
@@ -51,11 +59,6 @@ class Networks(Protocol):
 
     def dropped(self, tag: str) -> dict[str, int]:
         """Return how many packets of a VM were stopped, by kind (``firewall.KINDS``); empty where nothing is known."""
-
-
-def tap_name(tag: str, number: int) -> str:
-    """Return the name of a NIC's tap: at most 15 characters for every tag and number that are allowed."""
-    return f"fl{tag}.{number}"
 
 
 def tap_commands(tap: str, bridge: str, user: str | None = None) -> str:
@@ -106,25 +109,31 @@ class BridgeNetworks:
     def attach(self, spec: VmSpec) -> None:
         """Connect every NIC of ``spec``. May be repeated. Raises BrokenError, ConflictError or DeniedError."""
         self._state.prepare_run()
-        nics = list(_bridged(spec))
+        nics = list(bridged(spec))
         for _, nic, bridge in nics:
             self._check(nic, bridge)
         if not nics:
             return
+        servers = self._servers(nics)
+        for _, nic, bridge in nics:
+            check_bridge(nic, bridge, servers[bridge])
         with self._state.locked(LOCK):
             self._check_macs(spec.tag, [nic for _, nic, _ in nics])
             for _, _, bridge in nics:
                 (self._folder / bridge).mkdir(mode=0o755, parents=True, exist_ok=True)  # tells that there is something
-            self._firewall.admit(_prefix(spec.tag), _ports(nics))
+            self._firewall.admit(prefix_of(spec.tag), ports(nics, servers))
             for tap, nic, bridge in nics:
-                network_vlan.ensure(self._config, bridge)
+                network_vlan.ensure(self._config, bridge, nic)
                 if self._taps and tap not in _interfaces():
                     self._make(tap, bridge)
-                self._dhcp(bridge).add(tap, nic, hostname_of(spec))
+                if nic.delivery == STATIC:
+                    self._dhcp(bridge).write_down(tap, nic)
+                else:
+                    self._dhcp(bridge).add(tap, nic, hostname_of(spec), servers[bridge])
 
     def detach(self, tag: str) -> None:
         """Disconnect all NICs of a VM, whatever is known of it. May be repeated."""
-        prefix = _prefix(tag)
+        prefix = prefix_of(tag)
         self._remove({name for name in _interfaces() if name.startswith(prefix)})
         if not self._bridges():
             return
@@ -147,11 +156,11 @@ class BridgeNetworks:
 
     def guard(self, spec: VmSpec) -> bool:
         """Make the rules of a running VM anew where somebody else removed them, such as a site's own firewall."""
-        nics = list(_bridged(spec))
+        nics = list(bridged(spec))
         if not nics or self._config.spoofing_rules == "off" or {tap for tap, _, _ in nics} <= set(self._drops()):
             return False
         with self._state.locked(LOCK):
-            self._firewall.admit(_prefix(spec.tag), _ports(nics))
+            self._firewall.admit(prefix_of(spec.tag), ports(nics, self._servers(nics)))
             self._reading = Reading()
         return True
 
@@ -163,7 +172,7 @@ class BridgeNetworks:
             found = self._drops()
         except BrokenError:
             return {}
-        return total([drops for name, drops in found.items() if name.startswith(_prefix(tag))])
+        return total([drops for name, drops in found.items() if name.startswith(prefix_of(tag))])
 
     def _drops(self) -> Mapping[str, Drops]:
         if self._clock() - self._reading.at > FRESH:
@@ -178,14 +187,16 @@ class BridgeNetworks:
             )
         if not is_root():
             raise BrokenError(f"NIC {nic.mac}: only root can connect a VM to bridge {bridge}; leave the bridge out")
-        self._check_bridge(bridge, nic)
+
+    def _servers(self, nics: Iterable[Bridged]) -> dict[str, list[Address]]:
+        return {bridge: bridge_addresses(self._config.ip, bridge) for bridge in {at for _, _, at in nics}}
 
     def _check_macs(self, tag: str, nics: Iterable[NicSpec]) -> None:
         """Raise ConflictError when another VM of this node has a MAC already, on whatever bridge."""
         wanted = {nic.mac.lower() for nic in nics}
         for bridge in self._bridges():
             for name, mac in self._dhcp(bridge).macs().items():
-                if mac in wanted and not name.startswith(_prefix(tag)):
+                if mac in wanted and not name.startswith(prefix_of(tag)):
                     raise ConflictError(f"MAC address {mac} is that of another VM on this node ({name})")
 
     def _make(self, tap: str, bridge: str) -> None:
@@ -208,47 +219,11 @@ class BridgeNetworks:
         if not dhcp.names():
             dhcp.remove_all()
 
-    def _check_bridge(self, bridge: str, nic: NicSpec) -> None:
-        network = network_of(nic)
-        addresses = bridge_addresses(self._config.ip, bridge)
-        if not any(address in network for address in addresses):
-            raise BrokenError(
-                f"bridge {bridge} has no address in {network}, from which guests could be given theirs: "
-                f"give it one that no pool contains"
-            )
-
     def _bridges(self) -> list[str]:
         return sorted(path.name for path in self._folder.iterdir()) if self._folder.is_dir() else []
 
     def _dhcp(self, bridge: str) -> Dhcp:
         return Dhcp(bridge, Path(self._folder / bridge), self._config.dnsmasq)
-
-
-def _prefix(tag: str) -> str:
-    return tap_name(tag, 0)[:-1]
-
-
-def _bridged(spec: VmSpec) -> Iterable[tuple[str, NicSpec, str]]:
-    """Yield tap, NIC and bridge of every NIC that has a bridge."""
-    for number, nic in enumerate(spec.nics):
-        if nic.bridge is not None:
-            yield tap_name(spec.tag, number), nic, nic.bridge
-
-
-def _ports(nics: Iterable[tuple[str, NicSpec, str]]) -> list[Port]:
-    return [Port(tap, nic.mac, nic.ip) for tap, nic, _ in nics]
-
-
-def bridge_addresses(ip: str, bridge: str) -> list[ipaddress.IPv4Address]:
-    """Return the IPv4 addresses of a bridge. Raises BrokenError when there is no such bridge."""
-    try:
-        text = tools.run([ip, "-json", "-details", "address", "show", "dev", bridge])
-    except BrokenError as error:
-        raise BrokenError(f"there is no bridge {bridge} on this node ({error.message})") from error
-    found = json.loads(text)[0]
-    if found.get("linkinfo", {}).get("info_kind") != "bridge":
-        raise BrokenError(f"{bridge} is not a bridge")
-    return [ipaddress.IPv4Address(item["local"]) for item in found["addr_info"] if item["family"] == "inet"]
 
 
 def _interfaces() -> set[str]:

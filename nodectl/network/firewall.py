@@ -1,8 +1,8 @@
 """Hold every guest to the addresses it was leased (section 3.3 of the paper), and count what it tried besides.
 
-A guest may send what carries its own MAC and IPv4 address, ask for its address by DHCP, and use IPv6 on its own wire
-with the link-local address that follows from its MAC. Everything else is dropped where it enters the bridge. A back-end
-keeps these promises with the means of one kernel interface; all of them pass the same tests.
+A guest may send what carries its own MAC and its own IPv4 and IPv6 addresses, ask for them by DHCP, and use IPv6 on its
+own wire with the link-local address that follows from its MAC. Everything else is dropped where it enters the bridge. A
+back-end keeps these promises with the means of one kernel interface; all of them pass the same tests.
 """
 
 from __future__ import annotations
@@ -39,6 +39,19 @@ class Port:
     name: str
     mac: str
     ip: str
+    more: tuple[str, ...] = ()  # its IPv6 address, and those of the VM's other NICs on this bridge: a guest answers
+    # for them on either (RFC 1122, section 3.3.4.2)
+    servers: tuple[str, ...] = ()  # addresses of this node by which its DHCP answers leave, for no other wire
+
+    @property
+    def addresses4(self) -> tuple[str, ...]:
+        """The IPv4 addresses that the guest may use here."""
+        return (self.ip, *(address for address in self.more if ":" not in address))
+
+    @property
+    def addresses6(self) -> tuple[ipaddress.IPv6Address, ...]:
+        """The IPv6 addresses that the guest may use here: the one it has by itself, and what was leased."""
+        return (self.link_local, *(ipaddress.IPv6Address(address) for address in self.more if ":" in address))
 
     @property
     def link_local(self) -> ipaddress.IPv6Address:

@@ -20,10 +20,12 @@ UDP = "-p IPv4 --ip-proto udp"
 UDP6 = "-p IPv6 --ip6-proto udp"
 ARP = "-p ARP --arp-htype 1 --arp-ptype 0x800"
 ND = "-p IPv6 --ip6-proto ipv6-icmp --ip6-icmp-type"
-TABLES = {  # where a port's chains stand: what a guest sends; its MAC from elsewhere; what it sends on; what it gets
+TABLES = {  # where a port's chains stand: what a guest sends; its MAC from elsewhere; what it sends on; what it
+    # gets; what this node answers it
     "nat": {"": "PREROUTING", "-x": "PREROUTING"},  # before the bridge learns a MAC
-    "filter": {"-i": "FORWARD", "-o": "FORWARD"},
+    "filter": {"-i": "FORWARD", "-o": "FORWARD", "-a": "OUTPUT"},
 }
+TAPS = "fl+"  # every port of a guest
 
 
 def guest_rules(port: Port) -> list[tuple[str, str]]:
@@ -33,14 +35,13 @@ def guest_rules(port: Port) -> list[tuple[str, str]]:
         (f"-s ! {mac}", "mac"),
         ("-p 802_1Q", "vlan"),
         ("-p 0x88a8", "vlan"),
-        (f"{ARP} --arp-mac-src {mac} --arp-ip-src {port.ip}", ""),
-        (f"{ARP} --arp-mac-src {mac} --arp-ip-src 0.0.0.0", ""),
+        *((f"{ARP} --arp-mac-src {mac} --arp-ip-src {address}", "") for address in (*port.addresses4, "0.0.0.0")),  # noqa: S104
         ("-p ARP --arp-ip-src 169.254.0.0/16", "other"),
         ("-p ARP", "arp"),
         (f"{UDP} --ip-sport 67", "dhcp"),
         ("-p IPv4 --ip-proto 4", "ip"),
         ("-p IPv4 --ip-proto 41", "ip"),
-        (f"-p IPv4 --ip-src {port.ip}", ""),
+        *((f"-p IPv4 --ip-src {address}", "") for address in port.addresses4),
         (f"{UDP} --ip-src 0.0.0.0 --ip-dst 255.255.255.255 --ip-sport 68 --ip-dport 67", ""),
         ("-p IPv4 --ip-src 0.0.0.0 --ip-proto 2", "other"),
         ("-p IPv4 --ip-src 169.254.0.0/16", "other"),
@@ -72,7 +73,12 @@ class Ebtables:
         self._mark = mark
 
     def admit(self, prefix: str, ports: Sequence[Port]) -> None:
-        """Guard a VM's ports from now on; see ``Firewall``."""
+        """Guard a VM's ports from now on; see ``Firewall``. Raises BrokenError for one that has an IPv6 address."""
+        if any(":" in address for port in ports for address in port.more):
+            raise BrokenError(
+                "ebtables cannot hold a guest to its IPv6 address: set the configuration key spoofing_rules to nft, "
+                "or lease no NIC of a network with IPv6 on this node"
+            )
         found = self._chains()
         old = [port for port in ports if not self._stands(port, found)]
         gone = {port.name for port in old} | self._ports(found, prefix) - {port.name for port in ports}
@@ -128,6 +134,10 @@ class Ebtables:
             "-x": (f"{UDP} -s {port.mac.lower()} -i ! {port.name} --ip-dport 67", ["-j DROP"]),
             "-i": (f"-i {port.name}", [f"{UDP} --ip-dport 67 -j DROP"]),
             "-o": (f"-o {port.name}", [f"{rule} -j DROP" for rule in come]),
+            "-a": (
+                f"{UDP} -o ! {TAPS} --ip-sport 67",
+                [f"-p IPv4 --ip-src {ip} -j DROP" for ip in port.servers if ":" not in ip],
+            ),
         }
 
     def _making(self, table: str, port: Port) -> Iterator[str]:
@@ -160,7 +170,7 @@ class Ebtables:
                 led = any(_aim(rule) == chain for rule in found[table][hook].rules)
                 if not led or len(there.rules) != len(contents[role][1]):
                     return False
-        return f" {port.mac.lower()} " in text and f" {port.ip} " in text
+        return all(f" {word} " in text for word in (port.mac.lower(), *port.addresses4))
 
     def _restore(self, table: str, lines: Sequence[str]) -> None:
         if lines:
@@ -189,7 +199,8 @@ def _aim(rule: str) -> str:
 
 def _counts(own: Found) -> Drops:
     counts: dict[str, int] = {}
-    kinds = [kind for _, kind in guest_rules(Port("", "", ""))]
+    others = (len(own.rules) - len(guest_rules(Port("", "", "")))) // 2  # an ARP and an IPv4 rule for each address
+    kinds = [kind for _, kind in guest_rules(Port("", "", "", ("",) * others))]
     for kind, count in zip(kinds, own.counts):
         if kind and count:
             counts[kind] = counts.get(kind, 0) + count

@@ -25,6 +25,8 @@ SETS = {
     "sources4": "type ifname . ipv4_addr",
     "sources6": "type ifname . ipv6_addr",
     "targets6": f"typeof iifname . {TARGET}",
+    "servers4": "type ipv4_addr",
+    "servers6": "type ipv6_addr",
     **{f"drops_{kind}": "type ifname; counter" for kind in KINDS},
 }
 ARP = "ether type arp arp htype 1 arp ptype ip arp hlen 6 arp plen 4"
@@ -64,16 +66,23 @@ ONWARD = (
     "oifname @ports icmpv6 type nd-router-advert drop",  # it would give guests addresses that they may not use
     "oifname @ports ether type { 8021q, 0x88a8 } drop",
 )
+ANSWERS = (  # of this node to its guests
+    f"oifname != @ports {IP} ip saddr @servers4 udp sport 67 drop",
+    f"oifname != @ports {IP6} ip6 saddr @servers6 udp sport 547 drop",
+    f"oifname != @ports {IP6} ip6 saddr @servers6 icmpv6 type nd-router-advert drop",
+)
 CHAINS: dict[str, tuple[str, ...]] = {
     **{f"drop_{kind}": (f"iifname @drops_{kind}", "drop") for kind in KINDS},
     "guest": FROM_GUEST,
     "arriving": (
         "iifname @ports jump guest",
-        "iifname != @ports ether saddr @macs udp dport 67 drop",  # dnsmasq hears our guests from their ports only
+        "iifname != @ports ether saddr @macs udp dport { 67, 547 } drop",  # dnsmasq hears our guests from their ports
     ),
     "onward": ONWARD,
+    "answers": ANSWERS,
 }
-HOOKS = {"arriving": "prerouting", "onward": "forward"}
+HOOKS = {"arriving": "prerouting", "onward": "forward", "answers": "output"}
+SHARED = ("servers4", "servers6")  # what stands in these is no one port's, and goes with the table
 NOTHING = "No such file or directory"
 Element = tuple[str, str]  # the set and what stands in it
 
@@ -168,11 +177,15 @@ def elements(port: Port) -> Iterator[Element]:
     yield "ports", name
     yield "macs", mac
     yield "hardware", f"{name} . {mac}"
-    for address in (port.ip, "0.0.0.0"):  # noqa: S104 - who asks whether an address is in use has none yet
+    for address in (*port.addresses4, "0.0.0.0"):  # noqa: S104 - who asks whether an address is in use has none yet
         yield "arps", f"{name} . {mac} . {address}"
-    yield "sources4", f"{name} . {port.ip}"
-    yield "sources6", f"{name} . {port.link_local}"
-    yield "targets6", f"{name} . {int(port.link_local):#x}"
+    for address in port.addresses4:
+        yield "sources4", f"{name} . {address}"
+    for address6 in port.addresses6:
+        yield "sources6", f"{name} . {address6}"
+        yield "targets6", f"{name} . {int(address6):#x}"
+    for address in port.servers:
+        yield ("servers6" if ":" in address else "servers4"), address
     for kind in KINDS:
         yield f"drops_{kind}", name
 
@@ -182,7 +195,7 @@ def _elements_of(listing: Sequence[Mapping[str, Any]]) -> list[tuple[Element, st
     found: list[tuple[Element, str]] = []
     macs = {}
     for item in listing:
-        for given in item.get("elem", []):
+        for given in item.get("elem", []) if item["name"] not in SHARED else ():
             plain = given["elem"]["val"] if isinstance(given, dict) and "elem" in given else given
             parts = plain["concat"] if isinstance(plain, dict) else [plain]
             if item["name"] == "hardware":

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from flyinglow.nodectl.network.bridges import tap_name
+from flyinglow.nodectl.network.ports import tap_name
 from rigs.namespaces import Space, link
 from rigs.wire import Wire
 

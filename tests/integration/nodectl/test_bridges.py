@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from flyinglow.nodectl.network.bridges import tap_name
+from flyinglow.nodectl.network.ports import tap_name
 from rigs import frames
 from rigs.dhcp_client import discover, read
 from rigs.guest import IMAGES, Guest
@@ -105,7 +105,7 @@ def test_guests_on_two_nodes_get_what_was_leased_and_find_each_other(
         assert "GUEST-HOSTNAME wn" in _console(second, "worker")
         _says(first, "head", "GUEST-PEER wn 10.78.0.12 ok")
         _says(second, "worker", "GUEST-PEER ce 10.78.0.11 ok")
-        one.run("ping", "-c", "1", "-W", "5", "10.77.0.11")
+        one.run("ping", "-c", "1", "-w", "120", "10.77.0.11")
 
         first.kill()
         with AgentProcess(_config(tmp_path, run_folder, "one"), one.argv()) as third:
@@ -197,7 +197,7 @@ def test_kill_all_ends_guests_taps_and_dhcp(
     python = shutil.which("python3") or "python3"
     program = space.argv(python, "-m", "flyinglow.nodectl", "--config", str(config), "--json", "kill-all")
     for expected in (["a1", "b2"], []):
-        done = subprocess.run(program, check=True, capture_output=True, env=_environment(), timeout=30)
+        done = subprocess.run(program, check=True, capture_output=True, env=_environment(), timeout=180)
         answer = json.loads(done.stdout)
         assert (answer["destroyed"], answer["failed"]) == (expected, [])
     assert space.processes() == []

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from flyinglow.nodectl.messages import NicSpec, VmSpec
 from flyinglow.nodectl.network.bridges import hostname_of, tap_commands
-from flyinglow.nodectl.network.dhcp import Served, configuration, host_line, network_lines, served
+from flyinglow.nodectl.network.dnsmasq import Served, configuration, host_line, network_lines, served
 
 NIC = NicSpec(
     network="n",

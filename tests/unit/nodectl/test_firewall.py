@@ -1,18 +1,19 @@
 """What guards a port, as words for the kernel's programs; what they count, read back."""
 
+import dataclasses
 import ipaddress
 
 import pytest
 
 from flyinglow.nodectl import config
 from flyinglow.nodectl.agent.watch import Watcher
-from flyinglow.nodectl.errors import InvalidError
+from flyinglow.nodectl.errors import BrokenError, InvalidError
 from flyinglow.nodectl.messages import VmInfo, VmStatus, encode, vm_info
-from flyinglow.nodectl.network.bridges import tap_name
 from flyinglow.nodectl.network.firewall import HARMLESS, KINDS, Port, Unguarded, spoofed, total, words
 from flyinglow.nodectl.network.firewall_choice import firewall_of
 from flyinglow.nodectl.network.firewall_ebtables import Ebtables, guest_rules
 from flyinglow.nodectl.network.firewall_nft import CHAINS, SETS, Nft, declaration, elements
+from flyinglow.nodectl.network.ports import tap_name
 from flyinglow.nodectl.network.vlan import commands
 
 PORT = Port("fla1.0", "52:54:00:12:34:56", "10.0.0.9")
@@ -27,10 +28,24 @@ def test_the_longest_name_of_a_port_is_one_that_the_kernel_takes() -> None:
 
 
 def test_a_port_is_in_every_set_and_no_element_names_what_is_not_its_own() -> None:
-    made = list(elements(PORT))
+    made = list(elements(dataclasses.replace(PORT, servers=("10.0.0.1", "fe80::1"))))
     assert {name for name, _ in made} == set(SETS)
     assert [value for name, value in made if name == "sources4"] == ['"fla1.0" . 10.0.0.9']
     assert [value for name, value in made if name == "targets6"] == ['"fla1.0" . 0xfe80000000000000505400fffe123456']
+    assert [value for name, value in made if name == "servers6"] == ["fe80::1"]
+
+
+def test_what_was_leased_besides_may_be_used_by_its_port_alone() -> None:
+    more = dataclasses.replace(PORT, more=("fd00::9", "10.0.0.10"))
+    made = list(elements(more))
+    assert [value for name, value in made if name == "sources4"] == ['"fla1.0" . 10.0.0.9', '"fla1.0" . 10.0.0.10']
+    assert [value for name, value in made if name == "sources6"][1:] == ['"fla1.0" . fd00::9']
+    assert [value for name, value in made if name == "targets6"][1:] == [
+        '"fla1.0" . 0xfd000000000000000000000000000009'
+    ]
+    assert '"fla1.0" . 52:54:00:12:34:56 . 10.0.0.10' in [value for name, value in made if name == "arps"]
+    with pytest.raises(BrokenError, match="IPv6"):
+        Ebtables("ebtables", "x").admit("fla1.", [more])
 
 
 def test_every_rule_leads_somewhere_and_everything_else_is_dropped() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from flyinglow.nodectl.errors import InvalidError
-from flyinglow.nodectl.network.bridges import tap_name
+from flyinglow.nodectl.network.ports import tap_name
 from flyinglow.nodectl.spec import TAG, check_tag, read
 
 NIC = {"network": "n", "mac": "02:00:00:00:00:01", "ip": "10.0.0.5", "prefix": 24, "hostname": "ce", "bridge": "br0"}
