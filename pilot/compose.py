@@ -89,7 +89,12 @@ def run(
     turns: dict[str, Turn] = {"said": said, "reports": reports, "poll": poll, "tickets": tickets}
     workers = {name: Worker(name, turn, log) for name, turn in turns.items()}
     said.wake, reports.wake, tickets.wake = (workers[name].wake for name in ("said", "reports", "tickets"))
-    identity.on_bound = lambda: [workers[name].wake() for name in ("poll", "tickets")]
+
+    def bound() -> None:
+        workers["poll"].wake()
+        workers["tickets"].wake()
+
+    identity.on_bound = bound
     reports.progress = bell.ring
     for worker in workers.values():
         worker.start()

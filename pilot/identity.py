@@ -22,7 +22,7 @@ class Identity:
         self.key = settings.key
         self.session = ""
         self.bound = threading.Event()
-        self.on_bound: Callable[[], object] = lambda: None
+        self.on_bound: Callable[[], None] = lambda: None
         self._clock = clock
         self._incarnation = incarnation
         self._software = software

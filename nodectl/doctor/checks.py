@@ -56,14 +56,7 @@ def _checks(config: Config) -> Iterator[tuple[str, Callable[[], str]]]:
     if any(text.startswith("scp:") for text in (*config.image_sources, config.image_store, *config.save_targets)):
         yield "sftp", lambda: _present(config.sftp, "openssh-client")
     if is_root():
-        yield "ip", lambda: versions.found("ip", config.ip)
-        yield "dnsmasq", lambda: versions.found("dnsmasq", config.dnsmasq)
-        if config.spoofing_rules != "off":
-            rules = config.nft if config.spoofing_rules == "nft" else config.ebtables
-            yield rules, lambda: versions.found("nft" if config.spoofing_rules == "nft" else "ebtables", rules)
-        if config.driver != "xen":
-            yield "/dev/net/tun", _tun
-        yield "spoofing rules", firewall_of(config).check
+        yield from _network(config)
     if is_root():
         yield "state", lambda: _root_only(config.state, "state")
         if not config.bridges:
@@ -72,6 +65,17 @@ def _checks(config: Config) -> Iterator[tuple[str, Callable[[], str]]]:
             yield "images", lambda folder=folder: _root_only(Path(folder), "images")  # type: ignore[misc]
     for bridge in config.bridges:
         yield f"bridge {bridge}", lambda bridge=bridge: _bridge(config, bridge)  # type: ignore[misc]
+
+
+def _network(config: Config) -> Iterator[tuple[str, Callable[[], str]]]:
+    yield "ip", lambda: versions.found("ip", config.ip)
+    yield "dnsmasq", lambda: versions.found("dnsmasq", config.dnsmasq)
+    if config.spoofing_rules != "off":
+        rules = config.nft if config.spoofing_rules == "nft" else config.ebtables
+        yield rules, lambda: versions.found("nft" if config.spoofing_rules == "nft" else "ebtables", rules)
+    if config.driver != "xen":
+        yield "/dev/net/tun", _tun
+    yield "spoofing rules", firewall_of(config).check
 
 
 def _finding(name: str, check: Callable[[], str]) -> Finding:

@@ -11,9 +11,11 @@ from flyinglow.nodectl import tools
 from flyinglow.nodectl.compose import memory_of
 from flyinglow.nodectl.config import Config
 from flyinglow.nodectl.deploy.sudoers import COMMANDS, DEFAULT_PATH
+from flyinglow.nodectl.doctor import versions
 from flyinglow.nodectl.errors import BrokenError
 from flyinglow.nodectl.slots.ledger import Book
 from flyinglow.nodectl.slots.taking import FILE
+from flyinglow.nodectl.slots.ticket import NAMESPACE, PRINCIPAL
 from flyinglow.nodectl.trust import is_root, weak_spot
 
 MOUNTS = Path("/proc/mounts")
@@ -30,6 +32,7 @@ def checks(config: Config) -> Iterator[tuple[str, Callable[[], str]]]:
         yield "hugetlbfs", lambda: _huge_pages(config)
     yield "slots", lambda: _slots(config)
     yield "sudo", _sudo
+    yield "tickets", lambda: _tickets(config)
 
 
 def _memory(config: Config) -> str:
@@ -91,6 +94,36 @@ def _sudo() -> str:
     for rule in found:
         _check_program(Path(rule.split(",")[0].strip().removesuffix(COMMANDS[0]).strip()))
     return "; ".join(found) or f"no rule below {RULES}; flyinglow-nodectl sudoers USER prints it, for batch jobs"
+
+
+def _tickets(config: Config) -> str:
+    """Look at who is believed; a node that believes everybody is told so."""
+    if config.ticket_signers is None:
+        if not is_root() or not any(COMMANDS[0] in line for line in _rules()):
+            return "none wanted"
+        return (
+            "WARNING: none wanted, so whatever runs as the user of jobs can take slots without a lease: copy the "
+            "service's KEY.signers here and name it with the configuration key ticket_signers"
+        )
+    versions.found("openssh", "ssh")
+    _present(config.ssh_keygen)
+    signers = Path(config.ticket_signers)
+    weak = weak_spot(signers) if is_root() else None
+    if weak is not None:
+        raise BrokenError(f"{weak} must be root's alone, for {signers} says whom root believes")
+    lines = signers.read_text(encoding="utf-8").splitlines()
+    ours = [line for line in lines if line.split()[:1] == [PRINCIPAL] and NAMESPACE in line]
+    if not ours:
+        raise BrokenError(
+            f"{signers} has no line for {PRINCIPAL} and {NAMESPACE}: copy the service's KEY.signers there"
+        )
+    tools.run([config.ssh_keygen, "-l", "-f", "-"], given=ours[0].split('"')[-1], seconds=20)
+    return f"{len(ours)} key of a service in {signers}; this node is {config.node}"
+
+
+def _present(program: str) -> None:
+    if shutil.which(program) is None:
+        raise BrokenError(f"{program} is missing: install it (Debian: apt-get install openssh-client)")
 
 
 def _rules() -> Iterator[str]:
