@@ -8,6 +8,7 @@ from pathlib import Path
 from flyinglow import __version__
 from flyinglow.nodectl import config
 from flyinglow.nodectl.deploy.sudoers import DEFAULT_PATH
+from flyinglow.nodectl.hypervisor.settings import DRIVERS
 
 BY_TAG = ("info", "start", "pause", "resume", "reboot", "shutdown", "destroy", "console")
 EPILOG = (
@@ -25,7 +26,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--version", action="version", version=__version__)
     made.add_argument("--config", type=Path, metavar="FILE", help=f"JSON file, instead of {config.DEFAULT_FILE}")
     made.add_argument("--state", metavar="DIR", help="where VMs are kept, instead of the configured directory")
-    made.add_argument("--driver", choices=config.DRIVERS, help="hypervisor, instead of the configured one")
+    made.add_argument("--driver", choices=DRIVERS, help="hypervisor, instead of the configured one")
     made.add_argument("--json", action="store_true", help="print JSON, errors too")
     commands = made.add_subparsers(dest="command", required=True, metavar="COMMAND")
     agent = commands.add_parser("agent", help="serve orders as JSON lines until the end of input")

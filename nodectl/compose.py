@@ -14,6 +14,7 @@ from flyinglow.nodectl import processes
 from flyinglow.nodectl.config import Config
 from flyinglow.nodectl.context.delivery import Delivery
 from flyinglow.nodectl.errors import BrokenError
+from flyinglow.nodectl.hypervisor.hardware import Hardware
 from flyinglow.nodectl.memory.api import NodeMemory, machine_mb
 from flyinglow.nodectl.node import Node
 from flyinglow.nodectl.slots.ledger import Limits
@@ -46,7 +47,8 @@ def node_of(
     seen = Scope(everything=True) if scope is None else scope
     longest = config.console_max_mb * MIB
     parts, told = _parts(config, state, peers), Delivery(config)
-    return Node(state, *parts, scope=seen, contexts=told, console_max=longest, saver=_saver(config))
+    saver, hardware = _saver(config), Hardware(config, state)
+    return Node(state, *parts, scope=seen, contexts=told, console_max=longest, saver=saver, hardware=hardware)
 
 
 def hypervisor_of(config: Config) -> Driver:

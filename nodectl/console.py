@@ -6,9 +6,14 @@ not fill the node's disk. A mark counts only as a whole line's beginning, and on
 
 from __future__ import annotations
 
+import base64
 import re
+from typing import Any
 
+from flyinglow.nodectl.spec import whole_of
 from flyinglow.nodectl.vmdir import Record, VmDir
+
+MAX_ANSWER = 1 << 20  # bytes of console in one answer
 
 
 class Console:
@@ -26,6 +31,15 @@ class Console:
         base = self._base()
         start = min(max(offset, base), base + self._length())
         return start, self._bytes(start - base, most), self.size()
+
+    def answer(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Return the stretch that an order asks for: bytes in base64, where it begins, how long the console is.
+
+        Raises InvalidError for an order that asks for no stretch.
+        """
+        offset, most = whole_of(body, "offset", 0), whole_of(body, "max", MAX_ANSWER)
+        start, data, size = self.read(offset, min(most, MAX_ANSWER))
+        return {"data": base64.b64encode(data).decode("ascii"), "offset": start, "size": size}
 
     def contains(self, mark: str, offset: int) -> bool:
         """Tell whether a line after ``offset`` begins with ``mark``."""

@@ -103,6 +103,19 @@ class GuestFile:
 
 
 @dataclass(frozen=True)
+class HardwareSpec:
+    """What a VM is to have of its node's hardware besides memory and CPUs; each node decides whether it has it.
+
+    ``devices`` are the node's own names of kinds, one for each device that is wanted. No order names an address.
+    """
+
+    dedicated_cpus: bool = False  # each of its CPUs is one of the node's, and nobody else's
+    numa_node: int | None = None  # CPUs and memory of this NUMA node
+    huge_pages: bool = False  # its memory is in the node's pool of huge pages
+    devices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class VmSpec:
     """All a node needs to create one VM."""
 
@@ -122,6 +135,7 @@ class VmSpec:
     files: tuple[GuestFile, ...] = ()
     keys: tuple[str, ...] = ()  # lines of authorized_keys, which the context has too
     delivery: str = "auto"  # how all this gets into the guest (nodectl/context/ways.py)
+    hardware: HardwareSpec = HardwareSpec()
 
 
 @dataclass(frozen=True)
@@ -221,6 +235,8 @@ def vm_spec(body: dict[str, Any]) -> VmSpec:
     data["nics"] = tuple(NicSpec(**_lists(n, "dns", "dns6")) for n in data.get("nics", ()))
     data["files"] = tuple(GuestFile(**f) for f in data.get("files", ()))
     data["keys"] = tuple(data.get("keys", ()))
+    hardware = data.get("hardware", {})
+    data["hardware"] = HardwareSpec(**{**hardware, "devices": tuple(hardware.get("devices", ()))})
     return VmSpec(**data)
 
 

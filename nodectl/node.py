@@ -6,7 +6,6 @@ short by a crash: what a second order finds half done it does anew, and ``destro
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from flyinglow.nodectl.context.delivery import Contexts, Items
 from flyinglow.nodectl.crew import side_by_side
 from flyinglow.nodectl.errors import BrokenError, ConflictError, FlyingLowError, InvalidError, UnknownError
 from flyinglow.nodectl.hypervisor.api import Hypervisor
+from flyinglow.nodectl.hypervisor.hardware import Hardware
 from flyinglow.nodectl.images import notes, saving
 from flyinglow.nodectl.images.disks import Disks
 from flyinglow.nodectl.images.meter import Cancelled
@@ -26,12 +26,11 @@ from flyinglow.nodectl.images.saving import Saver
 from flyinglow.nodectl.messages import OrderName, VmInfo, VmSpec, VmStatus, encode
 from flyinglow.nodectl.network.bridges import Networks
 from flyinglow.nodectl.slots.scope import Scope
-from flyinglow.nodectl.spec import GRACE, check_tag, read, seconds_of, whole_of
+from flyinglow.nodectl.spec import GRACE, check_tag, read, seconds_of
 from flyinglow.nodectl.view import UP, View
 from flyinglow.nodectl.vmdir import Record, StateDir, VmDir
 
 ENDERS = 16  # VMs that are removed at once
-MAX_CONSOLE = 1 << 20  # bytes of console in one answer
 
 
 @dataclass(frozen=True)
@@ -47,6 +46,7 @@ class Node:
     clock: Callable[[], float] = time.monotonic
     console_max: int = 8 << 20
     saver: Saver | None = None
+    hardware: Hardware | None = None  # None: there is none to be given out
     unwanted: set[str] = field(default_factory=set)  # VMs that an order to destroy waits for
 
     @property
@@ -194,10 +194,7 @@ class Node:
 
     def read_console(self, tag: str, body: dict[str, Any]) -> dict[str, Any]:
         """Return a stretch of the console: bytes in base64, where it begins, and how long the console is."""
-        vm = self._there(tag)
-        offset, most = whole_of(body, "offset", 0), whole_of(body, "max", MAX_CONSOLE)
-        start, data, size = Console(vm).read(offset, min(most, MAX_CONSOLE))
-        return {"data": base64.b64encode(data).decode("ascii"), "offset": start, "size": size}
+        return Console(self._there(tag)).answer(body)
 
     def heard(self, tag: str) -> bool:
         """Tell from the console alone whether a guest has said that it is ready."""
@@ -229,6 +226,8 @@ class Node:
 
     def _make(self, vm: VmDir, spec: VmSpec) -> None:
         self._begin(vm)
+        if self.hardware is not None:
+            self.hardware.give(vm, spec)
         seconds: dict[str, float] = {}
         with self._timed(seconds, "image"):
             self.disks.prepare(vm, spec)
