@@ -11,6 +11,7 @@ import pytest
 
 from flyinglow.nodectl import config
 from flyinglow.nodectl.doctor import checks, slots, versions
+from flyinglow.nodectl.errors import BrokenError
 from rigs.tickets import Signer
 
 PROGRAMS = ("qemu", "qemu-img", "dnsmasq", "nft", "ip", "mke2fs")
@@ -48,7 +49,7 @@ def test_a_program_that_is_too_old_or_says_nonsense_is_named(tmp_path: Path, nam
         ("broken", 3, "does not tell its version"),
     ):
         path = program(tmp_path / "old", said, status)
-        with pytest.raises(checks.BrokenError, match=words) as caught:
+        with pytest.raises(BrokenError, match=words) as caught:
             versions.found(name, path)
         assert need.package in caught.value.message
     new = program(tmp_path / "new", f"thing {need.least[0]}.{need.least[1] + 1}.7 (Debian)")
@@ -90,7 +91,10 @@ def test_whose_tickets_a_node_believes(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(slots, "RULES", tmp_path / "rules")
     (tmp_path / "rules").mkdir()
     signers = Signer(tmp_path).signers
-    found = lambda: examined(tmp_path, ticket_signers=str(signers))["tickets"]  # noqa: E731
+
+    def found() -> checks.Finding:
+        return examined(tmp_path, ticket_signers=str(signers))["tickets"]
+
     assert examined(tmp_path)["tickets"].text == "none wanted"
     if os.geteuid() == 0:
         (tmp_path / "rules/flyinglow").write_text(

@@ -100,8 +100,9 @@ def test_what_the_service_did_not_sign_is_refused(door: Door, folder: Path) -> N
     assert "not signed" in door.refusal({"text": real["text"], "signature": "x"})
     assert "not signed" in door.refusal(door.signer.signed(real["text"], "file"))  # its signature of something else
     assert "no ticket" in door.refusal(door.signer.signed("[]"))
-    for strange in ("", [], {}, {"text": real["text"]}, {"text": 1, "signature": 2}, {**real, "signature": "x" * 9999}):
-        assert "two texts" in door.refusal(strange)
+    strange: list[object] = ["", [], {}, {"text": real["text"]}, {"text": 1, "signature": 2}]
+    for other_form in (*strange, {**real, "signature": "x" * 9999}):
+        assert "two texts" in door.refusal(other_form)
     assert "needs a ticket" in door.refusal(None)
     door.gate().admit(SPEC, real)  # none of this has used it up
 
