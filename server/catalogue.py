@@ -6,6 +6,8 @@ import dataclasses
 import json
 from typing import TYPE_CHECKING, Any
 
+from flyinglow.nodectl.context import ways
+from flyinglow.factory.uris import UriPolicy
 from flyinglow.nodectl.errors import InvalidError
 from flyinglow.server.config import Image as ImageTable
 from flyinglow.workspace.catalogue import Image
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from flyinglow.server.config import ImageUri
+
 _DEFAULTS = ImageTable()
 _KEYS = {field.name for field in dataclasses.fields(ImageTable)} - {"file"}
 
@@ -21,6 +25,19 @@ _KEYS = {field.name for field in dataclasses.fields(ImageTable)} - {"file"}
 def catalogue(tables: Mapping[str, ImageTable]) -> dict[str, Image]:
     """Return the catalogue by name. Raises InvalidError for an ``image.json`` that cannot be read."""
     return {name: _entry(name, table) for name, table in tables.items()}
+
+
+def uri_policy(table: ImageUri) -> UriPolicy:
+    """Return what lessees may name by a URI; ``scp`` and ``sftp`` are one thing."""
+    schemes = {scheme.lower() for scheme in table.schemes}
+    return UriPolicy(
+        schemes=tuple(sorted(schemes | ({"scp", "sftp"} if schemes & {"scp", "sftp"} else set()))),
+        hosts=tuple(host.lower() for host in table.hosts),
+        directories=table.directories,
+        kernels=dict(table.kernels),
+        size_mb=table.default_size_mb,
+        most_mb=table.maximum_size_mb,
+    )
 
 
 def _entry(name: str, table: ImageTable) -> Image:
@@ -34,6 +51,11 @@ def _entry(name: str, table: ImageTable) -> Image:
     if not merged.get("sha256") and not source.startswith(("/", "file:")):
         message = f"image.{name}: nodes fetch it, so it needs its sha256"
         raise InvalidError(message)
+    try:
+        ways.check(merged.get("context", ways.AUTO))
+    except InvalidError as error:
+        message = f"image.{name}: {error.message}"
+        raise InvalidError(message) from None
     return Image(name=name, source=source, **{**merged, "size_mb": merged.get("size_mb") or 0})
 
 

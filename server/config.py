@@ -105,6 +105,11 @@ class LeaseTerms:
     retain: int = doc("An ended lease that nobody destroyed stays readable this long.", default=3600)
     max_members: int = doc("Workspaces in one request.", default=512)
     stranger_grace: int = doc("A VM with our mark but no row is destroyed after this long.", default=300)
+    save_rate: float = doc(
+        "MB/s at which nodes copy and send disks, the slowest; decides when saving begins.", default=20.0
+    )
+    save_margin: int = doc("Besides the disk's size, seconds to shut a guest down and to begin to save.", default=120)
+    save_retry: int = doc("A disk that could not be saved before a lease's end is tried again after this.", default=30)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +137,7 @@ class Patience:
     guest_shutdown: float = doc("A guest that has not shut down after this long is switched off.", default=30.0)
     destroy: float = doc("To clean up after a VM; a clean-up that failed is tried again.", default=60.0)
     info: float = doc("To say how its VMs are.", default=15.0)
+    save: float = doc("To copy and send a disk, where the lease's own time for that is not longer.", default=3600.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,6 +189,29 @@ class Image:
     size_mb: int | None = doc("Virtual size; none: the file's size.", default=None)
     partition: bool = doc("Whether it is a partition for leases to add, which is never booted.", default=False)
     file_system: str = doc("What a partition holds, by which its guest mounts it.", default="ext4")
+    context: str = doc(
+        "How its guests get their context: fw_cfg, seed, patch or none; auto: fw_cfg with QEMU, seed with Xen.",
+        default="auto",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageUri:
+    """Images that lessees name by a URI with its sha256. Nodes fetch them, as far as their own keys allow it, too."""
+
+    schemes: tuple[str, ...] = doc("Of store, https, http, scp (sftp) and file, what may be used.", default=("store",))
+    hosts: tuple[str, ...] = doc(
+        "Hosts for https, http and scp. One by its full name is trusted, whatever its address; *.example.org and * "
+        "match hosts with public addresses only.",
+        default=(),
+    )
+    directories: tuple[str, ...] = doc("Directories of the nodes below which file: images lie.", default=())
+    kernels: dict[str, str] = doc(
+        "Image whose kernel boots them, by architecture: {x86_64 = NAME}; none: their own boot loader.",
+        default_factory=dict,
+    )
+    default_size_mb: int = doc("What one takes on a node when the request does not say.", default=8192)
+    maximum_size_mb: int = doc("The largest that a request may name.", default=65536)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,4 +242,5 @@ class Config:
     backend: BackendChoice = doc("The VM manager.", default=BackendChoice())
     network: dict[str, Network] = doc("Networks by name.", default_factory=dict)
     image: dict[str, Image] = doc("The image catalogue by name.", default_factory=dict)
+    image_uri: ImageUri = doc("Images by URI.", default=ImageUri())
     node: dict[str, Node] = doc("Static nodes by name.", default_factory=dict)

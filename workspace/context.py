@@ -19,8 +19,8 @@ name, file system and mount point (``-`` for ``swap``), and whether it can be wr
 ``endpoint`` and ``token`` tell where the guest reports to and what it is known by there; a site without a context
 endpoint has neither. ``role``, ``requires`` and key lines stand once for each. There is one ``member`` line for each
 workspace of the launch set, itself included: its name, its roles (comma between them, ``-`` for none), its addresses
-(likewise), and its host name on each network. No value has white space but a key's own, so nothing a lessee writes can
-forge a line.
+(likewise), and its host name on each network. No value has white space but a key's own, and no key begins with a word
+that a line of ours begins with, so nothing a lessee writes can forge a line.
 """
 
 from __future__ import annotations
@@ -31,6 +31,16 @@ from dataclasses import dataclass
 from flyinglow.nodectl.errors import InvalidError
 from flyinglow.workspace.context_endpoint import Endpoint
 from flyinglow.workspace.model import Nic, Workspace
+
+OURS = frozenset(
+    ("name", "hostname", "role", "requires", "nic", "disk", "member", "value", "endpoint", "token", "peer", "spoof")
+)
+"""The words that lines of a context begin with; what begins with none of them is a key."""
+
+
+def is_ours(line: str) -> bool:
+    """Tell whether a guest would take a line for one of the service's."""
+    return line.split(" ", 1)[0] in OURS
 
 
 def members_text(members: Iterable[Workspace]) -> str:
@@ -46,7 +56,7 @@ def context_text(row: Workspace, members: str, endpoint: Endpoint | None = None)
         *(_line("role", role) for role in row.context.provides),
         *(_line("requires", role) for role in row.context.requires),
         *(_nic(nic) for nic in row.nics),
-        *(_clean(key) for key in row.context.keys),
+        *(_key(key) for key in row.context.keys),
         *([_line("endpoint", endpoint.url), _line("token", endpoint.token(row.id))] if endpoint else []),
     ]
     return "".join(line + "\n" for line in lines) + members
@@ -90,6 +100,12 @@ def _nic(nic: Nic) -> str:
     extra = [f"gateway={nic.gateway}"] if nic.gateway else []
     extra += [f"dns={','.join(nic.dns)}"] if nic.dns else []
     return _line("nic", nic.name, nic.network, f"{nic.ip}/{nic.prefix}", nic.hostname or "-", nic.mac, *extra)
+
+
+def _key(line: str) -> str:
+    if not line or is_ours(line):
+        raise InvalidError(f"{line!r} cannot stand in a context: it is no key")
+    return _clean(line)
 
 
 def _list(words: Sequence[str]) -> str:

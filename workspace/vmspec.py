@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from flyinglow.backend.api import NodeState, node_name
 from flyinglow.nodectl.errors import BrokenError
-from flyinglow.nodectl.messages import DiskSpec, NicSpec, VmSpec
-from flyinglow.workspace.catalogue import Catalogue, Image
+from flyinglow.nodectl.messages import DiskSpec, GuestFile, NicSpec, VmSpec
+from flyinglow.workspace.catalogue import Catalogue, Image, image_of
 from flyinglow.workspace.context import Mounted, context_text, disks_text, hostname_of, members_text
 from flyinglow.workspace.context_endpoint import Endpoint
-from flyinglow.workspace.model import Disk, Nic, Workspace
+from flyinglow.workspace.model import Disk, File, Nic, Workspace
 
 
 def specs(
@@ -31,7 +32,7 @@ def specs(
     made = {row.id: vm_spec(row, context_text(row, told, endpoint), nodes, catalogue) for row in rows}
     if endpoint is None:
         return made
-    reporting = {row.id for row in rows if (image := catalogue.get(row.disks[0].image or "")) and image.reports}
+    reporting = {row.id for row in rows if (image := image_of(row.disks[0], catalogue)) and image.reports}
     return {id_: replace(spec, ready_mark=None) if id_ in reporting else spec for id_, spec in made.items()}
 
 
@@ -57,13 +58,16 @@ def vm_spec(row: Workspace, context: str, nodes: Mapping[str, NodeState], catalo
         context=context + disks_text(_mounted(number, *both, catalogue) for number, both in enumerate(disks)),
         user_data=row.context.user_data.decode(),
         ready_mark=first.ready_mark,
+        files=tuple(_file(file) for file in row.context.files),
+        keys=row.context.keys,
+        delivery=first.context,
     )
 
 
 def _image(row: Workspace, disk: Disk, catalogue: Catalogue) -> Image:
-    name = disk.image or disk.partition or ""
-    image = catalogue.get(name)
+    image = image_of(disk, catalogue)
     if image is None:
+        name = disk.kernel_from or disk.image or disk.partition
         raise BrokenError(f"workspace {row.name}: the image {name} is no longer in this site's catalogue")
     return image
 
@@ -94,7 +98,7 @@ def _disk(row: Workspace, disk: Disk, catalogue: Catalogue) -> DiskSpec | None:
 def _file_system(disk: Disk, catalogue: Catalogue) -> str | None:
     if disk.blank_mb is not None:
         return disk.file_system or ("ext4" if disk.mount else None)
-    image = catalogue.get(disk.image or disk.partition or "")
+    image = image_of(disk, catalogue)
     return image.file_system if image else None
 
 
@@ -104,6 +108,10 @@ def _mounted(number: int, disk: Disk, made: DiskSpec, catalogue: Catalogue) -> M
     if form is None or (made.mount is None and form != "swap"):
         return None
     return Mounted(number=number, name=made.name, file_system=form, mount=made.mount, read_only=made.read_only)
+
+
+def _file(file: File) -> GuestFile:
+    return GuestFile(path=file.path, content=b64encode(file.content).decode("ascii"), mode=file.mode)
 
 
 def _nic(nic: Nic, node: NodeState) -> NicSpec:
