@@ -21,6 +21,9 @@ class ImageServer:
         self.gate = threading.Event()  # bodies go on after their first 64 KiB when it is set
         self.gate.set()
         self.login: str | None = None  # what Authorization must be
+        self.sent = 0  # bytes of bodies
+        self.untold = False  # how long a body is
+        self.length: int | None = None  # what is said of a body's length, whatever it is
         self.asked: list[tuple[str, str, str | None]] = []
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.server.daemon_threads = True
@@ -91,7 +94,10 @@ class ImageServer:
             handler.send_header("Content-Range", words)
         else:
             handler.send_response(200)
-        handler.send_header("Content-Length", str(len(data) - begin))
+        if self.untold:
+            handler.close_connection = True
+        else:
+            handler.send_header("Content-Length", str(self.length or len(data) - begin))
         handler.end_headers()
         self._write(handler, data[begin:])
 
@@ -118,11 +124,13 @@ class ImageServer:
         first = 1 << 16
         try:
             handler.wfile.write(data[:first])
-            self.gate.wait(20)
+            self.sent += len(data[:first])
+            self.gate.wait(300)
             handler.wfile.write(data[first:])
+            self.sent += len(data[first:])
         except OSError:
             handler.close_connection = True
-        if self.cut_after is not None:
+        if self.cut_after is not None or self.length is not None:
             handler.close_connection = True
 
     @staticmethod
@@ -153,4 +161,4 @@ def image_server(folder: Path) -> Iterator[ImageServer]:
         site.gate.set()
         site.server.shutdown()
         site.server.server_close()
-        thread.join(10)
+        thread.join(120)
