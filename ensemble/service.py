@@ -13,6 +13,7 @@ from flyinglow.access.identity import Identity
 from flyinglow.group.members import Whole
 from flyinglow.group.service import CollectionService
 from flyinglow.nodectl.errors import ConflictError
+from flyinglow.workspace.context_roles import Has, check_roles
 from flyinglow.workspace.ends import schedule
 from flyinglow.workspace.lifecycle import tell
 from flyinglow.workspace.model import Kind, Topic, Workspace
@@ -28,13 +29,15 @@ class EnsembleService(CollectionService):
     def done(self, caller: Identity, resource: str) -> Whole:
         """Close an open ensemble: it is launched, as one set, and its leases begin now.
 
-        Raises ConflictError when it is not open (any more).
+        Raises ConflictError when it is not open (any more), InvalidError when a member requires a role that nobody
+        provides; then it stays open.
         """
 
         def act(tx: Tx) -> Whole:
             whole = self._find(tx, caller, "done", resource)
             if not whole.row.open:
                 raise ConflictError(f"ensemble {whole.row.name} is done already")
+            check_roles(Has(member.part, member.context) for member in whole.members)
             now = self._now()
             row = tx.collections.write(whole.row, replace(whole.row, open=False, ends_at=None))
             for member in whole.members:

@@ -12,15 +12,18 @@ from collections.abc import Collection, Iterable
 from pathlib import PurePosixPath
 
 from flyinglow.backend.api import Limits
+from flyinglow.factory import context_checks, uris
+from flyinglow.factory.cluster_checks import check_cluster
 from flyinglow.factory.model import CreateRequest, Part
+from flyinglow.factory.uris import UriPolicy
 from flyinglow.nodectl.errors import DeniedError, InvalidError, NeverError
-from flyinglow.workspace.catalogue import Catalogue
+from flyinglow.workspace import targets
+from flyinglow.workspace.catalogue import Catalogue, is_uri
 from flyinglow.workspace.model import Disk, EndAction
 from flyinglow.workspace.terms import Terms
 
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?\Z")
 TOKEN_MAX = 128  # characters
-USER_DATA_MAX = 64 << 10  # bytes
 NIC_MAX = 8
 DISK_MAX = 8
 MOUNT = re.compile(r"[A-Za-z0-9/_.+-]{2,255}\Z")
@@ -28,12 +31,19 @@ BLANK_LEAST_MB = {"ext4": 4, "swap": 1}
 
 
 def check(
-    request: CreateRequest, *, terms: Terms, limits: Limits, catalogue: Catalogue, networks: Collection[str]
+    request: CreateRequest,
+    *,
+    terms: Terms,
+    limits: Limits,
+    catalogue: Catalogue,
+    networks: Collection[str],
+    policy: UriPolicy | None = None,
 ) -> None:
     """Raise for the first thing that is wrong with the request; see the module's promise."""
     _whole(request, terms)
     for part in request.parts:
-        _part(part, limits, catalogue, networks)
+        _part(part, limits, catalogue, networks, policy or UriPolicy())
+    check_cluster(request, terms, catalogue)
     _unique("part", (part.name for part in request.parts))
     _unique("workspace", (name for part in request.parts for name in member_names(part)))
     count = sum(part.count for part in request.parts)
@@ -70,13 +80,19 @@ def _whole(request: CreateRequest, terms: Terms) -> None:
         raise InvalidError(f"the wait for resources is bounded by 0 and {terms.max_wait} s; {wait} s were asked for")
     if request.token is not None and not 0 < len(request.token) <= TOKEN_MAX:
         raise InvalidError(f"a client token has 1 to {TOKEN_MAX} characters")
-    if request.end_action is EndAction.SAVE or request.save_uri is not None:
-        raise InvalidError("saving disks at the lease's end is not offered by this site yet")
+    _end(request)
     if request.join is not None and request.open:
         raise InvalidError("a request opens an ensemble or joins one, not both")
 
 
-def _part(part: Part, limits: Limits, catalogue: Catalogue, networks: Collection[str]) -> None:
+def _end(request: CreateRequest) -> None:
+    if request.end_action is EndAction.SAVE:
+        targets.check(request.save_uri, several=sum(part.count for part in request.parts) > 1 or request.open)
+    elif request.save_uri is not None:
+        raise InvalidError("SaveTo goes with EndAction Save")
+
+
+def _part(part: Part, limits: Limits, catalogue: Catalogue, networks: Collection[str], policy: UriPolicy) -> None:
     _name("part", part.name)
     if part.count < 1:
         raise InvalidError(f"part {part.name}: a count is 1 or more; {part.count} was asked for")
@@ -87,34 +103,37 @@ def _part(part: Part, limits: Limits, catalogue: Catalogue, networks: Collection
     allocation = part.allocation
     if allocation.memory_mb < 1 or allocation.cpus < 1 or allocation.disk_mb < 0:
         raise InvalidError(f"part {part.name}: memory and CPUs are 1 or more, disk is 0 or more")
-    _disks(part, catalogue)
+    _disks(part, catalogue, policy)
     _nics(part, networks)
     _context(part)
 
 
-def _disks(part: Part, catalogue: Catalogue) -> None:
+def _disks(part: Part, catalogue: Catalogue, policy: UriPolicy) -> None:
     if not 1 <= len(part.disks) <= DISK_MAX:
         raise InvalidError(f"part {part.name}: a workspace has 1 to {DISK_MAX} disks")
     _unique(f"part {part.name}: disk", (disk.name for disk in part.disks if disk.name))
     for disk in part.disks:
-        _disk(f"part {part.name}: disk {disk.name or 'without a name'}", disk, catalogue)
+        _disk(f"part {part.name}: disk {disk.name or 'without a name'}", disk, catalogue, policy)
     _unique(f"part {part.name}: mount point", (disk.mount for disk in part.disks if disk.mount))
     if part.disks[0].mount is not None:
         raise InvalidError(f"part {part.name}: the first disk is the image that is booted, which mounts itself")
     for disk in part.disks[1:]:
-        if disk.image is not None and catalogue[disk.image].source is None:
+        named = catalogue.get(disk.image or "")
+        if named is not None and named.source is None:
             raise InvalidError(f"part {part.name}: the image {disk.image!r} has no disk: it can only be booted from")
     if part.disks[0].image is None:
         raise InvalidError(f"part {part.name}: the first disk is the image that is booted")
 
 
-def _disk(where: str, disk: Disk, catalogue: Catalogue) -> None:
+def _disk(where: str, disk: Disk, catalogue: Catalogue, policy: UriPolicy) -> None:
     if sum(source is not None for source in (disk.image, disk.partition, disk.blank_mb)) != 1:
         raise InvalidError(f"{where} is exactly one of an image, a partition and blank")
     _mount(where, disk)
     _blank(where, disk)
-    if disk.image is not None and ("/" in disk.image or ":" in disk.image):
-        raise InvalidError(f"{where}: images by URI are not offered by this site yet: name one of its catalogue")
+    if disk.image is not None and is_uri(disk.image):
+        uris.check(where, disk, policy, catalogue)
+        return
+    uris.check_plain(where, disk)
     for what, name in (("image", disk.image), ("partition", disk.partition)):
         known = sorted(entry.name for entry in catalogue.values() if entry.partition is (what == "partition"))
         if name is not None and name not in known:
@@ -157,22 +176,9 @@ def _nics(part: Part, networks: Collection[str]) -> None:
 
 
 def _context(part: Part) -> None:
-    context = part.context
-    if context.files:
-        raise InvalidError(f"part {part.name}: files in the context are not offered by this site yet")
-    if len(context.user_data) > USER_DATA_MAX:
-        raise InvalidError(f"part {part.name}: user data has at most {USER_DATA_MAX} bytes")
-    try:
-        context.user_data.decode()
-    except UnicodeDecodeError:
-        raise InvalidError(f"part {part.name}: user data is UTF-8 text") from None
-    if b"\0" in context.user_data:
-        raise InvalidError(f"part {part.name}: user data has no NUL")
-    for role in (*context.provides, *context.requires):
+    context_checks.check(part)
+    for role in (*part.context.provides, *part.context.requires):
         _name(f"part {part.name}: role", role)
-    for key in context.keys:
-        if not key or not key.isprintable():
-            raise InvalidError(f"part {part.name}: a key is one line of printable text")
 
 
 def _name(what: str, name: str) -> None:

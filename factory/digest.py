@@ -15,9 +15,13 @@ def digest(request: CreateRequest) -> str:
     asked = dataclasses.asdict(dataclasses.replace(request, token=None))
     if not request.preemptable:
         del asked["preemptable"]  # as it was before there was a choice: marks outlive an upgrade
+    if request.ready_within is None:
+        del asked["ready_within"]  # likewise
     for disk in (disk for part in asked["parts"] for disk in part["disks"]):
-        if disk["file_system"] is None:
-            del disk["file_system"]  # likewise
+        for key in ("file_system", "sha256", "format", "size_mb", "kernel_from"):
+            if disk[key] is None:
+                del disk[key]  # likewise
+        del disk["public"]  # which is not asked for
     return hashlib.sha256(json.dumps(asked, sort_keys=True, default=_plain).encode()).hexdigest()
 
 

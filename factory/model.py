@@ -33,6 +33,8 @@ class CreateRequest:
     ``duration`` None means the site's default (seconds). ``start_within`` bounds the wait for resources (seconds),
     ``start_by`` is the same as a time of day, as the client gave it.
     ``preemptable`` says that it may be ended early for others, and may use what is left over.
+    ``ready_within`` asks for a ready barrier: Running only when all guests have said within so many seconds of their
+    start that they are ready.
     ``join`` is the id of an open ensemble to add to; ``open`` starts one that is launched by Done.
     """
 
@@ -48,6 +50,7 @@ class CreateRequest:
     join: str | None = None
     open: bool = False
     preemptable: bool = False
+    ready_within: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,8 +13,11 @@ from flyinglow.backend.api import Demand
 from flyinglow.backend.api import Request as Ask
 from flyinglow.factory.checks import duration_of, member_names
 from flyinglow.factory.model import CreateRequest, Part
-from flyinglow.workspace.catalogue import Catalogue
-from flyinglow.workspace.model import Allocation, Collection, Disk, Kind, Nic, ResourceKey, Stamp, Workspace
+from flyinglow.factory.uris import UriPolicy
+from flyinglow.nodectl.errors import InvalidError
+from flyinglow.workspace import ending, targets
+from flyinglow.workspace.catalogue import Catalogue, image_of
+from flyinglow.workspace.model import Allocation, Collection, Disk, EndAction, Kind, Nic, ResourceKey, Stamp, Workspace
 from flyinglow.workspace.states import State
 from flyinglow.workspace.terms import Terms
 
@@ -38,6 +41,7 @@ class Desk:
     now: datetime
     terms: Terms
     catalogue: Catalogue
+    uris: UriPolicy = UriPolicy()
     new_id: Callable[[], str]
     new_tag: Callable[[], str]
 
@@ -118,6 +122,7 @@ class _Builder:
             end_action=request.end_action,
             duration=duration_of(request, desk.terms),
             preemptable=request.preemptable,
+            ready_within=request.ready_within,
             accepted_at=desk.now,
             start_by=start_by(request, desk.now),
             stamps={str(Stamp.ACCEPTED): desk.now},
@@ -128,10 +133,11 @@ class _Builder:
         """Return the part's group (None for a single workspace) and its workspaces."""
         group = self._group(part) if part.count > 1 else None
         group_id = group.key.id if group else None
-        disks = tuple(replace(disk, name=disk.name or f"disk{at}") for at, disk in enumerate(part.disks))
+        disks = tuple(self._disk(at, disk) for at, disk in enumerate(part.disks))
+        saving = self._saving(part, disks)
         size = replace(part.allocation, disk_mb=max(part.allocation.disk_mb, self._disk_mb(disks)))
         nics = tuple(Nic(network=nic.network, name=nic.name or f"eth{at}") for at, nic in enumerate(part.nics))
-        return group, [
+        rows = [
             replace(
                 self._common,
                 id=self._desk.new_id(),
@@ -143,9 +149,31 @@ class _Builder:
                 disks=disks,
                 nics=nics,
                 context=part.context,
+                save_lead=saving,
             )
             for name in member_names(part)
         ]
+        uri = self._request.save_uri
+        return group, [replace(row, end_uri=targets.target(uri, row)) for row in rows] if uri else rows
+
+    def _disk(self, number: int, disk: Disk) -> Disk:
+        return self._desk.uris.complete(replace(disk, name=disk.name or f"disk{number}"))
+
+    def _saving(self, part: Part, disks: tuple[Disk, ...]) -> int:
+        """Return how long before its end saving begins; raises InvalidError where it cannot be done in the lease."""
+        if self._request.end_action is not EndAction.SAVE:
+            return 0
+        images = (image_of(disk, self._desk.catalogue) for disk in disks if not disk.read_only)
+        saved = next((image for image in images if image is not None and image.source is not None), None)
+        if saved is None:
+            raise InvalidError(f"part {part.name}: there is nothing to save: no disk made from an image is written to")
+        needed = ending.lead(saved.size_mb, self._desk.terms)
+        if self._common.duration <= needed:
+            figures = {"duration.asked": self._common.duration, "duration.saving": needed}
+            raise InvalidError(
+                f"part {part.name}: saving its disk takes {needed} s of the lease at this site: ask for longer", figures
+            )
+        return needed
 
     def _group(self, part: Part) -> Collection:
         return Collection(
@@ -158,9 +186,8 @@ class _Builder:
         )
 
     def _disk_mb(self, disks: tuple[Disk, ...]) -> int:
-        names = (disk.image or disk.partition for disk in disks)
-        images = (self._desk.catalogue[name].size_mb for name in names if name is not None)
-        return sum(images) + sum(disk.blank_mb or 0 for disk in disks)
+        images = (image_of(disk, self._desk.catalogue) for disk in disks if disk.blank_mb is None)
+        return sum(image.size_mb for image in images if image) + sum(disk.blank_mb or 0 for disk in disks)
 
 
 def start_by(request: CreateRequest, now: datetime) -> datetime | None:

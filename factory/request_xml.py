@@ -40,6 +40,7 @@ def read_create(body: _Element, addresses: Addresses) -> CreateRequest:
         end_action=EndAction((lease.text("EndAction") or EndAction.TRASH).lower()),
         save_uri=lease.text("SaveTo"),
         preemptable=lease.flag("Preemptable"),
+        ready_within=lease.seconds("ReadyBarrier"),
         token=asked.text("Token"),
         join=_joined(asked.one("Ensemble"), addresses),
         open=asked.flag("Open"),
@@ -114,7 +115,7 @@ def _part(part: _Children) -> Part:
 
 
 def _disk(disk: _Children) -> Disk:
-    blank = disk.text("BlankMB")
+    blank, size = disk.text("BlankMB"), disk.text("SizeMB")
     return Disk(
         name=disk.text("Name") or "",
         image=disk.text("Image"),
@@ -123,6 +124,10 @@ def _disk(disk: _Children) -> Disk:
         mount=disk.text("MountPoint"),
         read_only=disk.flag("ReadOnly"),
         file_system=disk.text("FileSystem"),
+        sha256=disk.text("SHA256"),
+        format=disk.text("Format"),
+        size_mb=None if size is None else int(size),
+        kernel_from=disk.text("KernelFrom"),
     )
 
 

@@ -77,6 +77,10 @@ def _state(root: _Element, body: Body) -> None:
         _add(census, "Total", body["total"])
         for state, count in sorted(body.get("counts", {}).items()):
             _add(census, "Count", count).set("state", state)
+    if "guest" in body:
+        guest = _add(root, "ContextStatus")
+        _some(guest, body["guest"], Status="status", Message="message")
+        _time(guest, body["guest"], "Time", "at")
 
 
 def _schedule(root: _Element, body: Body) -> None:

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from flyinglow.backend.api import node_name
-from flyinglow.workspace.makers import FL
+from flyinglow.workspace.context_xml import context_status
+from flyinglow.workspace.disks_xml import disks, saved
+from flyinglow.workspace.makers import FL, optional
 from flyinglow.workspace.model import Stamp
 from flyinglow.workspace.producer_xml import COMMON, PRODUCER, lifetime
 from flyinglow.workspace.states import Task
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 DOCUMENT: Final = qname("fl", "WorkspaceProperties")
 _NODE: Final = qname("fl", "Node")
+_CONTEXT: Final = qname("fl", "ContextStatus")
 
 
 class WorkspaceDirectory:
@@ -37,7 +40,7 @@ class WorkspaceDirectory:
 
     def property_names(self) -> tuple[QName, ...]:
         """Return the names of all properties, in document order."""
-        return (*_RENDER, *COMMON)
+        return (*_RENDER, _CONTEXT, *COMMON)
 
     def properties(
         self, caller: Identity, resource: str, names: tuple[QName, ...] | None
@@ -51,6 +54,8 @@ class WorkspaceDirectory:
                 found[name] = common[name]()
             elif name == _NODE and not self._service.terms.show_node:
                 found[name] = []
+            elif name == _CONTEXT:
+                found[name] = context_status(self._service.guest(caller, resource))
             elif name in _RENDER:
                 found[name] = _RENDER[name](row)
         return found
@@ -67,11 +72,6 @@ class WorkspaceDirectory:
 def networking(nics: Iterable[Nic]) -> _Element:
     """Return ``fl:Networking``: the addresses that were leased with the workspace."""
     return FL.Networking(*(_nic(nic) for nic in nics))
-
-
-def optional(name: str, text: str | None) -> list[_Element]:
-    """Return the ``fl`` element with this text, or none when there is no text."""
-    return [FL(name, clean_text(text))] if text else []
 
 
 def _nic(nic: Nic) -> _Element:
@@ -105,7 +105,13 @@ def wait_of(rows: Iterable[Workspace]) -> Wait:
 
 
 def schedule(
-    accepted_at: datetime, *, start_by: datetime | None, ends_at: datetime | None, duration: int, wait: Wait
+    accepted_at: datetime,
+    *,
+    start_by: datetime | None,
+    ends_at: datetime | None,
+    duration: int,
+    wait: Wait,
+    saves_at: datetime | None = None,
 ) -> _Element:
     """Return ``fl:Schedule``: when a lease was accepted, by when it starts, when it ends, how many seconds it lasts.
 
@@ -120,6 +126,8 @@ def schedule(
     if wait.starts_at is not None:
         element.append(FL.ExpectedStart(timestamp(wait.starts_at)))
     element.extend(optional("WaitingReason", wait.reason))
+    if saves_at is not None:
+        element.append(FL.SavingTime(timestamp(saves_at)))
     return element
 
 
@@ -132,7 +140,12 @@ def allocation(size: Allocation) -> _Element:
 
 def _schedule(row: Workspace) -> _Element:
     return schedule(
-        row.accepted_at, start_by=row.start_by, ends_at=row.ends_at, duration=row.duration, wait=wait_of([row])
+        row.accepted_at,
+        start_by=row.start_by,
+        ends_at=row.ends_at,
+        duration=row.duration,
+        wait=wait_of([row]),
+        saves_at=row.saves_at,
     )
 
 
@@ -158,4 +171,7 @@ _RENDER: Final[Mapping[QName, Callable[[Workspace], list[_Element]]]] = {
     qname("fl", "InitialState"): lambda row: [FL.InitialState(row.initial_state)],
     qname("fl", "EndAction"): lambda row: [FL.EndAction(row.end_action.capitalize())],
     qname("fl", "Timing"): lambda row: [_timing(row)],
+    qname("fl", "Disks"): lambda row: [disks(row.disks)],
+    qname("fl", "SaveTo"): lambda row: optional("SaveTo", row.end_uri),
+    qname("fl", "Saved"): lambda row: [saved(row.saved)] if row.saved else [],
 }

@@ -20,7 +20,7 @@ from flyinglow.nodectl.messages import OrderName
 from flyinglow.workspace import targets
 from flyinglow.workspace.ends import Ends
 from flyinglow.workspace.lifecycle import advance, reclaim, record
-from flyinglow.workspace.model import Workspace
+from flyinglow.workspace.model import GuestReport, Workspace
 from flyinglow.workspace.outcomes import OUTCOMES, SHUTDOWN_VERBS, Do, NoOp, Refuse, ShutdownMode, Verb
 from flyinglow.workspace.ports import Now, Store, Tx
 from flyinglow.workspace.states import FINAL, State, Status, Task
@@ -70,6 +70,15 @@ class WorkspaceService:
     def get(self, caller: Identity, workspace_id: str) -> Workspace:
         """Return the workspace as it stands in the store now."""
         return self._store.view(lambda tx: find_workspace(tx, caller, "get", workspace_id))
+
+    def guest(self, caller: Identity, workspace_id: str) -> GuestReport | None:
+        """Return what its guest reported last, or None."""
+
+        def read(tx: Tx) -> GuestReport | None:
+            row = find_workspace(tx, caller, "get", workspace_id)
+            return tx.guests.reports([row.id]).get(row.id)
+
+        return self._store.view(read)
 
     def start(self, caller: Identity, workspace_id: str) -> Workspace:
         """Run a Propagated workspace, or go on with a Paused one. Raises ConflictError by the table OUTCOMES."""

@@ -15,7 +15,8 @@ class Terms:
     ``keep_events`` is how long an event that was delivered stays in the outbox. ``save_rate`` (MB/s) and
     ``save_margin`` say how long before its end a lease begins to save a disk, ``save_retry`` is the pause after one
     that failed.
-    ``show_node`` says whether a lessee may see on which node a workspace is, ``reports`` whether guests can report to a context endpoint.
+    ``show_node`` says whether a lessee may see on which node a workspace is, ``reports`` whether guests can report to a
+    context endpoint.
     """
 
     default_duration: int = 3600
