@@ -7,6 +7,7 @@ hold slots, waits for nobody's lock longer than a moment, and kills where ``dest
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,17 +27,20 @@ def kill_all(config: Config) -> dict[str, Any]:
     What resists does not keep the rest; it is named in the answer: ``{"destroyed": [tags], "failed": [sentences],
     "slots": [ids], "memory_mb": the node's own share}``.
     """
-    node = node_of(config, patience=PATIENCE)
+    driver = hypervisor_of(config)
+    node = dataclasses.replace(node_of(config, patience=PATIENCE), hypervisor=driver)
     slots = slots_of(config, node)
     failed: list[str] = []
     with _noting(failed):
         _end_holders(slots)
     with _noting(failed):
-        failed += hypervisor_of(config).end_strays(node.state)
+        failed += driver.end_strays(node.state)
     with _noting(failed):
         node.networks.detach_all()
     destroyed, resisting = node.end(node.state.vms())
     failed += resisting
+    with _noting(failed):
+        failed += driver.end_strays(node.state)  # what somebody began meanwhile
     ids: list[str] = []
     own = 0
     if not failed:  # memory under a running VM is not to be given away

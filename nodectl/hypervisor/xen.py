@@ -45,6 +45,7 @@ class Xen:
         self._config = config
         self._xl = Xl(config.xl)
         self._consoles = Path(config.xen_consoles)
+        self._none_left = False  # all domains of ours were just ended: to ask for each again takes long
 
     def start(self, vm: VmDir, spec: VmSpec, *, paused: bool) -> None:
         """Run a VM. Raises BrokenError with Xen's own words, ExhaustedError, TransientError."""
@@ -65,6 +66,7 @@ class Xen:
         self._bring_up(vm, spec, ["restore", *_pausing(paused), str(_file(vm)), str(file)], SAVE_SECONDS)
 
     def _bring_up(self, vm: VmDir, spec: VmSpec, words: list[str], seconds: float) -> None:
+        self._none_left = False
         text = configuration(self._mark(vm), spec, [*raw_files(vm, spec), *seed.volumes(vm)])
         self.destroy(vm)  # a domain that was made and never came into the record would hold the disks
         _file(vm).write_text(text, encoding="utf-8")
@@ -135,6 +137,7 @@ class Xen:
         left = self._xl.gone({domain.id for domain in domains}, GONE_SECONDS) if domains else set()
         for domain in domains:
             self._forget(domain.name)
+        self._none_left = not left
         return [f"domain {domain.name} cannot be ended" for domain in domains if domain.id in left]
 
     def _sight(self, vm: VmDir, domain: Domain) -> Sight:
@@ -167,6 +170,9 @@ class Xen:
 
     def _end(self, vm: VmDir) -> None:
         """Take a VM's domain away, whatever makes or watches it first, and the note that there is one last."""
+        if self._none_left:
+            _note(vm).unlink(missing_ok=True)
+            return
         for found in list(processes.with_argument(str(_file(vm)))):
             processes.end(found)
         mark = self._mark(vm)

@@ -82,6 +82,31 @@ def test_kill_all_ends_our_domains_without_directories_and_nobody_elses(node: Su
     xen_host.put([])
 
 
+def test_kill_all_asks_xen_no_more_often_for_more_domains(
+    node: Subject, xen_host: XenHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    domains = Xl.domains
+
+    def counting(xl: Xl) -> Any:
+        asked.append(1)
+        return domains(xl)
+
+    counts = []
+    for number in (1, 5):
+        for one in range(number):
+            node.create(f"{TAG}{one}")
+            node.node.start(f"{TAG}{one}")
+        monkeypatch.setattr(Xl, "domains", counting)
+        asked.clear()
+        assert node.kill_all()["failed"] == []
+        counts.append(len(asked))
+        monkeypatch.setattr(Xl, "domains", domains)
+        assert xen_host.domains() == []
+        assert node.node.list() == []
+    assert counts[0] == counts[1] <= 3  # before, after, and once more for what was begun meanwhile
+
+
 def test_a_program_that_died_before_its_record_finds_the_domain(node: Subject, xen_host: XenHost) -> None:
     node.create(TAG)
     before = node.node.state.vm(TAG).record()
