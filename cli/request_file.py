@@ -1,7 +1,8 @@
 """A request as a file, TOML or JSON: what ``flyinglow create --file`` reads.
 
 The keys are those of the client library's Part, Disk, Nic and File, and of a request: name, duration, start_within,
-initial_state, end_action, preemptable, parts. An unknown key is refused by its place, a missing one as well.
+initial_state, end_action, preemptable, ready_barrier, parts. An unknown key is refused by its place, a missing one as
+well.
 """
 
 from __future__ import annotations
@@ -22,9 +23,19 @@ if TYPE_CHECKING:
 Made = TypeVar("Made", Part, Disk, Nic, File)
 
 _REQUEST: Final = frozenset(
-    {"name", "duration", "start_within", "initial_state", "end_action", "save_to", "preemptable", "parts"}
+    {
+        "name",
+        "duration",
+        "start_within",
+        "initial_state",
+        "end_action",
+        "save_to",
+        "preemptable",
+        "ready_barrier",
+        "parts",
+    }
 )
-_SPANS: Final = ("duration", "start_within")
+_SPANS: Final = ("duration", "start_within", "ready_barrier")
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -68,7 +68,8 @@ def _what(news: Notification) -> str:
     if news.topic == "state":
         counted = news.census or {}
         census = f"  [{', '.join(f'{name} {count}' for name, count in counted.items())}]" if counted else ""
-        return state(news) + census
+        guest = f"  guest: {news.guest.status} {news.guest.message}".rstrip() if news.guest else ""
+        return state(news) + census + guest
     if news.topic == "warning":
         reason = f": {news.reason}" if news.reason else ""
         return f"ends in {words(news.seconds or 0)}, at {clock(news.ends_at)}{reason}"

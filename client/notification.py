@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from lxml import etree
 
 from flyinglow.client.names import NS, clark
-from flyinglow.client.properties import counts, networking
+from flyinglow.client.properties import counts, guest, networking
 from flyinglow.client.reading import child, elements, moment, number, parse, point, text
 from flyinglow.nodectl.errors import InvalidError
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from lxml.etree import _Element
 
-    from flyinglow.client.values import Address
+    from flyinglow.client.values import Address, GuestReport
 
 _TOPIC_OF: Final = {
     "StateChange": "state",
@@ -34,8 +34,8 @@ class Notification:
     """One event of one resource. ``sequence`` is its number in the resource's history; a filter leaves gaps.
 
     ``kind`` and ``name`` tell the resource, ``topic`` what changed. What a topic does not tell is None or empty:
-    state, task, target, previous, census with ``state``; starts_at, ends_at with ``schedule``; nics with
-    ``networking``; ends_at with ``termination``; ends_at, seconds with ``warning``.
+    state, task, target, previous, census, guest (what it has just reported) with ``state``; starts_at, ends_at with
+    ``schedule``; nics with ``networking``; ends_at with ``termination``; ends_at, seconds with ``warning``.
     """
 
     kind: str
@@ -54,6 +54,7 @@ class Notification:
     ends_at: datetime | None = None
     seconds: int | None = None
     nics: tuple[Address, ...] = ()
+    guest: GuestReport | None = None
     producer: str = ""
 
 
@@ -119,5 +120,6 @@ def _notification(payload: _Element, topic: str, producer: str, received_at: dat
         ends_at=moment(payload, "TerminationTime"),
         seconds=number(payload, "Seconds"),
         nics=networking(child(payload, "Networking")),
+        guest=guest(child(payload, "ContextStatus")),
         producer=producer,
     )

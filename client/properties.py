@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING
 
 from flyinglow.client.names import clark
 from flyinglow.client.reading import child, flag, moment, number, point, seconds, text, texts
-from flyinglow.client.values import Address, Allocation, FreeNow, ImageOffer, Member, NetworkOffer, Offers, Properties
+from flyinglow.client.values import (
+    Address,
+    Allocation,
+    FreeNow,
+    GuestReport,
+    ImageOffer,
+    Member,
+    NetworkOffer,
+    Offers,
+    Properties,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,6 +53,7 @@ def read(document: _Element, kind: str, resolve: Resolve) -> Properties:
         end_action=text(document, "EndAction"),
         timing=_stamps(timing),
         measured=_measured(timing),
+        guest=guest(child(document, "ContextStatus")),
         members=members(child(document, "Members"), resolve),
         census=None if census is None else counts(census),
         total=number(census, "Total"),
@@ -56,6 +67,18 @@ def networking(element: _Element | None) -> tuple[Address, ...]:
     if element is None:
         return ()
     return tuple(_nic(nic) for nic in element.iterfind(clark("NIC")))
+
+
+def guest(element: _Element | None) -> GuestReport | None:
+    """Read an element of type fl:ContextStatusType."""
+    if element is None:
+        return None
+    return GuestReport(
+        status=text(element, "Status") or "",
+        message=text(element, "Message") or "",
+        at=moment(element, "Time"),
+        values={each.get("name", ""): each.text or "" for each in element.iterfind(clark("Value"))},
+    )
 
 
 def members(element: _Element | None, resolve: Resolve) -> tuple[Member, ...]:

@@ -66,7 +66,10 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """A whole request. Durations are seconds; ``start_by`` and ``start_within`` exclude each other."""
+    """A whole request. Durations are seconds; ``start_by`` and ``start_within`` exclude each other.
+
+    ``ready_barrier``: all are Running when all guests have said within this time that they are ready.
+    """
 
     name: str
     parts: tuple[Part, ...]
@@ -78,6 +81,7 @@ class Request:
     end_action: str = "Trash"
     save_to: str | None = None
     preemptable: bool = False
+    ready_barrier: int | timedelta | None = None
     open: bool = False
     join: Epr | None = None
     subscribe: Values | None = None  # the parts of a wsnt:Subscribe
@@ -93,6 +97,7 @@ def values(request: Request) -> Values:
         "EndAction": request.end_action,
         "SaveTo": request.save_to,
         "Preemptable": request.preemptable or None,
+        "ReadyBarrier": _span(request.ready_barrier),
     }
     made = {
         "Name": request.name,

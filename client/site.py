@@ -68,6 +68,7 @@ class Site:
         end_action: str = "Trash",
         save_to: str | None = None,
         preemptable: bool = False,
+        ready_barrier: int | timedelta | None = None,
         open: bool = False,
         join: Resource | None = None,
         token: str | None = None,
@@ -78,6 +79,7 @@ class Site:
         A request carries a token, a random one when none is given, so when the connection breaks it is sent once
         more without danger of a second lease. ``watch`` (from ``Consumer.expect``) is subscribed to all of it before
         its first event, and closed when nothing is granted. A ``preemptable`` lease may be ended early for others.
+        With a ``ready_barrier`` it is Running when all guests have said, within that time, that they are ready.
 
         Raises ExhaustedError (not now; ``figures`` say what is short), NeverError (not here at all), InvalidError,
         DeniedError, or TransientError.
@@ -93,6 +95,7 @@ class Site:
             end_action=end_action,
             save_to=save_to,
             preemptable=preemptable,
+            ready_barrier=ready_barrier,
             open=open,
             join=None if join is None else join.epr,
             subscribe=None if watch is None else watch.request(),

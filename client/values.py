@@ -40,6 +40,16 @@ class Allocation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GuestReport:
+    """What a guest reported last of itself: ``status`` is ok or error, ``values`` are for the other guests."""
+
+    status: str
+    message: str = ""
+    at: datetime | None = None
+    values: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
     """One workspace of a group or ensemble, or one group of an ensemble, as the whole reports it."""
 
@@ -58,7 +68,8 @@ class Properties:
 
     ``timing`` holds the points in time of the receipt by the service's clock, ``measured`` seconds by the node's.
     ``ends_at`` is None as long as the lease has not begun; until then ``starts_at`` is when it is expected to, where
-    anybody can say, and ``waits`` why it has not. ``census`` counts members by state.
+    anybody can say, and ``waits`` why it has not. ``guest`` is what a workspace's guest reported. ``census`` counts
+    members by state.
     """
 
     kind: str
@@ -81,6 +92,7 @@ class Properties:
     end_action: str | None = None
     timing: Mapping[str, datetime] = field(default_factory=dict)
     measured: Mapping[str, float] = field(default_factory=dict)
+    guest: GuestReport | None = None
     members: tuple[Member, ...] = ()
     census: Mapping[str, int] | None = None
     total: int | None = None

@@ -42,6 +42,7 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.option("--open", "open_", is_flag=True, help="Make an open ensemble: it starts with `flyinglow done`.")
 @click.option("--join", metavar="NAME", help="Add to this open ensemble.")
 @click.option("--preemptable", is_flag=True, help="It may be ended early for others, after a warning.")
+@click.option("--ready-barrier", type=Duration(), metavar="TIME", help="Wait until all guests say that they are ready.")
 @click.option("--dry-run", is_flag=True, help="Say whether it would be granted, and lease nothing.")
 @click.option("--token", help="Your own token: a repeated request with it gets the first one's answer.")
 @click.option("--timeout", type=Duration(), help="Wait no longer than this; the lease goes on.")
@@ -115,7 +116,7 @@ def _create(session: Session, asked: dict[str, Any]) -> Lease:
 def _asked(session: Session, given: dict[str, Any]) -> dict[str, Any]:
     from_file = request_file.read(given["file"]) if given["file"] else {}
     asked = {"name": "vm", "parts": [], **from_file}
-    for key in ("name", "duration", "start_within", "initial_state"):
+    for key in ("name", "duration", "start_within", "initial_state", "ready_barrier"):
         if given[key] is not None:
             asked[key] = given[key]
     if given["image"] or given["memory"]:

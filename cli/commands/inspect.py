@@ -118,6 +118,11 @@ def _facts(session: Session, url: str, found: Properties) -> None:
     for key, value in facts:
         if value:
             session.say(f"{key:<9} {value}")
+    if found.guest is not None:
+        said = f"{found.guest.status}{': ' + found.guest.message if found.guest.message else ''}"
+        session.say(f"{'guest':<9} {said}, reported {showing.clock(found.guest.at)}")
+        for key, value in found.guest.values.items():
+            session.say(f"{'value':<9} {key} {value}")
     for nic in found.nics:
         hostname = f" {nic.hostname}" if nic.hostname else ""
         session.say(f"{'nic':<9} {nic.network} {nic.ip}/{nic.prefix}{hostname} {nic.mac or ''}".rstrip())
