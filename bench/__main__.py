@@ -19,6 +19,7 @@ from pathlib import Path
 
 import figures
 import launch
+import node_images
 import node_slots
 import notify
 import report
@@ -41,6 +42,7 @@ MEASURES: Mapping[str, Callable[[Bench], list[Row]]] = {
     "figures-qemu": figures.measure_real,
     "reports": reports.measure,
     "node": node_slots.measure,
+    "images": node_images.measure,
 }
 
 

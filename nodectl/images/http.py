@@ -152,11 +152,12 @@ class Web:
 
     def _unconnected(self) -> http.client.HTTPConnection:
         import http.client  # noqa: PLC0415 - an agent's start does not wait for it
-        import ssl  # noqa: PLC0415
 
         host, port, patience = self.address.host, self.address.port, min(CONNECTING, self.timeout)
         if self.address.scheme == "http":
             return http.client.HTTPConnection(host, port, timeout=patience)
+        import ssl  # noqa: PLC0415 - half of what the first transfer would wait for
+
         context = ssl.create_default_context(cafile=self.authorities)
         return http.client.HTTPSConnection(host, port, timeout=patience, context=context)
 
@@ -173,17 +174,16 @@ class Web:
     def _errors(self) -> Iterator[None]:
         """Tell what a connection failed of; an error of a file of this node is left as it is."""
         import http.client  # noqa: PLC0415 - an agent's start does not wait for it
-        import ssl  # noqa: PLC0415
 
         try:
             yield
-        except ssl.SSLCertVerificationError as error:
-            raise DeniedError(f"{self.address}: the server is not who it says: {error.verify_message}") from error
         except http.client.HTTPException as error:
             raise TransientError(f"{self.address}: the server broke off ({type(error).__name__})") from error
         except OSError as error:
             if error.filename is not None or error.errno in _OURS:
                 raise
+            if hasattr(error, "verify_message"):  # ssl.SSLCertVerificationError
+                raise DeniedError(f"{self.address}: the server is not who it says: {error.verify_message}") from error
             raise TransientError(f"{self.address} is not to be reached: {error.strerror or error}") from error
 
 
