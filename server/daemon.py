@@ -29,6 +29,7 @@ from flyinglow.server.timers import Timers
 from flyinglow.wsrf.addresses import Addresses
 from flyinglow.wsrf.envelope import MessageLimits
 from flyinglow.wsrf.transport import client_site, worker_pool
+from flyinglow.wsrf.xpath.evaluator import ProcessXPath
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,6 +90,7 @@ class Daemon:
         self._database = ThreadPool(2, 8, "store")
         self._workers = worker_pool(config.server.threads)
         self._timers = Timers(reactor)
+        self._xpath = ProcessXPath()
         self._ports: list[Any] = []
         self._broken: BrokenError | None = None
 
@@ -141,7 +143,7 @@ class Daemon:
             depth=listener.max_depth, elements=listener.max_elements, headers=listener.max_headers
         )
         site = client_site(
-            endpoints(parts.services, self._addresses, now, message_limits, self._on_message),
+            endpoints(parts.services, self._addresses, now, message_limits, self._xpath, self._on_message),
             reactor=self._reactor,
             pool=self._workers,
             addresses=self._addresses,
@@ -173,3 +175,4 @@ class Daemon:
         await parts.backend.close()
         for pool in (self._workers, parts.notifying.lookups, self._database):
             pool.stop()
+        self._xpath.close()

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from flyinglow.wsrf.envelope import MessageLimits
     from flyinglow.wsrf.operation import ServiceBase
     from flyinglow.wsrf.ports import ResourceDirectory
+    from flyinglow.wsrf.xpath.evaluator import XPath
 
 
 def endpoints(
@@ -35,6 +36,7 @@ def endpoints(
     addresses: Addresses,
     now: Now,
     limits: MessageLimits,
+    xpath: XPath,
     on_message: Callable[[str, _Element], None] | None = None,
 ) -> list[Endpoint]:
     """Return the five endpoints: factory, workspace, group, ensemble and subscription."""
@@ -44,7 +46,7 @@ def endpoints(
 
     def leased(directory: ResourceDirectory, kind: Kind, document: str) -> list[type[ServiceBase]]:
         subscribe = producer_port(services.subscriptions, kind, addresses)
-        return [properties.port(directory, document), lifetime.port(directory), subscribe]
+        return [properties.port(directory, document, xpath), lifetime.port(directory), subscribe]
 
     factory = factory_xml.FactoryDirectory(services.factory, now)
     workspace = workspace_xml.WorkspaceDirectory(services.workspace, now)
@@ -54,7 +56,7 @@ def endpoints(
         endpoint(
             "factory",
             factory_soap.port(services.factory, addresses),
-            properties.port(factory, factory_xml.DOCUMENT),
+            properties.port(factory, factory_xml.DOCUMENT, xpath),
             resources=False,
         ),
         endpoint(

@@ -36,6 +36,7 @@ from rigs.contract import (
     Workspaces,
     whole_of,
 )
+from rigs.soap import XPATH
 
 
 class Site:
@@ -87,26 +88,26 @@ class Site:
             self._endpoint(
                 "factory",
                 factory_soap.port(factory, ADDRESSES),
-                properties.port(factory_directory, factory_xml.DOCUMENT),
+                properties.port(factory_directory, factory_xml.DOCUMENT, XPATH),
             ),
             self._endpoint(
                 "workspace",
                 workspace_soap.port(workspaces),
-                properties.port(workspace_directory, workspace_xml.DOCUMENT),
+                properties.port(workspace_directory, workspace_xml.DOCUMENT, XPATH),
                 lifetime.port(workspace_directory),
                 notification_soap.producer_port(subscriptions, Kind.WORKSPACE, ADDRESSES),
             ),
             self._endpoint(
                 "group",
                 group_soap.port(groups, ADDRESSES),
-                properties.port(group_directory, group_xml.DOCUMENT),
+                properties.port(group_directory, group_xml.DOCUMENT, XPATH),
                 lifetime.port(group_directory),
                 notification_soap.producer_port(subscriptions, Kind.GROUP, ADDRESSES),
             ),
             self._endpoint(
                 "ensemble",
                 ensemble_soap.port(ensembles, ADDRESSES),
-                properties.port(ensemble_directory, ensemble_xml.DOCUMENT),
+                properties.port(ensemble_directory, ensemble_xml.DOCUMENT, XPATH),
                 lifetime.port(ensemble_directory),
                 notification_soap.producer_port(subscriptions, Kind.ENSEMBLE, ADDRESSES),
             ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import socket
+import atexit
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -18,6 +18,8 @@ from flyinglow.wsrf.endpoint import Answer, Endpoint
 from flyinglow.wsrf.operation import ServiceBase, call_of, operation
 from flyinglow.wsrf.transport import client_site, worker_pool
 from flyinglow.wsrf.xml import NS, E, qname
+from flyinglow.wsrf.xpath.evaluator import ProcessXPath
+from rigs.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 NOW = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
 RPW = "http://docs.oasis-open.org/wsrf/rpw-2/"
 GET = f"{RPW}GetResourceProperty/GetResourceProperty"
+XPATH = ProcessXPath()
+atexit.register(XPATH.close)
 ENVELOPES = {"1.1": NS["s11"], "1.2": NS["s12"]}
 
 
@@ -118,7 +122,7 @@ def endpoint(
     **options: Any,
 ) -> Endpoint:
     """Return the workspace endpoint over a shelf."""
-    ports = [properties.port(shelf, qname("fl", "WorkspaceProperties")), lifetime.port(shelf), *more]
+    ports = [properties.port(shelf, qname("fl", "WorkspaceProperties"), XPATH), lifetime.port(shelf), *more]
     return Endpoint("workspace", ports, "workspace", now=now, on_message=on_message, **options)
 
 
@@ -133,9 +137,7 @@ class RealService:
         now: Callable[[], datetime],
         *more: type[ServiceBase],
     ) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         self.addresses = Addresses(f"http://127.0.0.1:{self.port}")
         self.shelf = shelf
         self._loop = loop

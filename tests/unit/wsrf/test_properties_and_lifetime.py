@@ -11,9 +11,11 @@ from flyinglow.wsrf.endpoint import Endpoint, Pending
 from flyinglow.wsrf.faults import TypedFault
 from flyinglow.wsrf.operation import Inbound
 from flyinglow.wsrf.xml import qname, timestamp
+from flyinglow.wsrf.xpath.evaluator import DIALECT
 from rigs.soap import NOW, RPW, Seen, Shelf, body_of, endpoint, fault_of, message, state_of
 
 W1 = "<fl:ResourceID>w1</fl:ResourceID>"
+W2 = "<fl:ResourceID>w2</fl:ResourceID>"
 DOCUMENT = "<rp:GetResourcePropertyDocument/>"
 
 
@@ -67,7 +69,7 @@ def test_the_document_has_the_root_that_the_endpoint_names(workspace: Endpoint) 
     shelfless = endpoint(Shelf())  # not checked against the schema: the shelf has only one of the properties
     (document,) = body_of(shelfless.call(message(DOCUMENT, W1)))
     assert document.tag == qname("fl", "WorkspaceProperties")
-    assert [child.tag for child in document] == [qname("fl", "State")]
+    assert [child.tag for child in document] == [qname("fl", "State"), qname("rp", "QueryExpressionDialect")]
 
 
 def test_the_published_actions_are_those_of_the_standard(workspace: Endpoint) -> None:
@@ -177,3 +179,52 @@ def test_what_the_schema_does_not_read_never_arrives(workspace: Endpoint, text: 
 def test_destroy_alone_can_be_published(shelf: Shelf) -> None:
     point = Endpoint("x", [lifetime.port(shelf, scheduled=False)], "workspace", now=lambda: NOW)
     assert {element for element, _ in point.routes()} == {qname("rl", "Destroy")}
+
+
+def ask(expression: str, dialect: str = DIALECT) -> bytes:
+    query = f'<rp:QueryExpression Dialect="{dialect}">{expression}</rp:QueryExpression>'
+    return message(f"<rp:QueryResourceProperties>{query}</rp:QueryResourceProperties>", W1)
+
+
+def test_a_query_selects_elements_with_the_prefixes_in_scope_where_it_stands() -> None:
+    (state,) = body_of(endpoint(Shelf()).call(ask("/fl:WorkspaceProperties/fl:State")))
+    assert (state.tag, state.text) == (qname("fl", "State"), "Running")
+
+
+@pytest.mark.parametrize(
+    ("expression", "text"),
+    [("string(//fl:State)", "Running"), ("count(//fl:Nothing)", "0"), ("//fl:State = 'Running'", "true")],
+)
+def test_a_query_answers_texts_numbers_and_truths(expression: str, text: str) -> None:
+    answer = body_of(endpoint(Shelf()).call(ask(expression)))
+    assert (len(answer), answer.text) == (0, text)
+
+
+def test_a_query_that_selects_nothing_is_an_empty_answer() -> None:
+    answer = body_of(endpoint(Shelf()).call(ask("//fl:Nothing")))
+    assert (len(answer), answer.text) == (0, None)
+
+
+@pytest.mark.parametrize(
+    ("expression", "dialect", "fault"),
+    [
+        ("//fl:State", "urn:other", "UnknownQueryExpressionDialectFault"),
+        ("//", DIALECT, "InvalidQueryExpressionFault"),
+        ("", DIALECT, "InvalidQueryExpressionFault"),
+        ("//nosuch:State", DIALECT, "InvalidQueryExpressionFault"),
+        ("$x", DIALECT, "QueryEvaluationErrorFault"),
+    ],
+)
+def test_a_query_that_cannot_be_answered_is_told_why(expression: str, dialect: str, fault: str) -> None:
+    assert fault_of(endpoint(Shelf()).call(ask(expression, dialect))).kind == qname("rp", fault)
+
+
+def test_a_query_about_a_resource_that_is_not_there_is_refused_as_such() -> None:
+    query = '<rp:QueryExpression Dialect="x">1</rp:QueryExpression>'.replace('"x"', f'"{DIALECT}"')
+    answer = endpoint(Shelf()).call(message(f"<rp:QueryResourceProperties>{query}</rp:QueryResourceProperties>", W2))
+    assert fault_of(answer).kind == qname("r", "ResourceUnknownFault")
+
+
+def test_every_resource_names_the_dialect_it_can_be_asked_in(workspace: Endpoint) -> None:
+    (dialect,) = body_of(workspace.call(state_of(name="rp:QueryExpressionDialect")))
+    assert dialect.text == DIALECT
