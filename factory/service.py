@@ -20,6 +20,7 @@ from flyinglow.factory.model import Created, CreateRequest, Outlook, Valid
 from flyinglow.factory.offers import Offers, offers
 from flyinglow.factory.plan import Desk, Plan, plan
 from flyinglow.factory.rehearsal import check_addresses, granted, outlook, validity
+from flyinglow.factory.uris import UriPolicy
 from flyinglow.nodectl.errors import ConflictError, DeniedError, InvalidError
 from flyinglow.notification.ports import NotificationTx
 from flyinglow.notification.service import Draft, SubscriptionService
@@ -60,6 +61,7 @@ class FactoryService:
         new_tag: Callable[[], str],
         subscriptions: SubscriptionService,
         schedule: str = "immediate",
+        uris: UriPolicy | None = None,
     ) -> None:
         self._store = store
         self._backend = backend
@@ -70,6 +72,7 @@ class FactoryService:
         self._new_tag = new_tag
         self._subscriptions = subscriptions
         self._schedule = schedule
+        self._uris = uris or UriPolicy()
 
     def create(self, caller: Identity, request: CreateRequest, watch: SubscribeRequest | None = None) -> Created:
         """Lease all that ``request`` asks for, or nothing; subscribe ``watch`` to all of it before its first event.
@@ -170,13 +173,17 @@ class FactoryService:
     def _plan(self, tx: Tx, caller: Identity, request: CreateRequest, view: View) -> Plan:
         """Check the request and lay out its rows; reads only."""
         limits = self._backend.limits(view)
-        check(request, terms=self._terms, limits=limits, catalogue=self._catalogue, networks=view.pools)
+        check(
+            request, terms=self._terms, limits=limits, catalogue=self._catalogue, networks=view.pools, policy=self._uris
+        )
         now = self._now()
         if request.start_by is not None and request.start_by <= now:
             raise InvalidError("the time to start by has passed already")
         joined = _joined(tx, caller, request) if request.join else None
         tags = self._tags(tx, sum(part.count for part in request.parts))
-        desk = Desk(now=now, terms=self._terms, catalogue=self._catalogue, new_id=self._new_id, new_tag=tags)
+        desk = Desk(
+            now=now, terms=self._terms, catalogue=self._catalogue, uris=self._uris, new_id=self._new_id, new_tag=tags
+        )
         return plan(request, caller.name, desk, joined)
 
     def _commit(self, tx: Tx, planned: Plan, view: View, lease: Lease, now: datetime) -> Created:

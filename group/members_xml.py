@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from flyinglow.backend.api import node_name
 from flyinglow.group.service import state_of
-from flyinglow.workspace.makers import BF, FL, MAKERS
+from flyinglow.workspace.makers import BF, FL, MAKERS, optional
 from flyinglow.workspace.model import Kind
-from flyinglow.workspace.properties_xml import networking, optional
+from flyinglow.workspace.properties_xml import networking
 from flyinglow.wsrf.xml import clean_text, timestamp
 
 if TYPE_CHECKING:

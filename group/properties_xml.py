@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Final
 
 from flyinglow.group.members_xml import census, member
 from flyinglow.group.service import state_of
-from flyinglow.workspace.makers import FL
+from flyinglow.workspace.makers import FL, optional
 from flyinglow.workspace.model import Allocation
 from flyinglow.workspace.producer_xml import COMMON, PRODUCER, lifetime
-from flyinglow.workspace.properties_xml import allocation, optional, schedule, wait_of
+from flyinglow.workspace.properties_xml import allocation, schedule, wait_of
 from flyinglow.wsrf.xml import clean_text, qname
 
 if TYPE_CHECKING:
@@ -102,6 +102,7 @@ def _schedule(whole: Whole) -> _Element:
         ends_at=end_of(whole),
         duration=max((row.duration for row in rows), default=0),
         wait=wait_of(rows),
+        saves_at=min((row.saves_at for row in rows if row.saves_at is not None), default=None),
     )
 
 

@@ -6,8 +6,8 @@ import dataclasses
 import json
 from typing import TYPE_CHECKING, Any
 
-from flyinglow.nodectl.context import ways
 from flyinglow.factory.uris import UriPolicy
+from flyinglow.nodectl.context import ways
 from flyinglow.nodectl.errors import InvalidError
 from flyinglow.server.config import Image as ImageTable
 from flyinglow.workspace.catalogue import Image

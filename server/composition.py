@@ -22,7 +22,7 @@ from flyinglow.nodectl.errors import InvalidError
 from flyinglow.notification.consumers import Consumers
 from flyinglow.notification.lifetime import Lifetimes
 from flyinglow.notification.service import SubscriptionService, SubscriptionSettings
-from flyinglow.server.catalogue import catalogue
+from flyinglow.server.catalogue import catalogue, uri_policy
 from flyinglow.server.guest_key import endpoint
 from flyinglow.server.nodes import NodeBook
 from flyinglow.server.notifying import Notifying, notifying, policy
@@ -80,6 +80,9 @@ def terms(config: Config) -> Terms:
         max_duration=lease.maximum_duration,
         warn_before=lease.warn_before,
         retain=lease.retain,
+        save_rate=lease.save_rate,
+        save_margin=lease.save_margin,
+        save_retry=lease.save_retry,
         show_node=config.server.show_node,
         reports=bool(config.listen.guest.base_url),
     )
@@ -96,6 +99,7 @@ def timing(config: Config) -> Timing:
         grace=patience.guest_shutdown,
         destroy=patience.destroy,
         info=patience.info,
+        save=patience.save,
         stray_grace=config.lease.stranger_grace,
     )
 
@@ -266,6 +270,7 @@ def _services(config: Config, store: Store, backend: Backend, consumers: Consume
             new_tag=new_tag,
             subscriptions=subscriptions,
             schedule=schedule,
+            uris=uri_policy(config.image_uri),
         ),
         workspace=WorkspaceService(store, clock, lease_terms, backend),
         group=GroupService(store, clock, lease_terms, backend),

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 # an even first byte: odd ones are multicast
 _MAC_PREFIX = re.compile(r"[0-9a-f][02468ace](?::[0-9a-f]{2}){2}", re.IGNORECASE)
 _PLAIN_URL = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+/?")
+_HOST = re.compile(r"[A-Za-z0-9*:.-]{1,253}")
 _HOSTNAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.IGNORECASE)
 
 
@@ -95,6 +96,7 @@ def _contradictions(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
     for name, image in config.image.items():
         if image.file is None and image.path is None:
             yield ("image", name, "path"), "either path or file is needed"
+    yield from _image_uris(config)
     yield from _listening(config)
     for network in config.notification.allow_networks:
         try:
@@ -104,6 +106,22 @@ def _contradictions(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
     if config.lease.default_duration > config.lease.maximum_duration:
         yield ("lease", "default_duration"), "is longer than maximum_duration"
     yield from _backend(config)
+
+
+def _image_uris(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
+    table = config.image_uri
+    for scheme in table.schemes:
+        if scheme not in {"store", "https", "http", "scp", "sftp", "file"}:
+            yield ("image_uri", "schemes"), f"{scheme!r} is not store, https, http, scp, sftp or file"
+    for host in table.hosts:
+        if not _HOST.fullmatch(host):
+            yield ("image_uri", "hosts"), f"{host!r} is not the name or number of a host, nor one with * in it"
+    for directory in table.directories:
+        if not directory.startswith("/") or ".." in directory.split("/") or directory.strip("/") == "":
+            yield ("image_uri", "directories"), f"{directory!r} is not the absolute path of a directory below the root"
+    for name in table.kernels.values():
+        if name not in config.image:
+            yield ("image_uri", "kernels"), f"there is no [image.{name}]"
 
 
 def _backend(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:

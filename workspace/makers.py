@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Protocol
 
-from flyinglow.wsrf.xml import E
+from flyinglow.wsrf.xml import E, clean_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,3 +29,8 @@ FL: Final = MAKERS["fl"]
 BF: Final = MAKERS["bf"]
 RL: Final = MAKERS["rl"]
 WSNT: Final = MAKERS["wsnt"]
+
+
+def optional(name: str, text: str | None) -> list[_Element]:
+    """Return the ``fl`` element with this text, or none when there is no text."""
+    return [FL(name, clean_text(text))] if text else []

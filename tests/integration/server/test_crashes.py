@@ -96,6 +96,11 @@ CASES: Mapping[str, Case] = {
     "reclaim.failed": Case(states=ENDED, act=trash, node={"failures": [{"order": "destroy", "times": 1}]}),
     "observe.found": Case(states=("Corrupted", "Running"), act=lose),
     "sweep.expire": Case(states=ENDED, request={"duration": 3}),
+    "sweep.save": Case(
+        states=ENDED,
+        request={"duration": 5, "end_action": "Save", "save_to": "store:{name}"},
+        lease="save_margin = 2\nsave_rate = 1e9\nsave_retry = 60",
+    ),
     "sweep.overdue": Case(states=("Cancelled",) * 2, request={"open": True, "start_within": 1}),
     "sweep.warn": Case(states=ENDED, request={"duration": 4}, lease="warn_before = 60"),
     "sweep.purge": Case(states=(), act=trash, lease="retain = 1", forgotten=True),

@@ -66,7 +66,24 @@ BAD: dict[str, tuple[dict[str, Any], type[FlyingLowError], str]] = {
     "a key of two lines": ({"parts": (part(context=Context(keys=("ssh-rsa A\nrole x",))),)}, InvalidError, "key"),
     "no disk": ({"parts": (part(disks=()),)}, InvalidError, "1 to 8 disks"),
     "an unknown image": ({"parts": (part(image="windows"),)}, InvalidError, "not in this site's catalogue"),
-    "an image by URI": ({"parts": (part(image="http://x/y"),)}, InvalidError, "images by URI are not offered"),
+    "an image by URI": ({"parts": (part(image="http://x/y"),)}, DeniedError, "images by http: URI are not offered"),
+    "a path for an image": ({"parts": (part(image="../../x"),)}, InvalidError, "is a path; an image is a name"),
+    "an absolute path for an image": ({"parts": (part(image="/dev/sda"),)}, InvalidError, "is a path"),
+    "saved nowhere": ({"end_action": EndAction.SAVE}, InvalidError, "SaveTo is missing"),
+    "saved to somewhere with credentials": (
+        {"end_action": EndAction.SAVE, "save_uri": "https://u:canary@x/y"}, InvalidError, "would be stored and shown",
+    ),
+    "several saved under one name": (
+        {"parts": (part("a", 2),), "end_action": EndAction.SAVE, "save_uri": "https://x/y"}, InvalidError, "own",
+    ),
+    "a place without an end action": ({"save_uri": "https://x/y"}, InvalidError, "SaveTo goes with EndAction Save"),
+    "no time to save": (
+        {"end_action": EndAction.SAVE, "save_uri": "https://x/y", "duration": 120}, InvalidError, "ask for longer",
+    ),
+    "nothing to save": (
+        {"parts": (part(image="bare"),), "end_action": EndAction.SAVE, "save_uri": "https://x/y"}, InvalidError,
+        "nothing to save",
+    ),
     "an unknown partition": (
         {"parts": (part(disks=(Disk(name="d", partition="sda1"),)),)}, InvalidError, "partition 'sda1' is not in",
     ),
@@ -109,9 +126,10 @@ BAD: dict[str, tuple[dict[str, Any], type[FlyingLowError], str]] = {
         InvalidError, "no disk",
     ),
     "a blank disk first": ({"parts": (part(disks=(Disk(name="d", blank_mb=1),)),)}, InvalidError, "booted"),
-    "a file": ({"parts": (part(context=Context(files=(File(path="/x", content=b""),))),)}, InvalidError, "files in"),
+    "a file nowhere": (
+        {"parts": (part(context=Context(files=(File(path="/../x", content=b""),))),)}, InvalidError, "part ce: .*step",
+    ),
     "user data that is no text": ({"parts": (part(context=Context(user_data=b"\xff")),)}, InvalidError, "UTF-8"),
-    "saving at the end": ({"end_action": EndAction.SAVE}, InvalidError, "saving disks"),
     "an empty token": ({"token": ""}, InvalidError, "token"),
     "an ensemble that is not there": ({"join": "0" * 32}, UnknownError, "no such ensemble"),
 }  # fmt: skip

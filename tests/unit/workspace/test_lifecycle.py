@@ -8,12 +8,17 @@ import pytest
 from flyinglow.access.identity import LOCAL
 from flyinglow.backend.api import ClaimNews, ClaimTopic
 from flyinglow.nodectl.errors import BrokenError, ConflictError
+from flyinglow.workspace.context_desk import Desk
+from flyinglow.workspace.context_endpoint import Endpoint
 from flyinglow.workspace.lifecycle import STEPS, advance, reclaim
-from flyinglow.workspace.model import Topic, Workspace
+from flyinglow.workspace.model import EndAction, Topic, Workspace
 from flyinglow.workspace.outcomes import ShutdownMode
 from flyinglow.workspace.ports import StaleError
 from flyinglow.workspace.states import NEXT, State, Status, Task
-from rigs.site import START, Site, part
+from flyinglow.workspace.terms import Terms
+from rigs.site import START, MakeSite, Site, part
+
+ENDPOINT = Endpoint(url="http://10.1.0.1:8482", key=b"k" * 32)
 
 
 def _advance(row: Workspace, status: Status, tx: Any) -> Workspace:
@@ -63,8 +68,10 @@ def test_the_first_reason_wins(site: Site) -> None:
     assert told.body["reason"] == "it failed"
 
 
-def test_every_step_is_registered_and_committed(site: Site) -> None:
+def test_every_step_is_registered_and_committed(make_site: MakeSite) -> None:
+    site = make_site(endpoint=ENDPOINT, terms=Terms(reports=True))
     site.create(part("a"), duration=400)
+    site.create(part("saved"), duration=400, end_action=EndAction.SAVE, save_uri="https://store.example/{name}")
     site.settle()
     site.simulation.fail_next("pause", ConflictError("no"))
     site.workspace.shutdown(LOCAL, site.row("a").id, ShutdownMode.PAUSE)
@@ -72,8 +79,10 @@ def test_every_step_is_registered_and_committed(site: Site) -> None:
     site.simulation.exit(site.row("a").tag)
     site.settle(250)  # past half of the lease: it is warned of
     site.sweep()
+    site.settle(35)  # its disk has 100 MB
+    site.sweep()
     site.simulation.fail_next("destroy", BrokenError("no"))
-    site.settle(300)
+    site.settle(265)
     site.sweep()
     site.simulation.fail_next("create", BrokenError("no"))
     site.create(part("b"))
@@ -86,4 +95,10 @@ def test_every_step_is_registered_and_committed(site: Site) -> None:
     for topic in ClaimTopic:
         site.provisioner.claims(ClaimNews(key="no such claim", topic=topic, reason=""))
     site.settle()
+    site.create(part("passes", image="guest"), ready_within=50)
+    site.create(part("reports"), part("silent"), ready_within=50)
+    site.settle(1)
+    desk = Desk(site.store, site.clock, site.now, site.committed.append)
+    site.run(desk.report(ENDPOINT.token(site.row("reports").id), b'{"status": "ok"}'))
+    site.settle(50)
     assert set(site.committed) == set(STEPS)

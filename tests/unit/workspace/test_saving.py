@@ -93,8 +93,22 @@ def test_a_place_that_is_none_is_refused(site: Site, place: str | None) -> None:
     assert site.states() == {"vm": "Running"}
 
 
-def test_several_are_saved_one_by_one(site: Site) -> None:
-    created = site.create(part("a", 2))
+def test_what_was_saved_is_kept(site: Site) -> None:
+    key = whole(site.create()).id
     site.settle()
-    with pytest.raises(InvalidError, match="save each by itself"):
-        site.group.shutdown(LOCAL, whole(created).id, ShutdownMode.SAVE)
+    save(site, key)
+    site.settle()
+    saved = site.workspace.get(LOCAL, key).saved
+    assert saved == {"at": site.now().isoformat()}  # a simulated node says nothing of where it is
+
+
+@pytest.mark.parametrize(
+    "place", ["https://u:canary@h/x", "https://canary@h/x", "http://h/x?token=canary", "https://h/"]
+)
+def test_a_place_with_credentials_is_refused_without_showing_them(site: Site, place: str) -> None:
+    key = whole(site.create()).id
+    site.settle()
+    with pytest.raises(InvalidError) as refused:
+        save(site, key, place)
+    assert "canary" not in str(refused.value)
+    assert "canary" not in repr(site.workspace.get(LOCAL, key))

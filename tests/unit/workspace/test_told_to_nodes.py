@@ -7,9 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flyinglow.backend.api import NodeState
+from flyinglow.nodectl import messages
 from flyinglow.nodectl.errors import BrokenError, InvalidError
-from flyinglow.workspace.context import context_text, members_text
-from flyinglow.workspace.model import Context, Disk, Nic
+from flyinglow.nodectl.messages import GuestFile
+from flyinglow.workspace.context import OURS, context_text, members_text
+from flyinglow.workspace.model import Context, Disk, File, Nic
 from flyinglow.workspace.vmspec import vm_spec
 from rigs.site import CATALOGUE
 from rigs.store import workspace
@@ -68,6 +70,24 @@ def test_a_node_is_told_its_own_bridge_and_the_catalogues_kernel() -> None:
         (None, 7, "/d"),
     ]
     assert (spec.nics[0].bridge, spec.nics[0].ip, spec.nics[0].dns) == ("br7", "10.1.0.10", ("10.1.0.2", "10.1.0.3"))
+
+
+@pytest.mark.parametrize("word", sorted(OURS))
+def test_a_key_that_looks_like_a_line_of_ours_is_refused(word: str) -> None:
+    row = replace(ROW, context=Context(keys=(f"{word} evil - 10.0.0.66",)))
+    with pytest.raises(InvalidError, match="is no key"):
+        context_text(row, "")
+
+
+def test_a_node_is_told_files_keys_and_by_which_way_the_image_takes_them() -> None:
+    files = (File(path="/etc/x", content=b"\0\xff", mode=0o600),)
+    row = replace(ROW, context=Context(keys=("ssh-rsa AA me",), files=files))
+    seeded = {name: replace(image, context="seed") for name, image in CATALOGUE.items()}
+    spec = vm_spec(row, "text", {"node0": NODE}, seeded)
+    assert spec.files == (GuestFile("/etc/x", "AP8=", 0o600),)
+    assert (spec.keys, spec.delivery) == (("ssh-rsa AA me",), "seed")
+    assert vm_spec(row, "text", {"node0": NODE}, CATALOGUE).delivery == "auto"
+    assert messages.vm_spec(messages.encode(spec)) == spec
 
 
 def test_a_node_or_an_image_that_is_gone_is_named() -> None:
