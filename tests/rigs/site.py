@@ -22,6 +22,7 @@ from flyinglow.notification.consumers import ConsumerPolicy, Consumers
 from flyinglow.notification.service import SubscriptionService
 from flyinglow.store import Store
 from flyinglow.workspace.catalogue import Image
+from flyinglow.workspace.context_endpoint import Endpoint
 from flyinglow.workspace.model import (
     Allocation,
     Context,
@@ -97,6 +98,7 @@ class Site:
     def __init__(
         self, open_: OpenStore, *, nodes: int = 2, memory_mb: int = 1000, addresses: int = 20,
         terms: Terms | None = None, timing: Timing | None = None, options: dict[str, Any] | None = None,
+        endpoint: Endpoint | None = None,
     ) -> None:  # fmt: skip
         self.clock = Clock()
         self.events: list[Event] = []
@@ -104,6 +106,7 @@ class Site:
         self.terms = terms or Terms()
         self.timing = timing or Timing()
         self.options = options or {}
+        self.endpoint = endpoint
         self.store = open_(now=self.now)
         self.nodes = {
             f"node{at}": NodeState(
@@ -130,7 +133,7 @@ class Site:
         self.simulation = self.backend.simulation
         self.provisioner = Provisioner(
             self.store, self.backend, self.clock, self.now, CATALOGUE, timing=self.timing,
-            committed=self.committed.append,
+            endpoint=self.endpoint, committed=self.committed.append,
         )  # fmt: skip
         self.factory = FactoryService(
             self.store, self.backend, now=self.now, terms=self.terms, catalogue=CATALOGUE,
