@@ -27,7 +27,7 @@ def dialect_unknown(dialect: str) -> TypedFault:
     """Say that a topic expression's dialect is not one of ours."""
     return _fault(
         "TopicExpressionDialectUnknownFault",
-        f"topic expressions of dialect {dialect[:200]!r} are not understood; use Simple or Concrete of WS-Topics 1.3",
+        f"topic expressions of dialect {dialect[:200]!r} are not understood; use Simple, Concrete or Full",
     )
 
 

@@ -85,7 +85,7 @@ def _topics(chosen: _Element | None) -> tuple[str, ...]:
     for child in chosen:
         match child.tag:
             case producer_xml.TOPIC_EXPRESSION:
-                selected.append(topics.select(child).value)
+                selected += [topic.value for topic in topics.select(child)]
             case topics.MESSAGE_CONTENT:
                 raise faults.message_content_invalid()
             case topics.PRODUCER_PROPERTIES:

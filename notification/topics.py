@@ -1,7 +1,7 @@
 """The topics that workspaces, groups and ensembles publish, and the expressions by which subscribers choose them.
 
-The set of topics is fixed and flat, in the name space of the shared types. Of the dialects of WS-Topics 1.3, Simple
-and Concrete are understood; over a flat set they select the same, and only the faults tell them apart.
+The set of topics is fixed and flat, in the name space of the shared types. The dialects of WS-Topics 1.3 are Simple,
+Concrete and Full; over a flat set only Full can select several (``fl:*``, ``fl:state|fl:warning``, ``//.``).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from lxml import etree
 
 from flyinglow.notification import faults
 from flyinglow.workspace.model import Topic
-from flyinglow.workspace.producer_xml import CONCRETE, SIMPLE
+from flyinglow.workspace.producer_xml import CONCRETE, FULL, SIMPLE
 from flyinglow.wsrf.xml import NS, qname
 
 if TYPE_CHECKING:
@@ -29,13 +29,25 @@ PRODUCER_PROPERTIES: Final = qname("wsnt", "ProducerProperties")
 TOPICS: Final[Mapping[str, Topic]] = MappingProxyType({qname("fl", topic.value): topic for topic in Topic})
 """Topic names in Clark notation."""
 
+LONGEST: Final = 1000
+"""Characters of an expression."""
+
 _NAME = r"[^\W\d][\w.\-]*"
 _QNAME = rf"(?:{_NAME}:)?{_NAME}"
-_SHAPES: Final = {SIMPLE: re.compile(_QNAME), CONCRETE: re.compile(rf"{_QNAME}(?:/{_QNAME})*")}
+_STEP = rf"//?(?:{_QNAME}|(?:{_NAME}:)?\*|\.)"
+_PATH = rf"(?://)?(?:{_NAME}:)?(?://)?(?:{_NAME}|\*)(?:{_STEP})*|//\."
+_SHAPES: Final = {
+    SIMPLE: re.compile(_QNAME),
+    CONCRETE: re.compile(rf"{_QNAME}(?:/{_QNAME})*"),
+    FULL: re.compile(rf"(?:{_PATH})(?:\s*\|\s*(?:{_PATH}))*"),
+}
+_ROOT: Final = re.compile(rf"(?://)?(?:(?P<prefix>{_NAME}):)?(?://)?(?P<name>{_NAME}|\*|\.)")
+_SELF: Final = frozenset({"", "//.", "/."})
+"""What may follow a root that has nothing below it, as none of ours has: itself, or itself with all below it."""
 
 
-def select(expression: _Element) -> Topic:
-    """Return the topic that a TopicExpression selects; prefixes mean what they mean where it stands.
+def select(expression: _Element) -> tuple[Topic, ...]:
+    """Return the topics that a TopicExpression selects; prefixes mean what they mean where it stands.
 
     Raises the faults of WS-BaseNotification 4.2: unknown dialect, malformed expression, topic that is not supported.
     """
@@ -44,24 +56,35 @@ def select(expression: _Element) -> Topic:
     shape = _SHAPES.get(dialect)
     if shape is None:
         raise faults.dialect_unknown(dialect)
-    if len(expression) or shape.fullmatch(text) is None:
+    if len(expression) or len(text) > LONGEST or shape.fullmatch(text) is None:
         raise faults.topic_expression_invalid(f"{text[:80]!r} is not an expression of dialect {dialect}")
-    root, _, below = text.partition("/")
-    topic = TOPICS.get(_resolve(expression, root))
-    if topic is None or below:
+    chosen = [_chosen(expression, path.strip()) for path in text.split("|")]
+    found = tuple(topic for name, topic in TOPICS.items() if any(name in names for names in chosen))
+    if not found:
         known = ", ".join(TOPICS)
         raise faults.topic_not_supported(f"there is no topic {text[:80]!r} here; there are {known}")
-    return topic
+    return found
 
 
-def _resolve(expression: _Element, text: str) -> str:
-    prefix, colon, local = text.rpartition(":")
-    if not colon:
-        return local  # an unprefixed root is in no name space, whatever the default one is
+def _chosen(expression: _Element, path: str) -> frozenset[str]:
+    """Return the names of our topics, all of them roots, that one path of an expression selects."""
+    root = _ROOT.match(path)
+    if root is None or path[root.end() :] not in _SELF:
+        return frozenset()
+    prefix, name = root["prefix"], root["name"]
+    if name == "." or (name == "*" and prefix is None):
+        return frozenset(TOPICS)
+    space = _space(expression, prefix)
+    return frozenset(topic for topic in TOPICS if topic == space + name or (name == "*" and topic.startswith(space)))
+
+
+def _space(expression: _Element, prefix: str | None) -> str:
+    if prefix is None:
+        return ""  # an unprefixed root is in no name space, whatever the default one is
     uri = expression.nsmap.get(prefix)
     if uri is None:
-        raise faults.topic_expression_invalid(f"the prefix of {text[:80]!r} is not declared where it stands")
-    return f"{{{uri}}}{local}"
+        raise faults.topic_expression_invalid(f"the prefix {prefix[:80]} is not declared where the expression stands")
+    return f"{{{uri}}}"
 
 
 def expression(topic: Topic, tag: str) -> _Element:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 SIMPLE: Final = "http://docs.oasis-open.org/wsn/t-1/TopicExpression/Simple"
 CONCRETE: Final = "http://docs.oasis-open.org/wsn/t-1/TopicExpression/Concrete"
+FULL: Final = "http://docs.oasis-open.org/wsn/t-1/TopicExpression/Full"
 TOPIC_EXPRESSION: Final = qname("wsnt", "TopicExpression")
 
 
@@ -50,13 +51,21 @@ def _topics() -> list[_Element]:
     return made
 
 
+def _topic_set() -> _Element:
+    """Return the topics as the tree they are, which is flat (WS-Topics 1.3, section 5)."""
+    root = etree.Element(qname("wstop", "TopicSet"), nsmap={"wstop": NS["wstop"], "fl": NS["fl"]})
+    for topic in Topic:
+        etree.SubElement(root, qname("fl", topic.value), {qname("wstop", "topic"): "true"})
+    return root
+
+
 PRODUCER: Final[Mapping[QName, Callable[[], list[_Element]]]] = {
     TOPIC_EXPRESSION: _topics,
     qname("wsnt", "FixedTopicSet"): lambda: [WSNT.FixedTopicSet("true")],
     qname("wsnt", "TopicExpressionDialect"): lambda: [
-        WSNT.TopicExpressionDialect(SIMPLE),
-        WSNT.TopicExpressionDialect(CONCRETE),
+        WSNT.TopicExpressionDialect(dialect) for dialect in (SIMPLE, CONCRETE, FULL)
     ],
+    qname("wstop", "TopicSet"): lambda: [_topic_set()],
 }
 """What makes a producer's properties, in document order."""
 

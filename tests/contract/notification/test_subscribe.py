@@ -15,7 +15,7 @@ from flyinglow.notification.lifetime import Lifetimes
 from flyinglow.notification.service import SubscriptionService, SubscriptionSettings
 from flyinglow.notification.soap import manager_port, producer_port
 from flyinglow.store import Store
-from flyinglow.workspace.model import Kind
+from flyinglow.workspace.model import Kind, Topic
 from flyinglow.wsrf.addresses import Addresses
 from flyinglow.wsrf.contract import Contract
 from flyinglow.wsrf.endpoint import Endpoint
@@ -25,6 +25,8 @@ from rigs.store import collection, workspace
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 SIMPLE = "http://docs.oasis-open.org/wsn/t-1/TopicExpression/Simple"
 CONCRETE = "http://docs.oasis-open.org/wsn/t-1/TopicExpression/Concrete"
+FULL = "http://docs.oasis-open.org/wsn/t-1/TopicExpression/Full"
+EVERY = tuple(topic.value for topic in Topic)
 STEM = "http://docs.oasis-open.org/wsn/bw-2/"
 DECLARED = " ".join(f'xmlns:{prefix}="{uri}"' for prefix, uri in NS.items())
 ADDRESSES = Addresses("http://site.example:8080")
@@ -148,6 +150,14 @@ def test_subscribing_to_each_kind_of_resource(site: Site, kind: Kind, soap: str)
             + "</wsnt:Filter>",
             ("state", "warning"),
         ),
+        (topic("fl:state", FULL), ("state",)),
+        (topic("fl:*", FULL), EVERY),
+        (topic("*", FULL), EVERY),
+        (topic("//.", FULL), EVERY),
+        (topic("//*", FULL), EVERY),
+        (topic("fl://state", FULL), ("state",)),
+        (topic("fl:state//.", FULL), ("state",)),
+        (topic("fl:warning | fl:state|fl:nothing|flw:*", FULL), ("state", "warning")),
     ],
 )
 def test_filters_that_select(site: Site, inside: str, topics: tuple[str, ...]) -> None:
@@ -158,7 +168,14 @@ def test_filters_that_select(site: Site, inside: str, topics: tuple[str, ...]) -
 @pytest.mark.parametrize(
     ("inside", "fault"),
     [
-        (topic("fl:state", SIMPLE[:-6] + "Full"), "TopicExpressionDialectUnknownFault"),
+        (topic("fl:nothing", FULL), "TopicNotSupportedFault"),
+        (topic("flw:*", FULL), "TopicNotSupportedFault"),
+        (topic("fl:state/*", FULL), "TopicNotSupportedFault"),
+        (topic("fl:state//fl:deeper", FULL), "TopicNotSupportedFault"),
+        (topic("fl:state|", FULL), "InvalidTopicExpressionFault"),
+        (topic("fl:state[1]", FULL), "InvalidTopicExpressionFault"),
+        (topic("unknown:*", FULL), "InvalidTopicExpressionFault"),
+        (topic("fl:state|" * 200 + "fl:state", FULL), "InvalidTopicExpressionFault"),
         (topic("fl:state", "urn:unheard-of"), "TopicExpressionDialectUnknownFault"),
         (topic("fl:nothing"), "TopicNotSupportedFault"),
         (topic("flw:state"), "TopicNotSupportedFault"),
@@ -171,7 +188,8 @@ def test_filters_that_select(site: Site, inside: str, topics: tuple[str, ...]) -
         (topic("fl:*", CONCRETE), "InvalidTopicExpressionFault"),
         (topic(""), "InvalidTopicExpressionFault"),
         (topic("fl:state fl:warning"), "InvalidTopicExpressionFault"),
-        (topic("a" * 100000), "TopicNotSupportedFault"),
+        (topic("a" * 1000), "TopicNotSupportedFault"),
+        (topic("a" * 100000), "InvalidTopicExpressionFault"),
         ("<wsnt:Filter><x:Sieve xmlns:x='urn:x'/></wsnt:Filter>", "InvalidFilterFault"),
         ("<wsnt:Filter><wsnt:MessageContent Dialect='urn:d'>x</wsnt:MessageContent></wsnt:Filter>",
          "InvalidMessageContentExpressionFault"),
