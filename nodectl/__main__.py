@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Union
 
 from flyinglow.nodectl import compose, config, surroundings
 from flyinglow.nodectl.errors import FlyingLowError, InvalidError
-from flyinglow.nodectl.messages import OrderName
+from flyinglow.nodectl.messages import OrderName, encode
 from flyinglow.nodectl.slots.scope import Scope
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ def _understood(words: list[str]) -> Arguments:
 def _commands() -> dict[str, Callable[[Arguments], int]]:
     by_tag = ("info", "start", "pause", "resume", "reboot", "shutdown", "destroy")
     named = {"agent": _agent, "list": _list, "create": _create, "console": _console}
+    named.update({"save-state": _state, "restore-state": _state})
     rest = {"kill-all": _kill_all, "tidy": _tidy, "status": _status, "doctor": _doctor}
     rest.update({"build-guest": _build_guest, "bundle": _bundle, "sudoers": _sudoers})
     return {**dict.fromkeys(by_tag, _order), **named, **rest}
@@ -126,6 +127,13 @@ def _order(arguments: Arguments) -> int:
     body = {name: getattr(arguments, name) for name in ("paused", "seconds") if hasattr(arguments, name)}
     node = compose.node_of(_config(arguments))
     return _show(arguments, node.carry_out(OrderName(arguments.command), arguments.tag, body))
+
+
+def _state(arguments: Arguments) -> int:
+    keeper = compose.keeper_of(_config(arguments))
+    if arguments.command == "save-state":
+        return _show(arguments, encode(keeper.save(arguments.tag)))
+    return _show(arguments, encode(keeper.restore(arguments.tag, paused=arguments.paused)))
 
 
 def _console(arguments: Arguments) -> int:

@@ -34,9 +34,12 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("list", help="list the VMs of this node")
     commands.add_parser("create", help="make a VM; its specification is read as JSON from standard input")
     by_tag = {name: commands.add_parser(name, help=f"{name} of one VM") for name in BY_TAG}
+    keep = {"save-state": "keep a VM's memory and end it", "restore-state": "let a VM go on where it was saved"}
+    by_tag.update({name: commands.add_parser(name, help=text) for name, text in keep.items()})
     for sub in by_tag.values():
         sub.add_argument("tag", metavar="TAG")
-    by_tag["start"].add_argument("--paused", action="store_true", help="with its processors stopped")
+    for name in ("start", "restore-state"):
+        by_tag[name].add_argument("--paused", action="store_true", help="with its processors stopped")
     by_tag["shutdown"].add_argument("--seconds", type=float, default=30.0, help="time the guest gets (default 30)")
     by_tag["console"].add_argument("--offset", type=int, default=0, help="from this byte on")
     by_tag["console"].add_argument("--max", type=int, default=1 << 20, help="at most so many bytes")

@@ -25,6 +25,7 @@ from flyinglow.nodectl.vmdir import StateDir
 
 if TYPE_CHECKING:
     from flyinglow.nodectl.hypervisor.api import Driver, Hypervisor
+    from flyinglow.nodectl.hypervisor.keeper import Keeper
     from flyinglow.nodectl.images.disks import Disks
     from flyinglow.nodectl.images.peers import Peers
     from flyinglow.nodectl.images.saving import Saver
@@ -47,7 +48,7 @@ def node_of(
     seen = Scope(everything=True) if scope is None else scope
     longest = config.console_max_mb * MIB
     parts, told = _parts(config, state, peers), Delivery(config)
-    saver, hardware = _saver(config), Hardware(config, state)
+    saver, hardware = _saver(config), _hardware(config)
     return Node(state, *parts, scope=seen, contexts=told, console_max=longest, saver=saver, hardware=hardware)
 
 
@@ -64,7 +65,16 @@ def hypervisor_of(config: Config) -> Driver:
     from flyinglow.nodectl.hypervisor.accelerator import Accelerator  # noqa: PLC0415 - see above
     from flyinglow.nodectl.hypervisor.qemu import Qemu  # noqa: PLC0415
 
-    return Qemu(config, Accelerator(config))
+    return Qemu(config, Accelerator(config), _hardware(config))
+
+
+def keeper_of(config: Config) -> Keeper:
+    """Return what keeps whole states of VMs."""
+    from flyinglow.nodectl.hypervisor.keeper import Keeper  # noqa: PLC0415 - see above
+
+    state = StateDir(config.state, config.run, config.run_as)
+    state.prepare()
+    return Keeper(state, hypervisor_of(config), _parts(config, state, None)[2])
 
 
 def peers_of(config: Config) -> Peers | None:
@@ -74,6 +84,10 @@ def peers_of(config: Config) -> Peers | None:
     from flyinglow.nodectl.images.peers import Peers  # noqa: PLC0415 - see above
 
     return Peers(config, StateDir(config.state, config.run))
+
+
+def _hardware(config: Config) -> Hardware:
+    return Hardware(config, StateDir(config.state, config.run))
 
 
 def _saver(config: Config) -> Saver | None:

@@ -239,6 +239,7 @@ class Node:
     def _start(self, vm: VmDir, *, paused: bool) -> None:
         spec = vm.spec()
         saving.forget(vm)
+        vm.memory_state.unlink(missing_ok=True)  # its disks will no longer be as they were
         self.networks.attach(spec)  # taps do not survive a start of the node
         record = vm.record() or Record()
         if record.started:

@@ -19,6 +19,13 @@ HALF_MADE = "its creation was cut short: create it again or destroy it"
 UP = (VmStatus.RUNNING, VmStatus.PAUSED)
 
 
+KEPT = "its state is kept: restore-state lets it go on"
+
+
+def _kept(vm: VmDir, sight: Sight) -> str:
+    return KEPT if sight.status is VmStatus.STOPPED and vm.memory_state.exists() else ""
+
+
 @dataclass(frozen=True)
 class View:
     """Looks at VMs through one hypervisor driver, and at what their NICs were stopped from sending."""
@@ -37,7 +44,7 @@ class View:
                 tag=vm.tag,
                 status=sight.status,
                 ready=self._ready(vm, record, sight),
-                reason=sight.reason,
+                reason=sight.reason or _kept(vm, sight),
                 seconds=record.seconds,
                 pid=sight.pid,
                 dropped=self.networks.dropped(vm.tag),

@@ -105,6 +105,11 @@ class VmDir:
         return self.path / "console.log"
 
     @property
+    def memory_state(self) -> Path:
+        """Where the VM's whole state is kept while it is down, if somebody wanted it kept (``hypervisor.keeper``)."""
+        return self.path / "memory.state"
+
+    @property
     def qmp(self) -> Path:
         """QEMU's control socket, in the short run directory."""
         return self.sockets / f"{self.tag}.qmp"

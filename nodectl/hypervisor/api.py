@@ -61,14 +61,18 @@ class Strays(Protocol):
 
 
 class Snapshots(Protocol):
-    """Keep a VM's memory in a file, where the driver can."""
+    """Keep a VM's memory in a file, and let it go on from there."""
 
     def save(self, vm: VmDir, file: Path) -> None:
-        """Write the memory of a VM that is up to a file of its owner's only; it does not run any more."""
+        """Write the memory of a VM that is up to a file of its owner's only; it does not run any more.
+
+        The VM is ended only when the file is whole. Raises BrokenError, ExhaustedError or TransientError; the VM is
+        then as it was, and there is no file.
+        """
 
     def restore(self, vm: VmDir, spec: VmSpec, file: Path, *, paused: bool) -> None:
         """Let a VM that does not run go on where it was saved. Raises as ``start`` does."""
 
 
-class Driver(Hypervisor, Strays, Protocol):
+class Driver(Hypervisor, Strays, Snapshots, Protocol):
     """All that a driver can do."""

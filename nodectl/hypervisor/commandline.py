@@ -8,11 +8,11 @@ from __future__ import annotations
 import ipaddress
 import itertools
 from collections.abc import Sequence
-from pathlib import Path
 
 from flyinglow.nodectl.config import Config
 from flyinglow.nodectl.context import delivery
 from flyinglow.nodectl.errors import InvalidError
+from flyinglow.nodectl.hypervisor.qemu_hardware import device_words, memory_words, quoted
 from flyinglow.nodectl.images.disks import DiskFile, path_of
 from flyinglow.nodectl.messages import NicSpec, VmSpec
 from flyinglow.nodectl.network.bridges import hostname_of
@@ -35,15 +35,16 @@ def command_line(config: Config, accelerator: str, vm: VmDir, spec: VmSpec, disk
     if len(str(vm.qmp).encode()) > LONGEST_SOCKET_PATH:
         raise InvalidError(f"the path {vm.qmp} is too long for a socket: set a shorter directory with the key run")
     words = [config.qemu, "-name", f"fl-{spec.tag},process=fl-{spec.tag}", "-pidfile", str(vm.pid_file), "-S"]
-    words += ["-accel", _accelerator(config, accelerator), "-cpu", config.cpu, *_memory(config, vm, spec)]
+    words += ["-accel", _accelerator(config, accelerator), "-cpu", config.cpu, *memory_words(config, vm, spec)]
     words += ["-smp", str(spec.cpus)]
     words += ["-nodefaults", "-no-user-config", "-display", "none"]
-    words += ["-qmp", f"unix:{_quoted(vm.qmp)},server=on,wait=off"]
-    words += ["-chardev", f"file,id=console,path={_quoted(vm.console)},append=on", "-serial", "chardev:console"]
+    words += ["-qmp", f"unix:{quoted(vm.qmp)},server=on,wait=off"]
+    words += ["-chardev", f"file,id=console,path={quoted(vm.console)},append=on", "-serial", "chardev:console"]
     words += _kernel(spec)
     words += ["-device", "virtio-balloon-pci"]
     words += itertools.chain.from_iterable(_disk(number, disk) for number, disk in enumerate(disks))
     words += itertools.chain.from_iterable(_nic(spec, number, nic) for number, nic in enumerate(spec.nics))
+    words += device_words(vm)
     return words + _files(vm) + rights(config)
 
 
@@ -67,15 +68,6 @@ def user_network(nic: NicSpec, hostname: str) -> str:
     return f"net={network},dhcpstart={nic.ip},host={host},dns={dns},hostname={hostname},restrict=on"
 
 
-def _memory(config: Config, vm: VmDir, spec: VmSpec) -> list[str]:
-    """Take a guest's memory from the huge pages of its slot, all at once, where slots are made of them."""
-    words = ["-m", f"{spec.memory_mb}M"]
-    if config.memory != "hugepages" or vm.slot is None:
-        return ["-M", config.machine, *words]
-    pages = f"memory-backend-file,id=memory,size={spec.memory_mb}M,mem-path={_quoted(Path(config.hugepages))}"
-    return ["-M", f"{config.machine},memory-backend=memory", *words, "-object", f"{pages},prealloc=on"]
-
-
 def _accelerator(config: Config, name: str) -> str:
     return f"tcg,tb-size={config.tb_size}" if name == "tcg" else name
 
@@ -90,7 +82,7 @@ def _kernel(spec: VmSpec) -> list[str]:
 
 def _disk(number: int, disk: DiskFile) -> list[str]:
     node = f"disk{number}"
-    options = f"file={_quoted(disk.path)},format={disk.format},if=none,id={node},read-only={_switch(disk.read_only)}"
+    options = f"file={quoted(disk.path)},format={disk.format},if=none,id={node},read-only={_switch(disk.read_only)}"
     options += ",cache=writeback,discard=unmap"
     return ["-drive", options, "-device", f"virtio-blk-pci,drive={node}"]
 
@@ -108,12 +100,8 @@ def _files(vm: VmDir) -> list[str]:
     words = []
     for name, file in FILES:
         if (vm.path / file).is_file():
-            words += ["-fw_cfg", f"name={name},file={_quoted(vm.path / file)}"]
+            words += ["-fw_cfg", f"name={name},file={quoted(vm.path / file)}"]
     return words
-
-
-def _quoted(path: Path) -> str:
-    return str(path).replace(",", ",,")
 
 
 def _switch(value: bool) -> str:

@@ -8,26 +8,27 @@ removes its pid file when it ends in order: a pid file without a process means t
 from __future__ import annotations
 
 import os
-import shutil
-import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-from flyinglow.nodectl import processes, tools
+from flyinglow.nodectl import processes
 from flyinglow.nodectl.config import Config
 from flyinglow.nodectl.context import seed
-from flyinglow.nodectl.errors import BrokenError, ExhaustedError, FlyingLowError, TransientError
+from flyinglow.nodectl.errors import BrokenError, FlyingLowError, TransientError
 from flyinglow.nodectl.hypervisor.accelerator import Accelerator
 from flyinglow.nodectl.hypervisor.api import Sight
 from flyinglow.nodectl.hypervisor.commandline import command_line
+from flyinglow.nodectl.hypervisor.hardware import Hardware, given_to
+from flyinglow.nodectl.hypervisor.qemu_hardware import bind
+from flyinglow.nodectl.hypervisor.qemu_process import Launcher, did_not_start, kill, said, strays
+from flyinglow.nodectl.hypervisor.qemu_state import being_written, carry
 from flyinglow.nodectl.hypervisor.qmp import Qmp
 from flyinglow.nodectl.images.disks import disk_files
 from flyinglow.nodectl.messages import VmSpec, VmStatus
 from flyinglow.nodectl.vmdir import ProcessMark, Record, StateDir, VmDir
 
 POLL = 0.01
-SHELL = "/bin/sh"
-ORPHAN = '"$@" >&2 & echo $!'
 LONGEST_NUMBER = 20  # bytes of a pid file
 QUIT_SECONDS = 3.0
 PRESS_SECONDS = 5.0  # a guest that is still booting does not feel its power button: press again
@@ -42,26 +43,65 @@ FAILED = {
 class Qemu:
     """Runs VMs as QEMU processes of this node."""
 
-    def __init__(self, config: Config, accelerator: Accelerator) -> None:
+    def __init__(self, config: Config, accelerator: Accelerator, hardware: Hardware) -> None:
         self._config = config
         self._accelerator = accelerator
+        self._hardware = hardware
+        self._launcher = Launcher(config)
 
     def start(self, vm: VmDir, spec: VmSpec, *, paused: bool) -> None:
         """Run a VM. Raises BrokenError with QEMU's own words, ExhaustedError, TransientError."""
+        self._bring_up(vm, spec, self._words(vm, spec), lambda qmp: None if paused else qmp.ask("cont"))
+
+    def save(self, vm: VmDir, file: Path) -> None:
+        """Write the memory of a VM that is up to a file of its owner's only; it does not run any more.
+
+        The file is there when it is whole, and only then the process ends. Raises BrokenError or TransientError; the VM
+        is then as it was.
+        """
+        with Qmp(vm.qmp) as qmp, being_written(file) as out:
+            running = qmp.ask("query-status")["status"] == "running"
+            try:
+                carry(qmp, "migrate", out)
+            except FlyingLowError:
+                if running:
+                    qmp.ask("cont")
+                raise
+        self.destroy(vm)
+
+    def restore(self, vm: VmDir, spec: VmSpec, file: Path, *, paused: bool) -> None:
+        """Let a VM that does not run go on where it was saved. Raises as ``start`` does."""
+
+        def load(qmp: Qmp) -> None:
+            try:
+                with file.open("rb") as source:
+                    carry(qmp, "migrate-incoming", source.fileno())
+            except TransientError as error:
+                raise BrokenError(f"VM did not go on from {file}{said(vm)}") from error  # QEMU ends over it
+            if not paused:
+                qmp.ask("cont")
+
+        self._bring_up(vm, spec, [*self._words(vm, spec), "-incoming", "defer"], load)
+
+    def _words(self, vm: VmDir, spec: VmSpec) -> list[str]:
         accelerator = self._accelerator.choose(spec.kernel, spec.initrd)
-        argv = command_line(self._config, accelerator, vm, spec, [*disk_files(vm, spec), *seed.volumes(vm)])
+        return command_line(self._config, accelerator, vm, spec, [*disk_files(vm, spec), *seed.volumes(vm)])
+
+    def _bring_up(self, vm: VmDir, spec: VmSpec, argv: list[str], begin: Callable[[Qmp], object]) -> None:
+        """Start a process, bind it to its CPUs, note it, and let it ``begin``."""
         self.destroy(vm)  # a process that was started and never came into the record would hold the disks
         vm.clear_pid_file()
         vm.qmp.unlink(missing_ok=True)
-        child = self._spawn(argv, vm)
+        child = self._launcher.launch(argv, vm)
         try:
-            vm.update(process=self._wait_for_answer(child, vm), started=True)
-            vm.release_pid_file()
-            if not paused:
-                with Qmp(vm.qmp) as qmp:
-                    qmp.ask("cont")
+            mark = self._wait_for_answer(child, vm)
+            with Qmp(vm.qmp) as qmp:
+                bind(qmp, mark.pid, given_to(vm).cpus, self._hardware.cpus_of(vm, spec))
+                vm.update(process=mark, started=True)
+                vm.release_pid_file()
+                begin(qmp)
         except (FlyingLowError, OSError):
-            self._kill(child)
+            kill(child)
             raise
 
     def shutdown(self, vm: VmDir, seconds: float) -> None:
@@ -113,7 +153,7 @@ class Qemu:
         if record.process.boot != processes.boot_id():
             return Sight(VmStatus.STOPPED, "the node was started anew")
         if vm.pid_file.exists():
-            return Sight(VmStatus.BROKEN, f"its QEMU process ended in a bad way{_words(vm)}")
+            return Sight(VmStatus.BROKEN, f"its QEMU process ended in a bad way{said(vm)}")
         return Sight(VmStatus.STOPPED)
 
     def _press(self, vm: VmDir) -> bool:
@@ -147,52 +187,12 @@ class Qemu:
         pid = _number(vm.pid_file)
         return processes.mark(pid) if pid and str(vm.pid_file) in processes.arguments(pid) else None
 
-    def _spawn(self, argv: list[str], vm: VmDir) -> int:
-        """Start a process that is nobody's: not of this program's session, and not its child either.
-
-        Batch systems send signals to the session, the group or all descendants of what they have started. So a shell
-        starts QEMU, says its number and ends.
-        """
-        if shutil.which(argv[0]) is None:
-            raise BrokenError(f"{argv[0]} is not installed on this node, or not in PATH")
-        number, told = os.pipe()
-        redirected = [
-            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_DUP2, told, 1),
-            (os.POSIX_SPAWN_OPEN, 2, str(vm.path / "qemu.log"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
-        ]
-        words = [SHELL, "-c", ORPHAN, SHELL, *argv]
-        defaults = [signal.SIGPIPE, signal.SIGXFSZ]  # which Python ignores, and QEMU would, too
-        try:
-            shell = os.posix_spawn(SHELL, words, os.environ, file_actions=redirected, setsid=True, setsigdef=defaults)
-            os.waitpid(shell, 0)
-        except OSError as error:
-            raise tools.from_os(error, f"VM {vm.tag} could not be started") from error
-        finally:
-            os.close(told)
-            with os.fdopen(number, "rb") as pipe:
-                text = pipe.read()
-        if not text.strip():
-            raise self._did_not_start(vm)
-        return self._placed(int(text))
-
-    def _placed(self, pid: int) -> int:
-        """Put a QEMU that has not yet touched its guest's memory into the control group of VMs, if there is one."""
-        if self._config.vm_cgroup:
-            try:
-                with (Path(self._config.vm_cgroup) / "cgroup.procs").open("r+", encoding="ascii") as file:
-                    file.write(f"{pid}\n")
-            except OSError as error:
-                self._kill(pid)
-                raise BrokenError(f"a VM cannot be put into {self._config.vm_cgroup}: {error}") from error
-        return pid
-
     def _wait_for_answer(self, child: int, vm: VmDir) -> ProcessMark:
         deadline = time.monotonic() + self._config.start_seconds
         while True:
             mark = processes.mark(child)
             if mark is None:
-                raise self._did_not_start(vm)
+                raise did_not_start(vm)
             if vm.qmp.exists() and vm.pid_file.exists() and self._listens(vm, max(1.0, deadline - time.monotonic())):
                 return mark
             if time.monotonic() > deadline:
@@ -206,17 +206,6 @@ class Qemu:
                 return True
         except TransientError:
             return False  # nobody there yet, or nobody there any more: the next look at the process tells which
-
-    def _kill(self, child: int) -> None:
-        mark = processes.mark(child)
-        if mark is not None:
-            processes.end(mark)
-
-    def _did_not_start(self, vm: VmDir) -> FlyingLowError:
-        words = _words(vm)
-        if "Cannot allocate memory" in words:
-            return ExhaustedError(f"VM did not start: the node has too little memory{words}")
-        return BrokenError(f"VM did not start{words}")
 
     def _ask(self, vm: VmDir, command: str) -> None:
         with Qmp(vm.qmp) as qmp:
@@ -249,24 +238,3 @@ def _number(path: Path) -> int | None:
         return None
     finally:
         os.close(handle)
-
-
-def _words(vm: VmDir) -> str:
-    """Return the tail of what QEMU itself said, as the end of a sentence."""
-    try:
-        text = (vm.path / "qemu.log").read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return ""
-    return f": {text[-tools.TAIL :]}" if text else ""
-
-
-def strays(vms: Path, pids: Path) -> list[ProcessMark]:
-    """Return the living QEMU processes that were started for a VM of these directories, whatever their records say."""
-    places = (f"{vms}{os.sep}", f"{pids}{os.sep}")
-    found = []
-    for entry in processes.PROC.iterdir():
-        words = processes.arguments(int(entry.name)) if entry.name.isdigit() else []
-        if any(word.startswith(places) and word.endswith("/qemu.pid") for word in words):
-            mark = processes.mark(int(entry.name))
-            found += [mark] if mark is not None else []
-    return found

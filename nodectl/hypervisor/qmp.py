@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -48,11 +48,21 @@ class Qmp:
 
     def ask(self, command: str, **arguments: Any) -> Any:
         """Return what QEMU answers. Raises BrokenError when it refuses, TransientError when it is silent or gone."""
+        return self._conversation(command, arguments, ())
+
+    def hand_over(self, name: str, descriptor: int) -> None:
+        """Give QEMU an open file, which it knows by this name from now on. Raises as ``ask`` does."""
+        self._conversation("getfd", {"fdname": name}, (descriptor,))
+
+    def _conversation(self, command: str, arguments: dict[str, Any], descriptors: Sequence[int]) -> Any:
         order: dict[str, Any] = {"execute": command}
         if arguments:
             order["arguments"] = arguments
         try:
-            self._socket.sendall(json.dumps(order).encode() + b"\r\n")
+            data = json.dumps(order).encode() + b"\r\n"
+            if descriptors:
+                data = data[socket.send_fds(self._socket, [data], list(descriptors)) :]
+            self._socket.sendall(data)
             answer = self._until("return", "error")
         except OSError as error:
             raise TransientError(f"QEMU did not answer to {command}: {error}") from error

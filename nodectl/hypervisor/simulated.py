@@ -11,13 +11,14 @@ import fnmatch
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from flyinglow.nodectl.config import Simulated as Behaviour
 from flyinglow.nodectl.errors import BrokenError, from_wire
 from flyinglow.nodectl.hypervisor.api import Sight
 from flyinglow.nodectl.messages import VmSpec, VmStatus
-from flyinglow.nodectl.vmdir import Record, StateDir, VmDir
+from flyinglow.nodectl.vmdir import Record, StateDir, VmDir, read_json, write_json
 
 Clock = Callable[[], float]
 
@@ -113,6 +114,20 @@ class Simulated:
         """Note that the guest boots anew."""
         self._script.play("reboot", vm.spec())
         self._note(vm, ready_at=self._clock() + self._script.ready_after())
+
+    def save(self, vm: VmDir, file: Path) -> None:
+        """Keep the notes; the VM has stopped then. Raises what the script says."""
+        self._script.play("save-state", vm.spec())
+        write_json(file, (vm.record() or Record()).simulated)
+        self._note(vm, state="stopped")
+
+    def restore(self, vm: VmDir, spec: VmSpec, file: Path, *, paused: bool) -> None:
+        """Let a VM go on by the notes that were kept; its guest need not boot. Raises BrokenError for what is none."""
+        self._script.play("restore-state", spec)
+        notes = read_json(file)
+        if not isinstance(notes, dict) or "state" not in notes:
+            raise BrokenError(f"{file} is no state of a simulated VM")
+        vm.update(simulated={**notes, "state": "paused" if paused else "running"})
 
     def end_strays(self, state: StateDir) -> list[str]:
         """Nothing runs but in its directory."""

@@ -56,9 +56,20 @@ class Xen:
 
         Raises BrokenError or TransientError; the VM then runs on, or is as it was.
         """
-        file.touch(mode=PRIVATE)  # xl would let everybody read a guest's memory
-        file.chmod(PRIVATE)
-        self._xl.run("save", self._mark(vm).name, str(file), seconds=SAVE_SECONDS)
+        domain = self._mark(vm).name
+        running = self.status(vm).status is VmStatus.RUNNING
+        part = file.with_name(f"{file.name}.part")
+        part.touch(mode=PRIVATE)  # xl would let everybody read a guest's memory
+        part.chmod(PRIVATE)
+        try:
+            self._xl.run("save", "-p", domain, str(part), seconds=SAVE_SECONDS)  # which leaves it paused
+            part.replace(file)
+        except FlyingLowError:
+            part.unlink(missing_ok=True)
+            with contextlib.suppress(FlyingLowError):
+                if running and self.status(vm).status is VmStatus.PAUSED:
+                    self._xl.run("unpause", domain)
+            raise
         self._end(vm)
 
     def restore(self, vm: VmDir, spec: VmSpec, file: Path, *, paused: bool) -> None:

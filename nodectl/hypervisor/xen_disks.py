@@ -7,15 +7,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from flyinglow.nodectl import tools
 from flyinglow.nodectl.config import Config
 from flyinglow.nodectl.errors import BrokenError
+from flyinglow.nodectl.images import copying, notes
 from flyinglow.nodectl.images.disks import DiskFile, Images, source_path
 from flyinglow.nodectl.messages import DiskSpec, VmSpec
 from flyinglow.nodectl.vmdir import VmDir
 
 MIB = 1 << 20
-COPY_SECONDS = 3600.0
 
 
 class RawDisks:
@@ -37,21 +36,24 @@ class RawDisks:
             None if disk.source is None else self._images.verified(disk, vm, number)
             for number, disk in enumerate(spec.disks)
         ]
-        copied = [path for path, disk in zip(sources, spec.disks) if path is not None and _is_own(disk)]
-        self._images.check_space(spec, sum(path.stat().st_size for path in copied) // MIB)
+        copied = [(disk, path) for path, disk in zip(sources, spec.disks) if path is not None and _is_own(disk)]
+        self._images.check_space(spec, sum(self._images.length(disk, path) for disk, path in copied) // MIB)
         for number, (disk, source) in enumerate(zip(spec.disks, sources)):
             if _is_own(disk):
-                self._make(_path(vm, number), disk, source)
+                self._make(vm, _path(vm, number), disk, source)
 
-    def _make(self, target: Path, disk: DiskSpec, source: Path | None) -> None:
+    def _make(self, vm: VmDir, target: Path, disk: DiskSpec, source: Path | None) -> None:
         if source is None:
             self._images.make_blank(target, disk)
-        elif disk.format == "raw":
+            return
+        words = [self._config.qemu_img, "convert", "-f", disk.format, "-O", "raw", str(source), str(target)]
+        if disk.format == "raw":
             words = ["cp", "--sparse=always", "--reflink=auto", "--no-preserve=mode", str(source), str(target)]
-            tools.run(words, seconds=COPY_SECONDS)
-        else:
-            words = [self._config.qemu_img, "convert", "-f", disk.format, "-O", "raw", str(source), str(target)]
-            tools.run(words, seconds=COPY_SECONDS)
+        meter = self._images.meter(f"copying {disk.name}", vm.path)
+        try:
+            copying.copy(words, target, meter, self._images.length(disk, source))
+        finally:
+            notes.tell(vm.path, "")
 
 
 def raw_files(vm: VmDir, spec: VmSpec) -> list[DiskFile]:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from flyinglow.nodectl import compose, config, emergency
+from flyinglow.nodectl.config import Config
 from flyinglow.nodectl.messages import VmInfo
 from flyinglow.nodectl.node import Node
 from rigs.guest import IMAGES
@@ -36,9 +37,15 @@ class Subject:
         return compose.node_of(config.build({**self._settings, **settings}))
 
     @property
-    def config(self) -> config.Config:
+    def config(self) -> Config:
         """The node's configuration."""
         return config.build(self._settings)
+
+    def failing(self, order: str) -> Config:
+        """Return the configuration of a node on which this order fails, as far as its driver lets itself be told so."""
+        if self.driver == "xen":
+            XenHost(self.node.state.path.parent / "xen").refuse("libxl: error: no room\n")
+        return config.build({**self._settings, "simulated": {"failures": [{"order": order}]}})
 
     def kill_all(self) -> dict[str, Any]:
         return emergency.kill_all(self.config)
@@ -46,7 +53,7 @@ class Subject:
     def create(self, tag: str, **changes: Any) -> VmInfo:
         return self.node.create(tag, self.spec(tag, **changes))
 
-    def until(self, wanted: Callable[[VmInfo], bool], tag: str, seconds: float = 60) -> VmInfo:
+    def until(self, wanted: Callable[[VmInfo], bool], tag: str, seconds: float = 180) -> VmInfo:
         deadline = time.monotonic() + seconds
         while not wanted(info := self.node.info(tag)):
             assert time.monotonic() < deadline, info

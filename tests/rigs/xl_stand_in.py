@@ -88,8 +88,14 @@ def create(domains: list[dict[str, Any]], words: list[str], file: str) -> None:
             boot(domain)
 
 
-def save(domains: list[dict[str, Any]], name: str, file: str) -> None:
-    domains.remove(find(domains, name))
+def save(domains: list[dict[str, Any]], words: list[str]) -> None:
+    name, file = words[-2:]
+    if (FOLDER / "refuse").exists():
+        fail((FOLDER / "refuse").read_text(), 3)
+    if "-p" in words:
+        find(domains, name)["flags"] = "--p---"
+    else:
+        domains.remove(find(domains, name))
     Path(file).write_text(f"memory of {name}")
     write(domains)
 
@@ -141,7 +147,7 @@ def main() -> None:
         elif verb == "create":
             create(domains, ["create", *words], words[-1])
         elif verb == "save":
-            save(domains, *words)
+            save(domains, words)
         elif verb == "restore":
             restore(domains, words)
         else:
