@@ -153,4 +153,5 @@ def _entry(out: Path) -> dict[str, Any]:
         "initrd": str(out / "initrd"),
         "append": APPEND,
         "ready_mark": scripts.READY_MARK,
+        "reports": True,
     }
