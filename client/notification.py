@@ -35,7 +35,8 @@ class Notification:
 
     ``kind`` and ``name`` tell the resource, ``topic`` what changed. What a topic does not tell is None or empty:
     state, task, target, previous, census, guest (what it has just reported) with ``state``; starts_at, ends_at with
-    ``schedule``; nics with ``networking``; ends_at with ``termination``; ends_at, seconds with ``warning``.
+    ``schedule``; nics with ``networking``; ends_at with ``termination``; ends_at, seconds with ``warning``; saves_at
+    (when its disk is saved for its end) with both ``schedule`` and ``warning``.
     """
 
     kind: str
@@ -53,6 +54,7 @@ class Notification:
     starts_at: datetime | None = None
     ends_at: datetime | None = None
     seconds: int | None = None
+    saves_at: datetime | None = None
     nics: tuple[Address, ...] = ()
     guest: GuestReport | None = None
     producer: str = ""
@@ -119,6 +121,7 @@ def _notification(payload: _Element, topic: str, producer: str, received_at: dat
         starts_at=moment(payload, "StartTime"),
         ends_at=moment(payload, "TerminationTime"),
         seconds=number(payload, "Seconds"),
+        saves_at=moment(payload, "SavingTime"),
         nics=networking(child(payload, "Networking")),
         guest=guest(child(payload, "ContextStatus")),
         producer=producer,

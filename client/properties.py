@@ -12,10 +12,12 @@ from flyinglow.client.values import (
     FreeNow,
     GuestReport,
     ImageOffer,
+    LeasedDisk,
     Member,
     NetworkOffer,
     Offers,
     Properties,
+    Saved,
 )
 
 if TYPE_CHECKING:
@@ -51,6 +53,10 @@ def read(document: _Element, kind: str, resolve: Resolve) -> Properties:
         allocation=_allocation(child(document, "ResourceAllocation")),
         initial_state=text(document, "InitialState"),
         end_action=text(document, "EndAction"),
+        save_to=text(document, "SaveTo"),
+        saves_at=moment(schedule, "SavingTime"),
+        saved=_saved(child(document, "Saved")),
+        disks=_disks(child(document, "Disks")),
         timing=_stamps(timing),
         measured=_measured(timing),
         guest=guest(child(document, "ContextStatus")),
@@ -105,6 +111,7 @@ def offers(document: _Element) -> Offers:
         immediate=flag(most, "Immediate"),
         architectures=texts(most, "Architecture"),
         vmms=texts(most, "VMM"),
+        image_schemes=texts(most, "ImageScheme"),
         default_duration=seconds(document, "DefaultDuration") or 0,
         maximum_duration=seconds(document, "MaximumDuration") or 0,
         free=_free(free),
@@ -144,6 +151,37 @@ def _allocation(element: _Element | None) -> Allocation | None:
         return None
     memory, cpus, disk = (number(element, name) or 0 for name in ("MemoryMB", "CPUs", "DiskMB"))
     return Allocation(memory_mb=memory, cpus=cpus, disk_mb=disk)
+
+
+def _disks(element: _Element | None) -> tuple[LeasedDisk, ...]:
+    return () if element is None else tuple(_disk(each) for each in element.iterfind(clark("Disk")))
+
+
+def _disk(element: _Element) -> LeasedDisk:
+    return LeasedDisk(
+        name=text(element, "Name") or "",
+        image=text(element, "Image"),
+        partition=text(element, "Partition"),
+        blank_mb=number(element, "BlankMB"),
+        mount=text(element, "MountPoint"),
+        read_only=flag(element, "ReadOnly"),
+        file_system=text(element, "FileSystem"),
+        sha256=text(element, "SHA256"),
+        format=text(element, "Format"),
+    )
+
+
+def _saved(element: _Element | None) -> Saved | None:
+    if element is None:
+        return None
+    return Saved(
+        target=text(element, "Target"),
+        sha256=text(element, "SHA256"),
+        disk=text(element, "Disk"),
+        format=text(element, "Format"),
+        bytes=number(element, "Bytes"),
+        at=moment(element, "Time"),
+    )
 
 
 def _stamps(timing: _Element | None) -> dict[str, datetime]:

@@ -14,7 +14,11 @@ Values = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Disk:
-    """One disk: of a catalogue image, of a partition the site keeps, or blank. Exactly one of the three is set.
+    """One disk: of an image, of a partition the site keeps, or blank. Exactly one of the three is set.
+
+    ``image`` is a name of the catalogue, or, where the site allows it, a URI with the image's ``sha256`` and ``format``
+    (raw or qcow2); with one, ``size_mb`` is what it takes on a node, and ``kernel_from`` the image of the catalogue
+    whose kernel boots it, where the site has no such kernel of its own choice.
 
     ``name`` is a label for messages, and of a blank disk's file system (``ext4`` or ``swap``; ``ext4`` where a blank
     disk has a ``mount``). A guest mounts what has a ``mount`` if it reads its context.
@@ -27,6 +31,10 @@ class Disk:
     mount: str | None = None
     read_only: bool = False
     file_system: str | None = None
+    sha256: str | None = None
+    format: str | None = None
+    size_mb: int | None = None
+    kernel_from: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,5 +157,9 @@ def _disk(disk: Disk) -> Values:
         "MountPoint": disk.mount,
         "ReadOnly": disk.read_only or None,
         "FileSystem": disk.file_system,
+        "SHA256": disk.sha256,
+        "Format": disk.format,
+        "SizeMB": disk.size_mb,
+        "KernelFrom": disk.kernel_from,
     }
     return _set(made)

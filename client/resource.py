@@ -81,7 +81,10 @@ class Resource:
         return self._results(self.wire.call(self.kind, "Start", self.epr))
 
     def shutdown(self, mode: str = "Normal", save_to: str | None = None) -> list[Result]:
-        """Shut it down: Normal, Pause, Reboot, Trash (ends the lease) or Save (a workspace, to the URI ``save_to``)."""
+        """Shut it down: Normal, Pause, Reboot, Trash (ends the lease) or Save (to the URI ``save_to``).
+
+        Several are saved to a URI with ``{name}`` or ``{tag}`` in it, where each one's own is put.
+        """
         place = {} if save_to is None else {"SaveTo": save_to}
         return self._results(self.wire.call(self.kind, "Shutdown", self.epr, Mode=mode, **place))
 

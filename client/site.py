@@ -79,6 +79,8 @@ class Site:
         A request carries a token, a random one when none is given, so when the connection breaks it is sent once
         more without danger of a second lease. ``watch`` (from ``Consumer.expect``) is subscribed to all of it before
         its first event, and closed when nothing is granted. A ``preemptable`` lease may be ended early for others.
+        With the ``end_action`` Save, disks are sent to the URI ``save_to`` before the end; with ``{name}`` or ``{tag}``
+        in it where each workspace's own is put.
         With a ``ready_barrier`` it is Running when all guests have said, within that time, that they are ready.
 
         Raises ExhaustedError (not now; ``figures`` say what is short), NeverError (not here at all), InvalidError,

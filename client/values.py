@@ -50,6 +50,33 @@ class GuestReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LeasedDisk:
+    """One disk of a workspace, as it was asked for; the first is the one that is booted."""
+
+    name: str
+    image: str | None = None
+    partition: str | None = None
+    blank_mb: int | None = None
+    mount: str | None = None
+    read_only: bool = False
+    file_system: str | None = None
+    sha256: str | None = None
+    format: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saved:
+    """What was saved last of a workspace: which disk, where it lies, what it is. None is what the node did not say."""
+
+    target: str | None = None
+    sha256: str | None = None
+    disk: str | None = None
+    format: str | None = None
+    bytes: int | None = None
+    at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
     """One workspace of a group or ensemble, or one group of an ensemble, as the whole reports it."""
 
@@ -69,7 +96,8 @@ class Properties:
     ``timing`` holds the points in time of the receipt by the service's clock, ``measured`` seconds by the node's.
     ``ends_at`` is None as long as the lease has not begun; until then ``starts_at`` is when it is expected to, where
     anybody can say, and ``waits`` why it has not. ``guest`` is what a workspace's guest reported. ``census`` counts
-    members by state.
+    members by state. ``saves_at`` is when it is shut down to be saved to ``save_to`` before its end, ``saved`` what was
+    saved last.
     """
 
     kind: str
@@ -90,6 +118,10 @@ class Properties:
     allocation: Allocation | None = None
     initial_state: str | None = None
     end_action: str | None = None
+    save_to: str | None = None
+    saves_at: datetime | None = None
+    saved: Saved | None = None
+    disks: tuple[LeasedDisk, ...] = ()
     timing: Mapping[str, datetime] = field(default_factory=dict)
     measured: Mapping[str, float] = field(default_factory=dict)
     guest: GuestReport | None = None
@@ -225,3 +257,4 @@ class Offers:
     free: FreeNow
     networks: tuple[NetworkOffer, ...]
     images: tuple[ImageOffer, ...]
+    image_schemes: tuple[str, ...] = ()  # by which an image may be named by its URI

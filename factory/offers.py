@@ -44,9 +44,12 @@ class Offers:
     networks: tuple[NetworkOffer, ...]
     images: tuple[Image, ...]
     free: FreeNow
+    image_schemes: tuple[str, ...] = ()  # by which images may be named by URI
 
 
-def offers(view: View, limits: Limits, terms: Terms, catalogue: Catalogue, schedule: str) -> Offers:
+def offers(
+    view: View, limits: Limits, terms: Terms, catalogue: Catalogue, schedule: str, image_schemes: tuple[str, ...] = ()
+) -> Offers:
     """Put together what the site offers now."""
     return Offers(
         limits=limits,
@@ -58,6 +61,7 @@ def offers(view: View, limits: Limits, terms: Terms, catalogue: Catalogue, sched
         networks=tuple(NetworkOffer(name=n, total=p.total, free=p.free) for n, p in sorted(view.pools.items())),
         images=tuple(catalogue[name] for name in sorted(catalogue)),
         free=free_now(view),
+        image_schemes=image_schemes,
     )
 
 

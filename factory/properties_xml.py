@@ -69,6 +69,7 @@ def _offers(offers: Offers) -> _Element:
         FL.Immediate("true" if offers.schedule == IMMEDIATE else "false"),
         *(FL.Architecture(name) for name in offers.architectures),
         *(FL.VMM(name) for name in offers.vmms),
+        *(FL.ImageScheme(name) for name in offers.image_schemes),
     )
 
 

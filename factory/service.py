@@ -152,7 +152,8 @@ class FactoryService:
 
         def read(tx: Tx) -> Offers:
             view = _view(tx)
-            return offers(view, self._backend.limits(view), self._terms, self._catalogue, self._schedule)
+            limits = self._backend.limits(view)
+            return offers(view, limits, self._terms, self._catalogue, self._schedule, self._uris.schemes)
 
         return self._store.view(read)
 

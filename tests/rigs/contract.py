@@ -23,7 +23,7 @@ from flyinglow.nodectl.errors import ConflictError, ExhaustedError, UnknownError
 from flyinglow.notification.service import Granted
 from flyinglow.notification.subscribing import SubscribeRequest
 from flyinglow.workspace.catalogue import Image
-from flyinglow.workspace.model import Allocation, Collection, Kind, Nic, ResourceKey, Stamp, Workspace
+from flyinglow.workspace.model import Allocation, Collection, Disk, Kind, Nic, ResourceKey, Stamp, Workspace
 from flyinglow.workspace.outcomes import ShutdownMode
 from flyinglow.workspace.service import ConsoleText
 from flyinglow.workspace.states import State
@@ -71,6 +71,7 @@ def workspace(name: str, number: int, **facts: Any) -> Workspace:
         task=None,
         node="node1",
         allocation=Allocation(memory_mb=512, cpus=1, disk_mb=1024),
+        disks=(Disk(name="root", image="minimal"), Disk(name="scratch", blank_mb=1024, mount="/scratch")),
         nics=tuple(nic(network, 10 + number) for network in networks),
         duration=7200,
         accepted_at=NOW,
@@ -169,7 +170,9 @@ class Wholes:
     def start(self, caller: Identity, resource: str) -> list[MemberResult]:
         return self._fan_out(caller, resource, "start")
 
-    def shutdown(self, caller: Identity, resource: str, mode: ShutdownMode) -> list[MemberResult]:
+    def shutdown(
+        self, caller: Identity, resource: str, mode: ShutdownMode, save_to: str | None = None
+    ) -> list[MemberResult]:
         return self._fan_out(caller, resource, mode)
 
     def destroy(self, caller: Identity, resource: str) -> None:
