@@ -62,6 +62,7 @@ FROM_GUEST = (
 )
 ONWARD = (
     "iifname @ports udp dport { 67, 547 } drop",  # the site is never asked
+    "iifname @ports icmpv6 type nd-router-solicit drop",
     "oifname @ports udp dport { 68, 546 } drop",  # nor heard
     "oifname @ports icmpv6 type nd-router-advert drop",  # it would give guests addresses that they may not use
     "oifname @ports ether type { 8021q, 0x88a8 } drop",

@@ -1,7 +1,8 @@
 """Be whatever is at the end of a wire, frame by frame: ``wire.py INTERFACE`` inside a network namespace.
 
 A line of hex on standard input is sent as a frame, and every frame that arrives is a line of hex on standard output. A
-tap is opened as a guest's hypervisor would open it; every other interface is listened to as it is. ``Wire`` drives it.
+tap is opened as a guest's hypervisor would open it; on every other interface all is heard, whoever it is for. ``Wire``
+drives it.
 """
 
 import fcntl
@@ -20,6 +21,7 @@ from typing import Any, Self
 
 TUNSETIFF = 0x400454CA
 TAP_NO_PI = 0x1002
+SOL_PACKET, ADD_MEMBERSHIP, PROMISCUOUS = 263, 1, 1
 
 
 class Wire:
@@ -34,7 +36,7 @@ class Wire:
         assert self._process.stdout is not None
         if self._process.stdout.readline() != "ready\n":
             self._process.stdin.close()
-            self._process.wait(10)
+            self._process.wait(120)
             self._process.stdout.close()
             raise AssertionError(f"{interface} is not there")
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -81,8 +83,8 @@ class Wire:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.close()
-        self._process.wait(10)
-        self._reader.join(10)
+        self._process.wait(120)
+        self._reader.join(120)
         self._process.stdout.close()
 
     def _read(self) -> None:
@@ -98,6 +100,8 @@ def _open(interface: str) -> int:
         return handle
     wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
     wire.bind((interface, 0))
+    everything = struct.pack("iHH8s", socket.if_nametoindex(interface), PROMISCUOUS, 0, bytes(8))
+    wire.setsockopt(SOL_PACKET, ADD_MEMBERSHIP, everything)
     return wire.detach()
 
 
