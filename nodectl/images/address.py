@@ -52,6 +52,8 @@ class Address:
 
 def read(text: str, store: str = "") -> Address:
     """Check a URI; ``store`` is what ``store:`` names lie below. Raises InvalidError, which shows no secrets."""
+    if text.startswith("sftp:"):
+        text = text.replace("sftp:", "scp:", 1)
     if text.startswith(f"{STORE}:"):
         text = _stored(text[len(STORE) + 1 :], store)
     try:

@@ -20,7 +20,7 @@ from typing import Protocol
 
 from flyinglow.nodectl.errors import ExhaustedError, InvalidError, TransientError
 from flyinglow.nodectl.images.meter import MIB, Meter
-from flyinglow.nodectl.images.shelf import PART, SIZE, note_size
+from flyinglow.nodectl.images.shelf import PART, SIZE, note_size, read_size
 from flyinglow.nodectl.vmdir import PRIVATE, StateDir
 
 CHUNK = 1 << 20
@@ -80,10 +80,10 @@ class Cache:
         """
         with self._state.locked("cache"):
             for digest in self._oldest(sparing):
-                if self._lacking(needed) <= 0:
+                if self._lacking(needed, sparing) <= 0:
                     return
                 self._evict(digest)
-            lacking = self._lacking(needed)
+            lacking = self._lacking(needed, sparing)
         if lacking > 0:
             figures = {"cache_mb.asked": needed // MIB, "cache_mb.lacking": -(-lacking // MIB)}
             raise ExhaustedError(
@@ -162,12 +162,20 @@ class Cache:
         used.pop(sparing, None)
         return sorted(used, key=lambda digest: used[digest])
 
-    def _lacking(self, needed: int) -> int:
+    def _lacking(self, needed: int, sparing: str) -> int:
         """Return how many bytes are too few, of what the cache may take or of the disk."""
         held = sum(_size(path) for path in self._files())
+        awaited = sum(self._awaited(digest) for digest in self._oldest(sparing))
         status = os.statvfs(self._folder)
         free = status.f_bavail * status.f_frsize - self._bounds.kept_free_mb * MIB
-        return needed - min(self._bounds.most_mb * MIB - held, free)
+        return needed - min(self._bounds.most_mb * MIB - held, free) + awaited
+
+    def _awaited(self, digest: str) -> int:
+        """Return how many bytes of an image are still to come that somebody is fetching just now."""
+        total = read_size(self._folder, digest)
+        if total is None or not self._state.is_locked(f"image-{digest}"):
+            return 0
+        return max(0, total - _size(self._folder / (digest + PART)))
 
     def _files(self) -> list[Path]:
         return list(self._folder.iterdir()) if self._folder.is_dir() else []

@@ -20,7 +20,7 @@ from urllib.parse import unquote, urlsplit
 from flyinglow.nodectl import tools
 from flyinglow.nodectl.config import Config
 from flyinglow.nodectl.errors import BrokenError, DeniedError, ExhaustedError, InvalidError
-from flyinglow.nodectl.images import address, blank, notes
+from flyinglow.nodectl.images import address, blank, notes, qcow2
 from flyinglow.nodectl.images.address import Address
 from flyinglow.nodectl.images.cache import Bounds, Cache, Source
 from flyinglow.nodectl.images.facts import Facts
@@ -28,6 +28,7 @@ from flyinglow.nodectl.images.http import Web
 from flyinglow.nodectl.images.meter import Meter
 from flyinglow.nodectl.images.peers import Peers
 from flyinglow.nodectl.images.sftp import Ssh
+from flyinglow.nodectl.images.shared import Shared
 from flyinglow.nodectl.messages import DiskSpec, VmSpec
 from flyinglow.nodectl.trust import is_root, weak_spot
 from flyinglow.nodectl.vmdir import StateDir, VmDir
@@ -92,8 +93,8 @@ class Images:
                     f"{', '.join(roots)} (configuration key images)"
                 )
             kind = real.stat().st_mode
-        except (OSError, RuntimeError) as error:
-            raise InvalidError(f"image {source} is not on this node: {error}") from error
+        except (OSError, RuntimeError, ValueError) as error:
+            raise InvalidError(f"image {source!r} is not on this node: {error}") from error
         if not stat.S_ISREG(kind):
             raise InvalidError(f"image {source} is not a regular file")
         return real
@@ -111,9 +112,25 @@ class Images:
         if vm is None or digest is None:
             raise InvalidError(f"image {address.redacted(source)} needs a checksum: it comes over a network")
         path = source_path(vm, number, disk)
-        self._fetch(source, digest, vm.path, path)
+        self._fetch(disk, digest, vm.path, path)
         self._facts.check(path, disk.format, None, digest)
         return path
+
+    def meter(self, what: str, folder: Path) -> Meter:
+        """Return what watches a transfer for the VM of a directory: its length, and whether it is still wanted."""
+        return Meter(
+            what,
+            self._config.image_max_mb * MIB,
+            self._clock,
+            cancelled=partial(notes.is_cut_short, folder),
+            tell=partial(notes.tell, folder),
+        )
+
+    def length(self, disk: DiskSpec, path: Path) -> int:
+        """Return how many bytes a guest sees in an image, and a raw copy may have, whatever its file's length."""
+        return (
+            qcow2.check(path, self._config.image_max_mb * MIB).size if disk.format == "qcow2" else path.stat().st_size
+        )
 
     def make_blank(self, target: Path, disk: DiskSpec) -> None:
         """Make an empty disk, with the file system that is ordered."""
@@ -141,31 +158,27 @@ class Images:
             argv = [self._config.qemu_img, "create", "-q", "-f", "qcow2", "-F", disk.format, "-b", str(source)]
             tools.run([*argv, str(target)])
 
-    def _fetch(self, source: str, digest: str, folder: Path, target: Path) -> None:
-        there = address.read(source, self._config.image_store)
+    def _fetch(self, disk: DiskSpec, digest: str, folder: Path, target: Path) -> None:
+        there = address.read(disk.source or "", self._config.image_store)
         store = (self._config.image_store,) if self._config.image_store else ()
         listed = (*self._config.image_sources, *store)
         address.check_allowed(there, listed, "image_sources", default=not is_root())
-        meter = Meter(
-            f"image {there}",
-            self._config.image_max_mb * MIB,
-            self._clock,
-            cancelled=partial(notes.is_cut_short, folder),
-            tell=partial(notes.tell, folder),
-        )
+        meter = self.meter(f"image {there}", folder)
         try:
-            origin = self._source(there)
+            origin = self._source(there, public=disk.public)
             self._cache.link(digest, self._peers.ahead_of(origin, digest) if self._peers else origin, meter, target)
         finally:
             notes.tell(folder, "")
 
-    def _source(self, there: Address) -> Source:
+    def _source(self, there: Address, *, public: bool) -> Source:
         config = self._config
+        if there.scheme == "file":
+            return Shared(Path(there.path), Path(address.read(config.image_store).path))
         if there.scheme == "scp":
-            return Ssh(there, config.sftp, config.image_identity, config.image_known_hosts, config.image_timeout)
-        if there.scheme == "file":  # the store may be a directory of the site's shared file system
-            raise InvalidError(f"image {there} is named by its path, not by store:")
-        return Web(there, config.image_timeout, config.image_authorities)
+            number = publicly.address_of(there.host, there.port) if public else None
+            known = config.image_known_hosts
+            return Ssh(there, config.sftp, config.image_identity, known, config.image_timeout, number)
+        return Web(there, config.image_timeout, config.image_authorities, public=public)
 
 
 def disk_path(vm: VmDir, number: int, disk: DiskSpec) -> Path:

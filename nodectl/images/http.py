@@ -145,6 +145,8 @@ class Web:
     def _connection(self, meter: Meter | None = None) -> Iterator[http.client.HTTPConnection]:
         """Connect; what nobody wants any more is cut off, however long the server says nothing."""
         with contextlib.closing(self._unconnected()) as connection:
+            if self.public:
+                connection._create_connection = publicly.connect  # type: ignore[attr-defined] # noqa: SLF001
             connection.connect()
             connection.sock.settimeout(self.timeout)
             with _watched(connection.sock, meter) if meter else contextlib.nullcontext():

@@ -19,7 +19,7 @@ MAGIC = b"QFI\xfb"
 LONGEST = 1 << 16
 SMALLEST_CLUSTER, LARGEST_CLUSTER = 9, 21
 KNOWN = 0b11001  # incompatible features that are taken: dirty, compression type, extended L2
-BACKING, DATA, ENCRYPTION = 0xE2792ACA, 0x44415441, 0x0537BE77
+BACKING, DATA, ENCRYPTION, BITMAPS = 0xE2792ACA, 0x44415441, 0x0537BE77, 0x23852875
 ENTRY = 8
 
 
@@ -48,7 +48,12 @@ def check(path: Path, most: int) -> Qcow2:
         raise InvalidError(f"image {path} refers to another file, which is not allowed")
     if crypt or ENCRYPTION in _names(head, end):
         raise InvalidError(f"image {path} is encrypted: nobody here has its key")
-    if features & ~KNOWN or snapshots or not SMALLEST_CLUSTER <= bits <= LARGEST_CLUSTER:
+    if (
+        features & ~KNOWN
+        or BITMAPS in _names(head, end)
+        or snapshots
+        or not SMALLEST_CLUSTER <= bits <= LARGEST_CLUSTER
+    ):
         raise InvalidError(f"image {path} is damaged, has snapshots, or is of a kind that is not taken")
     if size > most:
         raise InvalidError(f"image {path} is larger than the {most >> 20} MiB that are allowed")
@@ -70,15 +75,15 @@ def _more(path: Path, head: bytes, version: int) -> tuple[int, int]:
 
 
 def _names(head: bytes, at: int) -> set[int]:
-    """Return the kinds of a header's extensions."""
-    kinds = set()
+    """Return the kinds of a header's extensions. Raises InvalidError when their end is not to be seen."""
+    kinds: set[int] = set()
     while at + 8 <= len(head):
         kind, length = struct.unpack_from(">II", head, at)
         if kind == 0:
-            break
+            return kinds
         kinds.add(kind)
         at += 8 + (length + 7) // 8 * 8
-    return kinds
+    raise InvalidError("the header of a qcow2 image has no end")
 
 
 def _tables(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from typing import Any, Protocol
 from flyinglow.nodectl import tools
 from flyinglow.nodectl.config import Config
 from flyinglow.nodectl.errors import BrokenError, ConflictError, DeniedError, FlyingLowError, InvalidError
-from flyinglow.nodectl.images import address, notes
+from flyinglow.nodectl.images import address, copying, notes
 from flyinglow.nodectl.images.address import Address
 from flyinglow.nodectl.images.cache import sha256
 from flyinglow.nodectl.images.http import Web
@@ -30,7 +29,6 @@ from flyinglow.nodectl.trust import is_root, weak_spot
 from flyinglow.nodectl.vmdir import VmDir, read_json, write_json
 
 FORMATS = ("qcow2", "raw")
-TURN = 0.1
 COPY = "saved"
 RECORD = "saved.json"
 
@@ -137,18 +135,7 @@ class Saver:
             raise BrokenError(f"disk {number} of VM {vm.tag} is gone: {source}")
         words = [self._config.qemu_img, "convert", "-f", own, "-O", form, str(source), str(copy)]
         self._make_sure_of_room(source, own, form)
-        try:
-            child = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        except OSError as error:
-            raise BrokenError(f"{words[0]} cannot be run on this node: {error.strerror}") from error
-        try:
-            _await(child, copy, meter)
-            said = child.stderr.read().decode(errors="replace").strip() if child.stderr else ""
-        finally:
-            child.kill()
-            child.communicate()
-        if child.returncode != 0:
-            raise BrokenError(f"{words[0]} failed with {child.returncode}: {said[-tools.TAIL :]}")
+        copying.copy(words, copy, meter)
         return copy
 
     def _make_sure_of_room(self, source: Path, own: str, form: str) -> None:
@@ -191,13 +178,6 @@ def _chosen(spec: VmSpec, name: object) -> tuple[int, DiskSpec]:
     raise InvalidError(
         "a VM without a disk of its own has nothing to be saved" if name is None else f"no disk {name!r}"
     )
-
-
-def _await(child: subprocess.Popen[bytes], copy: Path, meter: Meter) -> None:
-    while child.poll() is None:
-        meter.at(copy.stat().st_size if copy.exists() else 0)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            child.wait(TURN)
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from flyinglow.nodectl.errors import BrokenError, DeniedError, FlyingLowError, InvalidError, TransientError
-from flyinglow.nodectl.images.address import Address
+from flyinglow.nodectl.images.address import PORTS, Address
 from flyinglow.nodectl.images.meter import Meter
 
 LISTED = re.compile(r"^([-a-z])\S*\s+\S+\s+\S+\s+\S+\s+(\d+)\s", re.MULTILINE)
@@ -31,6 +31,7 @@ class Ssh:
     identity: str | None = None
     known_hosts: str | None = None
     timeout: float = 30.0
+    number: str | None = None  # what is connected to in place of the host's name, which still has to be known
     is_hearsay = False
 
     def fetch(self, part: Path, meter: Meter) -> None:
@@ -101,12 +102,20 @@ class Ssh:
         options += ["ServerAliveInterval=10", "ServerAliveCountMax=3", "ForwardAgent=no", "ClearAllForwardings=yes"]
         if self.known_hosts:
             options += [f"UserKnownHostsFile={self.known_hosts}", "GlobalKnownHostsFile=none"]
+        if self.number:
+            options += [f"HostKeyAlias={self._alias()}"]
         if self.identity:
             options += [f"IdentityFile={self.identity}", "IdentitiesOnly=yes"]
         words = [self.sftp, "-F", "none", "-b", "-", "-P", str(self.address.port)]
         words += [word for option in options for word in ("-o", option)]
-        host = f"[{self.address.host}]" if ":" in self.address.host else self.address.host
+        there = self.number or self.address.host
+        host = f"[{there}]" if ":" in there else there
         return [*words, "--", host if self.address.user is None else f"{self.address.user}@{host}"]
+
+    def _alias(self) -> str:
+        """Return the name by which the host's key is known."""
+        port = self.address.port
+        return self.address.host if port == PORTS["scp"] else f"[{self.address.host}]:{port}"
 
     def _refusal(self, complaint: str) -> FlyingLowError:
         words = f"{self.address}: {complaint.strip()[-TAIL:] or 'sftp failed'}"
