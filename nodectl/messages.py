@@ -71,6 +71,7 @@ class DiskSpec:
     read_only: bool = False
     mount: str | None = None
     file_system: str | None = None  # of a blank disk: ext4 or swap, labelled with its name
+    public: bool = False  # the source is a stranger's word: it is connected to at public addresses only
 
 
 @dataclass(frozen=True)

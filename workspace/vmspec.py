@@ -92,6 +92,7 @@ def _disk(row: Workspace, disk: Disk, catalogue: Catalogue) -> DiskSpec | None:
         sha256=image.sha256,
         read_only=disk.read_only,
         mount=disk.mount,
+        public=disk.public,
     )
 
 
@@ -124,4 +125,10 @@ def _nic(nic: Nic, node: NodeState) -> NicSpec:
         bridge=node.networks.get(nic.network),
         gateway=nic.gateway,
         dns=nic.dns,
+        ip6=nic.ip6,
+        prefix6=nic.prefix6 or 64,
+        gateway6=nic.gateway6,
+        dns6=nic.dns6,
+        delivery=nic.delivery,
+        vlan=nic.vlan,
     )

@@ -20,7 +20,7 @@ from urllib.parse import unquote, urlsplit
 from flyinglow.nodectl import tools
 from flyinglow.nodectl.config import Config
 from flyinglow.nodectl.errors import BrokenError, DeniedError, ExhaustedError, InvalidError
-from flyinglow.nodectl.images import address, blank, notes, qcow2
+from flyinglow.nodectl.images import address, blank, notes, publicly, qcow2
 from flyinglow.nodectl.images.address import Address
 from flyinglow.nodectl.images.cache import Bounds, Cache, Source
 from flyinglow.nodectl.images.facts import Facts

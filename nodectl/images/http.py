@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 
 from flyinglow.nodectl.errors import BrokenError, DeniedError, FlyingLowError, InvalidError, TransientError
-from flyinglow.nodectl.images import address
+from flyinglow.nodectl.images import address, publicly
 from flyinglow.nodectl.images.address import Address
 from flyinglow.nodectl.images.meter import Meter
 
@@ -44,6 +44,7 @@ class Web:
     timeout: float = 30.0
     authorities: str | None = None  # PEM file of the authorities that are trusted; None: the node's own
     bearer: str = field(default="", repr=False)  # the key of an offer, where the server is another node
+    public: bool = False  # whether to connect to public addresses only
     is_hearsay = False
 
     def fetch(self, part: Path, meter: Meter) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 
-from flyinglow.nodectl.errors import DeniedError
+from flyinglow.nodectl.errors import DeniedError, TransientError
 
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # these lead to the IPv4 address in their last four bytes
 
@@ -27,8 +27,14 @@ def is_public(number: str) -> bool:
 
 
 def address_of(host: str, port: int) -> str:
-    """Look a host up and return its number. Raises DeniedError unless all its numbers are public, OSError for none."""
-    found = [str(each[4][0]) for each in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+    """Look a host up and return its number.
+
+    Raises DeniedError unless all its numbers are public, TransientError where it has none.
+    """
+    try:
+        found = [str(each[4][0]) for each in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+    except OSError as error:
+        raise TransientError(f"{host} is not to be found: {error.strerror or error}") from error
     for number in found:
         if not is_public(number):
             raise DeniedError(
@@ -41,6 +47,6 @@ def address_of(host: str, port: int) -> str:
 def connect(
     address: tuple[str, int], timeout: float | None = None, source_address: tuple[str, int] | None = None
 ) -> socket.socket:
-    """Do what ``socket.create_connection`` does, to public addresses only. Raises DeniedError, or OSError."""
+    """Do what ``socket.create_connection`` does, to public addresses only. Raises as ``address_of``, or OSError."""
     host, port = address
     return socket.create_connection((address_of(host, port), port), timeout, source_address)
