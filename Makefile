@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest -q
 COVER := --cov --cov-report= --cov-fail-under=0
 CLIENTS := tests/e2e/clients
 
-.PHONY: coverage-folder help demo demo-slurm demo-gridengine test test-full test-xen test-313 check bench venv clients packages clean lock
+.PHONY: coverage-folder help demo demo-slurm demo-gridengine test test-full test-xen test-313 check bench venv clients packages clean lock deb
 
 help:
 	@echo "make demo       lease a small cluster of real virtual machines on this machine, and give it back"
@@ -20,6 +20,7 @@ help:
 	@echo "make test-xen   run the paper's case on two emulated machines with real Xen (root; minutes)"
 	@echo "make check      lint, types, layers"
 	@echo "make bench      run the measurements"
+	@echo "make deb        build the Debian package for nodes below dist (JOB_USER=NAME: whom jobs run as)"
 	@echo "make venv       prepare .venv for development"
 	@echo "make lock       pin the requirements anew"
 	@echo "make clean      remove what the other targets built"
@@ -88,6 +89,11 @@ bench:
 	@tools/system-packages.sh bench
 	@tools/venv.sh .venv bench
 	$(BIN)/python bench
+
+# The same sources and the same Python give the same bytes.
+JOB_USER ?= flyinglow
+deb:
+	PYTHONPATH=src $(PYTHON) tools/deb.py --user $(JOB_USER)
 
 lock:
 	tools/lock.sh --upgrade

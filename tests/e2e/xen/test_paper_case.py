@@ -15,6 +15,8 @@ from flyinglow.cli.demo.lrm_site import NODECTL, SUDOERS
 from flyinglow.client import Disk, Nic, Part
 from flyinglow.nodectl.memory.xen import MEMORY_COLUMN
 from rigs.guest import Guest
+from rigs.lease_story import Story, telling
+from rigs.lrm_service import LrmService
 from rigs.node_agent import AgentProcess
 from rigs.xen.site import IMAGES, Stopwatch, catalogue, service_on, site_on
 from rigs.xen.world import DOMAIN_0_MB, XenNode, XenWorld, xen_world
@@ -27,7 +29,8 @@ GUEST_MB = 96
 SLOT_MB = 240
 TRIALS = 10
 PAPER_MS = (744, 1317)  # domain 0 down, and up again (section 4)
-MEMBER = Part(name="wn", count=2, memory_mb=GUEST_MB, disks=(Disk(image="guest"),), nics=(Nic(network="private"),))
+DISKS, NICS = (Disk(image="guest"),), (Nic(network="private"),)
+MEMBER = Part(name="wn", count=2, memory_mb=GUEST_MB, disks=DISKS, nics=NICS, provides=("worker",), user_data=b"five!")
 
 
 @pytest.fixture(scope="module")
@@ -181,14 +184,35 @@ kernel = "{kernel}"
 """
 
 
+def guests_tell(service: LrmService, story: Story) -> None:
+    """Wait until each guest has said who it is, as the lease has it, and the client has been notified of each."""
+    workspaces = {one.name: one for one in story.lease.resources.values() if one.kind == "workspace"}
+    assert len(workspaces) == MEMBER.count
+    for name, workspace in workspaces.items():
+        (nic,) = workspace.properties().nics
+
+        def said(workspace: Any = workspace) -> str:
+            text = str(workspace.console(max=1 << 20).data.decode(errors="replace"))
+            return text if "GUEST-READY" in text else ""
+
+        text = service.wait(said, f"the word of {name}", WAIT)
+        for words in (f"GUEST-HOSTNAME {nic.hostname}", f"{nic.ip}/", "GUEST-CONTEXT from=", "GUEST-USERDATA bytes=5"):
+            assert words in text, text
+        story.state(name, "Running", WAIT)
+
+
 def test_a_lease_on_nodes_reached_by_ssh(world: XenWorld, guest_image: Guest) -> None:
-    with service_on(world, guest_image, lrm=False) as service:
-        watch = Stopwatch()
-        lease = service.site.create([MEMBER], name="cluster", duration=1200)
+    with (
+        service_on(world, guest_image, lrm=False) as service,
+        telling(service, MEMBER, name="cluster", duration=1200) as story,
+    ):
+        watch, lease = Stopwatch(), story.lease
         members = lease.whole.wait("Running", timeout=WAIT).members
         watch.lap("lease of 2 PV guests on 2 nodes by ssh, until Running")
         assert sorted(str(member.node) for member in members) == ["node1", "node2"]
         assert [len(guests(world.node(name))) for name in world.names] == [1, 1]
+        guests_tell(service, story)
+        watch.lap("both guests have said who they are, and the client was told of both")
         lease.whole.destroy()
         service.wait(lambda: not service.admin("workspace.list"), "the end of all rows", WAIT)
         watch.lap("destroyed")
@@ -197,9 +221,11 @@ def test_a_lease_on_nodes_reached_by_ssh(world: XenWorld, guest_image: Guest) ->
 
 
 def test_a_lease_on_pilots_of_a_real_slurm_and_its_preemption(world: XenWorld, guest_image: Guest) -> None:
-    with service_on(world, guest_image, lrm=True) as service:
-        watch = Stopwatch()
-        lease = service.site.create([MEMBER], name="cluster", duration=1200)
+    with (
+        service_on(world, guest_image, lrm=True) as service,
+        telling(service, MEMBER, name="cluster", duration=1200) as story,
+    ):
+        watch, lease = Stopwatch(), story.lease
         members = lease.whole.wait("Running", timeout=WAIT).members
         watch.lap("lease of 2 PV guests by a Slurm job on 2 nodes, until Running")
         assert sorted(str(member.node) for member in members) == ["node1", "node2"]
@@ -207,9 +233,12 @@ def test_a_lease_on_pilots_of_a_real_slurm_and_its_preemption(world: XenWorld, g
         assert [len(guests(world.node(name))) for name in world.names] == [1, 1]
         (job,) = [each for each in service.jobs() if not each["over"]]
         watch.lap("(asked Xen)")
+        guests_tell(service, story)
+        watch.lap("both guests have said who they are, and the client was told of both")
         world.run_in_head(["scancel", job["id"]])
         lease.whole.wait("Ended", "Cancelled", timeout=WAIT)
         watch.lap("scancel: the client knows that the lease has ended")
+        story.cancelled(WAIT)
         service.wait(lambda: all(each["over"] for each in service.jobs()), "the end of the job", WAIT)
         for name in world.names:
             node = world.node(name)
