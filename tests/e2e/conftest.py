@@ -50,7 +50,7 @@ def consumer() -> Iterator[Consumer]:
 def eventually() -> Eventually:
     """Give a function that asks again and again until the answer is true, and returns it; it fails in the end."""
 
-    def ask(question: Callable[[], Any], seconds: float = 20.0) -> Any:
+    def ask(question: Callable[[], Any], seconds: float = 120.0) -> Any:
         deadline = time.monotonic() + seconds
         while not (answer := question()):
             if time.monotonic() > deadline:
@@ -65,7 +65,7 @@ def eventually() -> Eventually:
 def news_of() -> Callable[[Watch], list[Notification]]:
     """Give a function that returns all that a watch is told until its resource is over; it fails when that lasts."""
 
-    def gather(watch: Watch, seconds: float = 40.0) -> list[Notification]:
+    def gather(watch: Watch, seconds: float = 180.0) -> list[Notification]:
         deadline = time.monotonic() + seconds
         found: list[Notification] = []
         try:

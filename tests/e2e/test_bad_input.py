@@ -199,7 +199,7 @@ def test_two_creates_with_one_token_in_parallel_are_one_lease(shared: Daemon, si
     gate = threading.Barrier(len(clients))
 
     def ask(client: Site) -> None:
-        gate.wait(10)
+        gate.wait(120)
         lease = client.create([part(count=2)], name="wn", token="just-one")
         answers.append([lease.whole, *lease.resources.values()])
 
@@ -207,7 +207,7 @@ def test_two_creates_with_one_token_in_parallel_are_one_lease(shared: Daemon, si
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(120)
     assert len(answers) == 6
     assert all(answer == answers[0] for answer in answers)
     assert len(shared.admin("workspace.list")) == 2
@@ -220,17 +220,17 @@ def test_what_a_workspace_refuses_and_what_it_takes_for_done(site: Site) -> None
     for refused in (one.start, one.pause, one.reboot, one.shutdown, one.console):
         with pytest.raises(ConflictError):  # nothing is there yet
             refused()
-    one.wait("Running", timeout=20)
+    one.wait("Running", timeout=120)
     one.start()
     assert (one.properties().state, one.properties().task) == ("Running", None)
     one.pause()
-    one.wait("Paused", timeout=20)
+    one.wait("Paused", timeout=120)
     one.pause()
     with pytest.raises(ConflictError):
         one.reboot()
     assert (one.properties().state, one.properties().task) == ("Paused", None)
     one.shutdown()
-    one.wait("Propagated", timeout=20)
+    one.wait("Propagated", timeout=120)
     one.shutdown()
     for refused in (one.pause, one.reboot):
         with pytest.raises(ConflictError):

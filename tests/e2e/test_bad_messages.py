@@ -62,7 +62,7 @@ def trap() -> Iterator[Trap]:
 
 def post(daemon: Daemon, body: bytes, headers: dict[str, str] = XML, path: str = "/workspace") -> tuple[int, bytes]:
     """Send a message and return status and body of the answer."""
-    connection = http.client.HTTPConnection("127.0.0.1", daemon.port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", daemon.port, timeout=180)
     try:
         with suppress(BrokenPipeError, ConnectionResetError):
             connection.request("POST", path, body, headers)
@@ -171,7 +171,7 @@ def test_a_request_that_is_no_message_is_refused(shared: Daemon, what: str) -> N
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "OPTIONS", "TRACE"])
 def test_another_method_is_refused(shared: Daemon, method: str) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", shared.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", shared.port, timeout=120)
     connection.request(method, "/workspace", envelope(), XML)
     assert connection.getresponse().status in {405, 501}
     connection.close()
@@ -180,7 +180,7 @@ def test_another_method_is_refused(shared: Daemon, method: str) -> None:
 def pour(daemon: Daemon) -> None:
     """Send a body without an end until the service hangs up; it throws away what it reads, for a short while."""
     chunk = b"10000\r\n" + MARK.encode() * 65536 + b"\r\n"
-    with socket.create_connection(("127.0.0.1", daemon.port), timeout=30) as peer, suppress(OSError):
+    with socket.create_connection(("127.0.0.1", daemon.port), timeout=180) as peer, suppress(OSError):
         peer.sendall(b"POST /workspace HTTP/1.1\r\nHost: x\r\nContent-Type: text/xml\r\n")
         peer.sendall(b"Transfer-Encoding: chunked\r\n\r\n")
         while True:
@@ -240,14 +240,14 @@ def test_other_clients_work_on_meanwhile(shared: Daemon, site: Site, trap: Trap)
                 [Part(name=f"w{number}", memory_mb=64, disks=(Disk(image="guest"),))], name=f"w{number}"
             )
             waits.append(time.monotonic() - began)
-            lease.whole.wait("Running", timeout=30)
+            lease.whole.wait("Running", timeout=120)
             began = time.monotonic()
             lease.whole.destroy()
             waits.append(time.monotonic() - began)
     finally:
         done.set()
         for thread in threads:
-            thread.join(60)
+            thread.join(120)
     assert max(waits) < 5, waits
     assert trap.is_empty()
     shared.admin("status")

@@ -141,7 +141,7 @@ def test_a_demo_that_is_interrupted_leaves_nothing_running(
         assert _ours(tmp_path), "".join(heard)
         demo.send_signal(number)
         demo.stdout.read()
-        assert demo.wait(30) != 0
+        assert demo.wait(120) != 0
     assert _ours(tmp_path) == []
     assert list(tmp_path.glob("flyinglow-demo-*")) == []
 

@@ -38,7 +38,7 @@ PART = Part(name="wn", memory_mb=64, disks=(Disk(image="guest"),), nics=(Nic(net
 def php() -> list[str]:
     """Return the words that run a PHP program; fail where there is none."""
     program = shutil.which("php") or pytest.fail(f"there is no php: {INSTALL}")
-    modules = subprocess.run([program, "-m"], capture_output=True, text=True, check=True, timeout=30).stdout
+    modules = subprocess.run([program, "-m"], capture_output=True, text=True, check=True, timeout=180).stdout
     if "soap" not in modules.splitlines():
         pytest.fail(f"php has no SoapClient: {INSTALL}")
     return [program]
@@ -61,7 +61,7 @@ def lease(words: list[str], program: str, *arguments: str) -> dict[str, Any]:
     """Run a client and return what it printed."""
     environment = {key: value for key, value in os.environ.items() if "proxy" not in key.lower()}
     argv = [*words, str(CLIENTS / program), *arguments]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60, env=environment)
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=180, env=environment)
     assert done.returncode == 0, done.stderr + done.stdout
     found: dict[str, Any] = json.loads(done.stdout)
     return found
@@ -107,8 +107,8 @@ def lines(argv: list[str]) -> Iterator[queue.Queue[str]]:
         yield found
     finally:
         process.kill()
-        process.wait(10)
-        reader.join(10)
+        process.wait(120)
+        reader.join(120)
         process.stdout.close()
 
 
@@ -116,20 +116,20 @@ def live_and_die(site: Site, address: str) -> Resource:
     """Lead a workspace through its whole life while a foreign consumer at ``address`` is told of it."""
     whole = site.create([PART], name="wn").whole
     Watch(whole, address).subscribe()
-    whole.wait("Running", timeout=20)
+    whole.wait("Running", timeout=120)
     whole.pause()
-    whole.wait("Paused", timeout=20)
+    whole.wait("Paused", timeout=120)
     whole.destroy()
     return whole
 
 
 def test_a_consumer_that_node_made_from_our_wsdl_receives_every_notification(shared: Daemon, site: Site) -> None:
     with lines([*node(), str(CLIENTS / "consumer.js"), str(WSDL)]) as printed:
-        port = int(printed.get(timeout=20))
+        port = int(printed.get(timeout=120))
         whole = live_and_die(site, f"http://127.0.0.1:{port}/sink")
         payloads: list[tuple[str, dict[str, Any]]] = []
         while not payloads or payloads[-1][0] != "TerminationNotice":
-            notify = json.loads(printed.get(timeout=20))
+            notify = json.loads(printed.get(timeout=120))
             for message in in_list(notify["NotificationMessage"]):
                 payloads += [(name, value) for name, value in message["Message"].items() if name != "attributes"]
                 parameters = message["ProducerReference"]["ReferenceParameters"]
@@ -173,7 +173,7 @@ def test_what_is_notified_can_be_read_by_another_parser_and_204_is_taken_for_yes
             topics: list[str] = []
             identifiers: list[str] = []
             while "termination" not in topics:
-                headers, envelope = received.get(timeout=20)
+                headers, envelope = received.get(timeout=120)
                 identifiers.append(envelope.childAtPath("Header/MessageID").getText())
                 assert headers["Content-Type"].startswith("text/xml")
                 assert headers["SOAPAction"].strip('"').endswith("/NotificationConsumer/Notify")
@@ -183,6 +183,6 @@ def test_what_is_notified_can_be_read_by_another_parser_and_204_is_taken_for_yes
                     topics.append(name)
         finally:
             server.shutdown()
-            thread.join(10)
+            thread.join(120)
     assert set(topics) == {"state", "termination"}
     assert len(set(identifiers)) == len(identifiers)

@@ -44,18 +44,18 @@ def test_an_order_to_the_whole_reaches_every_member(site: Site, consumer: Consum
     whole = lease.whole
     assert whole.kind == kind
     watch = consumer.watch(whole)
-    whole.wait("Running", timeout=20)
+    whole.wait("Running", timeout=120)
     names = [member.name for member in whole.report().members]
     assert [(result.name, result.error) for result in whole.pause()] == [(name, None) for name in names]
-    assert whole.wait("Paused", timeout=20).census == {"Paused": 3}
+    assert whole.wait("Paused", timeout=120).census == {"Paused": 3}
     first = whole.report().members[0]
     first.resource.resume()
-    first.resource.wait("Running", timeout=20)
+    first.resource.wait("Running", timeout=120)
     results = whole.reboot()  # those that are paused cannot
     refused = {result.name: type(result.error) for result in results if result.error}
     assert refused == {name: ConflictError for name in names if name != first.name}
     whole.start()
-    whole.wait("Running", timeout=20)
+    whole.wait("Running", timeout=120)
     report = whole.report()
     assert (report.state, dict(report.census)) == ("Running", {"Running": 3})
     assert len({member.nics[0].ip for member in report.members}) == 3
@@ -79,7 +79,7 @@ def test_an_open_ensemble_is_joined_and_starts_when_it_is_done(site: Site) -> No
     assert {member.state for member in found.members} == {"Unpropagated"}
     assert ensemble.report().open
     ensemble.done()
-    ensemble.wait("Running", timeout=20)
+    ensemble.wait("Running", timeout=120)
     assert joined.resources["wn"].properties().state == "Running"
     assert not ensemble.report().open
     with pytest.raises(ConflictError):
@@ -118,7 +118,7 @@ def test_a_groups_lease_ends_with_a_warning_and_is_forgotten_in_the_end(
 ) -> None:
     lease = site.create([part(count=2)], name="wn", duration=600)
     watch = consumer.watch(lease.whole)
-    lease.whole.wait("Running", timeout=20)
+    lease.whole.wait("Running", timeout=120)
     lease.whole.extend(-600 + LEAD + 1)
     news = news_of(watch)
     assert in_order(news)
@@ -148,7 +148,7 @@ def test_a_groups_lease_ends_with_a_warning_and_is_forgotten_in_the_end(
 def test_a_lease_that_starts_paused_and_is_trashed(site: Site, consumer: Consumer, news_of: Gather) -> None:
     lease = site.create([part()], name="wn", initial_state="Paused", duration=120)
     watch = consumer.watch(lease.whole)
-    lease.whole.wait("Paused", timeout=20)
+    lease.whole.wait("Paused", timeout=120)
     lease.whole.trash()
     news = news_of(watch)
     assert in_order(news)

@@ -54,11 +54,11 @@ def test_a_guest_lives_through_everything_that_can_be_asked_of_it(
     assert "GUEST-USERDATA bytes=5" in console
 
     one.pause()
-    one.wait("Paused", timeout=20)
+    one.wait("Paused", timeout=120)
     size = one.console().size
     assert daemon.nodectl("n1", "list")["vms"][0]["status"] == "paused"
     one.resume()
-    one.wait("Running", timeout=20)
+    one.wait("Running", timeout=120)
     assert one.console().size >= size
 
     one.reboot()

@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -23,18 +22,14 @@ import pytest
 
 from flyinglow.cli.admin_socket import ask
 from flyinglow.nodectl.errors import BrokenError
+from flyinglow.server.guest_key import GUEST_KEY
+from flyinglow.workspace.context_endpoint import Endpoint
+from rigs.ports import free_port
 from rigs.unprivileged import USER, wrapped
 
 RIGS = Path(__file__).parent
 NODES = ("n1", "n2")
-START_SECONDS = 30.0
-
-
-def free_port() -> int:
-    """Return a TCP port that is free on loopback now."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
+START_SECONDS = 120.0
 
 
 class Daemon:
@@ -44,6 +39,8 @@ class Daemon:
         self.root, self._options = root, dict(options)
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
+        self.guest_port = free_port()
+        self.guest_url = f"http://127.0.0.1:{self.guest_port}"
         self.state = root / "service"
         self.config = root / "flyinglow.toml"
         self.log = root / "serve.log"
@@ -54,6 +51,10 @@ class Daemon:
             self._write_node(node, options.get("nodectl", {}))
         self.config.write_text(self._toml())
         self._hand_over()
+
+    def guest_token(self, workspace: str) -> str:
+        """Return the token by which the guest of a workspace is known at the context endpoint."""
+        return Endpoint(url=self.guest_url, key=(self.state / GUEST_KEY).read_bytes()).token(workspace)
 
     def node_state(self, node: str) -> Path:
         """Return the state directory of a node's control program."""
@@ -96,7 +97,8 @@ class Daemon:
             f'store = "{self._options.get("store", "")}"',
             f"[listen.client]\nport = {self.port}",
             "[listen.node]\nport = 0",
-            "[listen.guest]\nport = 0",
+            f"[listen.guest]\nport = {self.guest_port}",
+            *([f'base_url = "{self.guest_url}"'] if self._options.get("guests") else []),
             f'[image.guest]\nfile = "{self.root / "image.json"}"',
             '[network.public]\ncidr = "198.51.100.0/24"\nrange = "198.51.100.20-198.51.100.59"',
             '[network.private]\ncidr = "10.73.0.0/24"\nrange = "10.73.0.20-10.73.0.59"',
@@ -123,7 +125,7 @@ class Daemon:
             if self._process is None or self._process.poll() is not None:
                 pytest.fail(f"the service ended: {self.tail()}")
             try:
-                ask(self.state, "status", {}, timeout=5)
+                ask(self.state, "status", {}, timeout=30)
             except BrokenError:
                 time.sleep(0.02)
             else:
@@ -140,7 +142,7 @@ class Daemon:
         assert self._process is not None
         return self._process.pid
 
-    def wait_for_death(self, seconds: float = 30.0) -> int:
+    def wait_for_death(self, seconds: float = 120.0) -> int:
         """Wait until the process has ended by itself and return its status."""
         assert self._process is not None
         return self._process.wait(seconds)
@@ -149,7 +151,7 @@ class Daemon:
         """End it as ``kill -9`` does."""
         if self._process is not None:
             self._process.kill()
-            self._process.wait(10)
+            self._process.wait(120)
             self._process = None
 
     def stop(self) -> None:
@@ -158,7 +160,7 @@ class Daemon:
             return
         self._process.send_signal(signal.SIGTERM)
         try:
-            status = self._process.wait(20)
+            status = self._process.wait(120)
         except subprocess.TimeoutExpired:
             self._process.kill()
             pytest.fail(f"the service did not stop: {self.tail()}")
@@ -178,14 +180,14 @@ class Daemon:
 
     def nodectl(self, node: str, *arguments: str) -> Any:
         """Run a node's control program by hand and return its JSON."""
-        done = subprocess.run([self.agent(node), "--json", *arguments], capture_output=True, check=True, timeout=60)
+        done = subprocess.run([self.agent(node), "--json", *arguments], capture_output=True, check=True, timeout=180)
         return json.loads(done.stdout)
 
     def clean_up(self) -> None:
         """End everything that is left: the service, and every VM on its nodes."""
         self.kill()
         for node in NODES:
-            subprocess.run([self.agent(node), "kill-all"], capture_output=True, check=False, timeout=60)
+            subprocess.run([self.agent(node), "kill-all"], capture_output=True, check=False, timeout=180)
 
 
 @pytest.fixture

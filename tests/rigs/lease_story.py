@@ -36,7 +36,7 @@ class Story:
     watch: LeaseWatch
     received: list[Notification] = field(default_factory=list)
 
-    def hear(self, wanted: Callable[[Notification], Any], what: str, seconds: float = 60.0) -> Notification:
+    def hear(self, wanted: Callable[[Notification], Any], what: str, seconds: float = 180.0) -> Notification:
         """Return the first notification of such a kind, waiting for it; fails with the service's log."""
         deadline = time.monotonic() + seconds
         for news in self.received:
@@ -57,7 +57,7 @@ class Story:
         except queue.Empty:
             return None
 
-    def running(self, seconds: float = 60.0) -> list[str]:
+    def running(self, seconds: float = 180.0) -> list[str]:
         """Wait until all of it runs; return the members' nodes in their order."""
         try:
             found = self.lease.whole.wait("Running", timeout=seconds)
@@ -65,23 +65,23 @@ class Story:
             pytest.fail(f"{error}: {state(self.service)}")
         return [str(member.node) for member in found.members] or [str(found.node)]
 
-    def cancelled(self, seconds: float = 60.0) -> str:
+    def cancelled(self, seconds: float = 180.0) -> str:
         """Wait until the whole lease has ended as Cancelled; return the reason that the client is told."""
         names = {resource.name for resource in self.lease.resources.values() if resource.kind == "workspace"}
         reasons = [self.state(name, "Cancelled", seconds).reason for name in sorted(names)]
         return reasons[0]
 
-    def state(self, name: str, state: str, seconds: float = 60.0) -> Notification:
+    def state(self, name: str, state: str, seconds: float = 180.0) -> Notification:
         """Wait until the client is told that a workspace is in this state."""
         return self.hear(
             lambda news: (news.name, news.topic, news.state) == (name, "state", state), f"{name} {state}", seconds
         )
 
-    def warning(self, seconds: float = 60.0) -> Notification:
+    def warning(self, seconds: float = 180.0) -> Notification:
         """Wait until the client is warned that the end is near."""
         return self.hear(lambda news: news.topic == "warning", "a warning", seconds)
 
-    def waits(self, *words: str, seconds: float = 60.0) -> Notification:
+    def waits(self, *words: str, seconds: float = 180.0) -> Notification:
         """Wait until the client is told why the lease waits, in words that hold all of these."""
         return self.hear(
             lambda news: news.topic == "schedule" and all(word in news.reason for word in words),
@@ -139,7 +139,7 @@ def listed(service: LrmService, job: Mapping[str, Any]) -> str:
     return words[0] if words else ""
 
 
-def calm(service: LrmService, seconds: float = 60.0) -> None:
+def calm(service: LrmService, seconds: float = 180.0) -> None:
     """Wait until nothing is left of any lease, and fail when a node is not as it should be."""
     service.wait(lambda: not service.admin("workspace.list"), "the end of all rows", seconds)
     service.wait(lambda: all(job["over"] for job in service.jobs()), "the end of all jobs", seconds)

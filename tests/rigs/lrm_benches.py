@@ -66,11 +66,11 @@ class LrmBench:
         view = self.view(lrm_id)
         return view.says if view else LrmSays.GONE
 
-    def over(self, lrm_id: str, seconds: float = 60) -> None:
+    def over(self, lrm_id: str, seconds: float = 180) -> None:
         """Wait until the job has ended."""
         eventually(lambda: self.says(lrm_id) in {LrmSays.ENDED, LrmSays.GONE}, seconds)
 
-    def pilots(self, tag: str, count: int, what: str = "start", seconds: float = 60) -> Sequence[dict[str, Any]]:
+    def pilots(self, tag: str, count: int, what: str = "start", seconds: float = 180) -> Sequence[dict[str, Any]]:
         """Wait for so many pilots to have noted something, and return each one's first note of it, by rank."""
 
         def notes() -> list[dict[str, Any]]:

@@ -74,7 +74,7 @@ class TorqueQueue:
         self.service.world.run_in_head(["qdel", job])
 
 
-def calm(service: LrmService, queue: Queue, seconds: float = 60.0) -> None:
+def calm(service: LrmService, queue: Queue, seconds: float = 180.0) -> None:
     """Wait until nothing is left of any lease, and fail when a node is not as it should be."""
     service.wait(lambda: not service.admin("workspace.list"), "the end of all rows", seconds)
     service.wait(lambda: all(job["over"] for job in service.jobs()), "the end of all jobs", seconds)

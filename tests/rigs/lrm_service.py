@@ -32,7 +32,7 @@ from rigs.torque_world import AGENT, TorqueWorld
 from rigs.unprivileged import wrapped
 
 RIGS = Path(__file__).parent
-START_SECONDS = 60.0
+START_SECONDS = 120.0
 OPTIONS: Mapping[str, Any] = {"poll": 1.0, "grace": 10, "margin": 60, "submit_grace": 5.0, "release_patience": 10.0}
 
 
@@ -95,7 +95,7 @@ class LrmService:
         """End it as ``kill -9`` does."""
         if self._daemon is not None:
             self._daemon.kill()
-            self._daemon.wait(10)
+            self._daemon.wait(120)
             self._daemon = None
 
     def wait_for_death(self, seconds: float = START_SECONDS) -> None:
@@ -112,7 +112,7 @@ class LrmService:
         """Stop it cleanly; fails when it does not stop in time, or when a message violated the schemas."""
         if self._daemon is not None:
             self._daemon.terminate()
-            status = self._daemon.wait(20)
+            status = self._daemon.wait(120)
             self._daemon = None
             assert status == 0, self.log
         self.check_messages()
@@ -146,7 +146,7 @@ class LrmService:
         """Return what a node's control program says."""
         return self.lrm_site.status(node)
 
-    def wait(self, done: Callable[[], Any], what: str, seconds: float = 60.0) -> Any:
+    def wait(self, done: Callable[[], Any], what: str, seconds: float = 180.0) -> Any:
         """Wait until ``done`` is true and return its value; fails with the service's log."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:

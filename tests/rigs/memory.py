@@ -64,8 +64,9 @@ def jobs_group() -> Iterator[Path]:
         yield path
     finally:
         for pid in (path / "cgroup.procs").read_text().split():
-            os.kill(int(pid), 9)
-        deadline = time.monotonic() + 10
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), 9)
+        deadline = time.monotonic() + 120
         while True:
             try:
                 path.rmdir()
@@ -101,7 +102,7 @@ class MemorySubject:
     grain_mb: int = 1
     step_mb: int = 64
 
-    def until(self, wanted: Callable[[Reading], bool], seconds: float = 10) -> Reading:
+    def until(self, wanted: Callable[[Reading], bool], seconds: float = 120) -> Reading:
         deadline = time.monotonic() + seconds
         while not wanted(reading := self.again().read()):
             assert time.monotonic() < deadline, reading

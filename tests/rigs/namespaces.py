@@ -24,7 +24,7 @@ class Space:
 
     def run(self, *words: str) -> str:
         """Run a program inside and return what it printed."""
-        return subprocess.run(self.argv(*words), check=True, capture_output=True, text=True, timeout=30).stdout
+        return subprocess.run(self.argv(*words), check=True, capture_output=True, text=True, timeout=180).stdout
 
     def bridge(self, name: str, address: str) -> None:
         """Make a bridge with an address (``10.0.0.1/24``)."""
@@ -52,7 +52,7 @@ def link(one: Space, other: Space, bridge: str) -> None:
 
 
 def _remove(space: Space) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 120
     while (left := space.processes()) and time.monotonic() < deadline:
         for pid in left:
             with contextlib.suppress(ProcessLookupError):

@@ -45,11 +45,11 @@ class AgentProcess:
         if not self.process.stdin.closed:
             self.process.stdin.close()
         try:
-            code = self.process.wait(30)
+            code = self.process.wait(120)
         except subprocess.TimeoutExpired:
             self.process.kill()
             raise
-        self._reader.join(5)
+        self._reader.join(60)
         self.process.stdout.close()
         return code
 
@@ -71,7 +71,7 @@ class AgentProcess:
         self.write(json.dumps({"v": 1, "id": number, "order": order, "tag": tag, "body": body}).encode() + b"\n")
         return number
 
-    def wait(self, wanted: Callable[[Message], bool], seconds: float = 30) -> Message:
+    def wait(self, wanted: Callable[[Message], bool], seconds: float = 180) -> Message:
         """Return the first message that is wanted."""
         deadline = time.monotonic() + seconds
         with self._changed:
@@ -83,7 +83,7 @@ class AgentProcess:
                 assert left > 0, f"not among {self.messages}"
                 self._changed.wait(left)
 
-    def answer(self, number: int | None, seconds: float = 30) -> Message:
+    def answer(self, number: int | None, seconds: float = 180) -> Message:
         """Return the answer to an order."""
         return self.wait(lambda message: "ok" in message and message["id"] == number, seconds)
 
@@ -94,7 +94,7 @@ class AgentProcess:
         found: Message = answer["body"]
         return found
 
-    def news(self, tag: str, seconds: float = 60, **fields: Any) -> Message:
+    def news(self, tag: str, seconds: float = 180, **fields: Any) -> Message:
         """Return the first news about a VM that has these fields."""
 
         def wanted(message: Message) -> bool:

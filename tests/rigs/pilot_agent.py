@@ -39,7 +39,7 @@ class Node:
         for number in HELD:
             signal.signal(number, signal.SIG_IGN)
         if "slow-reserve" in self.words:
-            time.sleep(1.5)
+            wait_for(self.folder / "go")
         self.memory(BASE - body["memory_mb"])
         self.slot = body
         if "fail-reserve" in self.words:
@@ -83,6 +83,13 @@ class Node:
         if order == "die":
             os.kill(os.getpid(), signal.SIGKILL)
         return {"tag": tag, "status": "created"}
+
+
+def wait_for(file: Path) -> None:
+    """Return when a file is there, or in the end."""
+    deadline = time.monotonic() + 120
+    while not file.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
 
 
 def say(message: Any) -> None:

@@ -14,8 +14,8 @@ class Loop:
     def __init__(self, host: str, port: int, slot: str, key: str, node: str) -> None:
         self.slot, self.key, self.node = slot, key, node
         self.epoch, self.session = 1, ""
-        self.asking = http.client.HTTPConnection(host, port, timeout=60)
-        self.saying = http.client.HTTPConnection(host, port, timeout=60)
+        self.asking = http.client.HTTPConnection(host, port, timeout=180)
+        self.saying = http.client.HTTPConnection(host, port, timeout=180)
 
     def say(self, way: http.client.HTTPConnection, kind: Kind, **fields: object) -> Answer:
         said = Message(self.slot, self.node, self.epoch, kind, incarnation="loop", **fields)  # type: ignore[arg-type]

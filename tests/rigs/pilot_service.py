@@ -179,7 +179,7 @@ class PilotService:
             self.desk(slot).standing = replace(self.desk(slot).standing, **changes)
             self.changed.notify_all()
 
-    def wait(self, question: Callable[[], Any], seconds: float = 15.0) -> Any:
+    def wait(self, question: Callable[[], Any], seconds: float = 120.0) -> Any:
         """Wait until it is true, and return it."""
         with self.changed:
             done = self.changed.wait_for(question, seconds)
@@ -191,7 +191,7 @@ class PilotService:
     def stored(self, slot: str, kind: str) -> list[Message]:
         return [said for said in self.desk(slot).stored if said.kind.value == kind]
 
-    def report(self, slot: str, kind: str, seconds: float = 15.0) -> Message:
+    def report(self, slot: str, kind: str, seconds: float = 120.0) -> Message:
         """Wait for a report of a kind."""
         self.wait(lambda: self.stored(slot, kind), seconds)
         return self.stored(slot, kind)[0]
@@ -199,7 +199,7 @@ class PilotService:
     def kinds(self, slot: str) -> list[str]:
         return [said.kind.value for said in self.desk(slot).stored]
 
-    def answer_to(self, slot: str, number: int, seconds: float = 15.0) -> dict[str, Any]:
+    def answer_to(self, slot: str, number: int, seconds: float = 120.0) -> dict[str, Any]:
         """Wait for the agent's answer to an order."""
 
         def found() -> list[dict[str, Any]]:

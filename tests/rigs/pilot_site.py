@@ -49,9 +49,9 @@ class PilotProcess:
     def signal(self, number: int = signal.SIGTERM) -> None:
         self.process.send_signal(number)
 
-    def exit(self, seconds: float = 20.0) -> int:
+    def exit(self, seconds: float = 120.0) -> int:
         code = self.process.wait(seconds)
-        self._reader.join(5.0)
+        self._reader.join(20.0)
         return code
 
 
@@ -105,7 +105,7 @@ class Site:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(int(file.read_text()), signal.SIGKILL)
         for pilot in self.pilots:
-            pilot._reader.join(5.0)
+            pilot._reader.join(20.0)
             assert pilot.process.stdout
             pilot.process.stdout.close()
             sys.stderr.write(pilot.log)  # shown when the test fails

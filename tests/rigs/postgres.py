@@ -10,7 +10,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -21,6 +20,8 @@ from typing import Any, BinaryIO
 import pytest
 from sqlalchemy import create_engine, make_url, text
 
+from rigs.ports import free_port
+
 SETTINGS = {
     "fsync": "off",
     "full_page_writes": "off",
@@ -28,7 +29,7 @@ SETTINGS = {
     "max_connections": "200",
     "shared_buffers": "32MB",
 }
-START_SECONDS = 60
+START_SECONDS = 180
 
 
 class Postgres:
@@ -111,14 +112,6 @@ def find_account() -> str | None:
         return None
     names = [entry.pw_name for entry in pwd.getpwall()]
     return "postgres" if "postgres" in names else "nobody"
-
-
-def free_port() -> int:
-    """Find a TCP port on loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextlib.contextmanager

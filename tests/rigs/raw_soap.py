@@ -18,7 +18,7 @@ def send(daemon: Daemon, path: str, body: str, header: str = "", soap: str = S11
     """Send a message; return status and envelope of the answer."""
     text = f'<s:Envelope xmlns:s="{soap[1:-1]}"><s:Header>{header}</s:Header><s:Body>{body}</s:Body></s:Envelope>'
     kind = "text/xml" if soap == S11 else "application/soap+xml"
-    connection = http.client.HTTPConnection("127.0.0.1", daemon.port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", daemon.port, timeout=120)
     try:
         connection.request("POST", path, text.encode(), {"Content-Type": kind})
         answer = connection.getresponse()

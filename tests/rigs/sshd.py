@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,7 @@ import pytest
 from rigs import doorway
 
 CLIENT, NODE = "10.87.0.1", "10.87.0.2"
-WAIT = 20.0
+WAIT = 120.0
 
 
 class SshNode:
@@ -114,7 +114,8 @@ class SshNode:
     def kill(self) -> None:
         """Kill the server, its sessions and what runs in them, all at once."""
         for pid in self.processes():
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # a session that has just ended by itself
+                os.kill(pid, signal.SIGKILL)
         self._server_is_dead()
 
     def _server_is_dead(self) -> None:
@@ -127,8 +128,9 @@ class SshNode:
     def kill_sshd(self) -> None:
         """Kill the server and its sessions; what they had started on the node lives on or finds its input ended."""
         for pid in self.processes():
-            if Path(f"/proc/{pid}/comm").read_text().startswith("sshd"):
-                os.kill(pid, signal.SIGKILL)
+            with suppress(OSError):
+                if Path(f"/proc/{pid}/comm").read_text().startswith("sshd"):
+                    os.kill(pid, signal.SIGKILL)
         self._server_is_dead()
 
     def processes(self) -> list[int]:

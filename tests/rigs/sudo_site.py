@@ -51,7 +51,7 @@ class SudoSite:
     def run(self, *words: str, given: str = "") -> subprocess.CompletedProcess[str]:
         """Run a program as the user."""
         return subprocess.run(
-            self.argv(*words), input=given, capture_output=True, text=True, timeout=60, check=False, cwd="/"
+            self.argv(*words), input=given, capture_output=True, text=True, timeout=180, check=False, cwd="/"
         )
 
     def _file(self, name: str, text: str, mode: int) -> None:

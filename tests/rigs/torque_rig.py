@@ -30,7 +30,7 @@ class TorqueRig:
         """Where jobs write, and their home."""
         return self.directory / "jobs"
 
-    def run(self, *argv: str, stdin: str = "", timeout: float = 20) -> subprocess.CompletedProcess[str]:
+    def run(self, *argv: str, stdin: str = "", timeout: float = 120) -> subprocess.CompletedProcess[str]:
         """Run one of its commands."""
         words = [str(BIN / argv[0]), *argv[1:]]
         return subprocess.run(

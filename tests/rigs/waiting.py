@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 
-def eventually(question: Callable[[], Any], seconds: float = 60.0) -> Any:
+def eventually(question: Callable[[], Any], seconds: float = 180.0) -> Any:
     """Ask until the answer is true, and return it; fail in the end."""
     deadline = time.monotonic() + seconds
     while not (answer := question()):

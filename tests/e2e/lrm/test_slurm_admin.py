@@ -15,14 +15,14 @@ def admin(service: LrmService, *words: str) -> str:
     """Run an admin command and return what it prints."""
     argv = [sys.executable, "-m", "flyinglow.cli", "admin", *words, "--state-dir", str(service.lrm_site.state)]
     env = {**environment(), "COLUMNS": "200"}
-    return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60, env=env).stdout
+    return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=180, env=env).stdout
 
 
 def test_jobs_and_slots_are_listed_and_nothing_is_held_back() -> None:
     part = Part(name="wn", count=2, memory_mb=128, disks=(Disk(image="guest"),))
     with slurm_service(nodes=2) as service:
         assert "There are no pilot jobs." in admin(service, "jobs")
-        service.site.create([part], name="pair", duration=600).whole.wait("Running", timeout=60)
+        service.site.create([part], name="pair", duration=600).whole.wait("Running", timeout=120)
         listed = admin(service, "jobs")
         assert listed.count("Ready") == 2
         assert "node1" in listed

@@ -160,7 +160,7 @@ def test_what_no_partition_has_is_never(service: LrmService, wanted: Part) -> No
 
 def post(body: bytes, path: str = PATH) -> tuple[int, bytes]:
     """Send something to the node listener as any program on the cluster can; 0: it hung up."""
-    connection = http.client.HTTPConnection(HEAD_ADDRESS, NODE_PORT, timeout=20)
+    connection = http.client.HTTPConnection(HEAD_ADDRESS, NODE_PORT, timeout=120)
     try:
         connection.request("POST", path, body)
         answer = connection.getresponse()
@@ -234,7 +234,7 @@ def test_sudo_is_called_once_for_each_slot_whatever_is_done_on_it(service: LrmSe
     with telling(service, part(2), name="sudo", duration=300) as story:
         story.running()
         story.lease.whole.pause()
-        story.lease.whole.wait("Paused", timeout=60)
+        story.lease.whole.wait("Paused", timeout=120)
         story.lease.whole.start()
         story.running()
         story.lease.whole.destroy()

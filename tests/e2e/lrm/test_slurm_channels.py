@@ -52,7 +52,7 @@ def ours(path: Path) -> Path:
 
 
 def run(*words: str) -> None:
-    subprocess.run(words, check=True, capture_output=True, timeout=30)
+    subprocess.run(words, check=True, capture_output=True, timeout=180)
 
 
 # HTTPS
@@ -157,7 +157,7 @@ class Spool:
             yield
         finally:
             server.terminate()
-            server.wait(10)
+            server.wait(120)
 
 
 def test_what_pilots_said_by_ssh_while_the_service_was_away_is_believed(world: SlurmWorld) -> None:

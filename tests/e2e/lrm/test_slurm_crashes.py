@@ -311,9 +311,9 @@ def test_a_crash_of_a_claim_that_gives_way_to_an_older_one_loses_neither(world: 
         leases = [service.site.create(sizes, name=name, token=name, duration=600) for name in ("older", "younger")]
         service.wait_for_death(90)
         service.start()
-        leases[0].whole.wait("Running", timeout=90)
+        leases[0].whole.wait("Running", timeout=120)
         leases[0].whole.destroy()
-        leases[1].whole.wait("Running", timeout=90)
+        leases[1].whole.wait("Running", timeout=120)
         leases[1].whole.destroy()
         calm(service, 90)
         assert set((submitted(world) - before).values()) == {1}

@@ -21,7 +21,7 @@ def test_a_lease_runs_on_slots_and_gives_everything_back() -> None:
         service.lrm_site.trust()
         assert (service.lrm_site.state / "slot_key").stat().st_mode & 0o777 == 0o600
         lease = service.site.create([part], name="cluster", duration=600)
-        properties = lease.whole.wait("Running", timeout=60)
+        properties = lease.whole.wait("Running", timeout=120)
         assert sorted(str(member.node) for member in properties.members) == ["node1", "node2"]
         assert len(service.slots("Ready")) == 2
         assert "needs a ticket" in taken_by_hand(service, "node1")

@@ -75,7 +75,7 @@ def test_a_receipt_of_every_step_is_exported_while_it_lives_and_when_it_is_over(
 def receipt(service: LrmService, name: str) -> dict[str, str]:
     """Return the stamps that the command exports for a workspace."""
     argv = [sys.executable, "-m", "flyinglow.cli", "--service", service.site.url, "show", name, "--timing", "--json"]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60, env=environment())
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=180, env=environment())
     assert done.returncode == 0, done.stderr
     found: dict[str, dict[str, str]] = json.loads(done.stdout)["receipt"]
     (stamps,) = found.values()

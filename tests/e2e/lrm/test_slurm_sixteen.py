@@ -50,7 +50,7 @@ def test_one_lease_has_all_nodes_and_is_cancelled_within_the_grace(service: LrmS
 def test_many_leases_are_polled_for_as_one_is(service: LrmService) -> None:
     leases = [service.site.create([part(1)], name=f"few-{number}", duration=600) for number in range(LEASES)]
     for lease in leases:
-        lease.whole.wait("Running", timeout=60)
+        lease.whole.wait("Running", timeout=120)
     began, before = time.monotonic(), service.admin("backend.inspect")["listings"]
     time.sleep(5 * POLL)  # the rate over some polls is what is measured
     listings = service.admin("backend.inspect")["listings"] - before

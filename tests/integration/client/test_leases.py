@@ -45,7 +45,7 @@ def test_a_cluster_from_request_to_destroy(site: Site) -> None:
         lease = site.create([ce, small("wn", 2)], name="osg", duration=600)
         watch = consumer.watch(lease.whole)
         assert (lease.whole.kind, sorted(lease.resources)) == ("ensemble", ["ce", "osg", "wn", "wn-1", "wn-2"])
-        found = lease.whole.wait("Running", timeout=60)
+        found = lease.whole.wait("Running", timeout=120)
         assert [member.name for member in found.members] == ["ce", "wn-1", "wn-2"]
         assert [nic.network for nic in found.members[0].nics] == ["public", "private"]
         assert (found.census, found.total) == ({"Running": 3}, 3)
@@ -54,7 +54,7 @@ def test_a_cluster_from_request_to_destroy(site: Site) -> None:
         assert (lease.whole.extend(60) - ends_at).total_seconds() == 60
         assert lease.whole.report().census == {"Running": 3}
         assert [result.error for result in lease.whole.pause()] == [None] * 3
-        lease.whole.wait("Paused", timeout=60)
+        lease.whole.wait("Paused", timeout=120)
         assert len(list(site.list())) == 5
         lease.whole.destroy()
         news = list(watch)
@@ -69,7 +69,7 @@ def test_a_cluster_from_request_to_destroy(site: Site) -> None:
 def test_one_workspace(site: Site) -> None:
     lease = site.create([small()], name="vm", duration=600)
     changes: list[Properties] = []
-    found = lease.whole.wait(timeout=60, on_change=changes.append)
+    found = lease.whole.wait(timeout=120, on_change=changes.append)
     assert lease.whole.kind == found.kind == "workspace"
     assert found.allocation is not None
     assert (found.allocation.memory_mb, found.duration, found.initial_state) == (16, 600, "Running")
@@ -83,8 +83,8 @@ def test_one_workspace(site: Site) -> None:
     assert [each.text for each in by_url.property("State")] == ["Running"]
     lease.whole.trash()
     with pytest.raises(LeaseFailed, match="Ended"):
-        lease.whole.wait("Running", timeout=60)
-    assert lease.whole.wait("Ended", timeout=60).state == "Ended"
+        lease.whole.wait("Running", timeout=120)
+    assert lease.whole.wait("Ended", timeout=120).state == "Ended"
 
 
 def test_a_list_of_many_pages(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,7 +102,7 @@ def test_an_open_ensemble(site: Site) -> None:
     assert found.open
     assert [member.name for member in found.members] == ["ce", "se"]
     lease.whole.done()
-    assert not lease.whole.wait("Running", timeout=60).open
+    assert not lease.whole.wait("Running", timeout=120).open
     with pytest.raises(ConflictError):
         lease.whole.done()
 
@@ -163,7 +163,7 @@ def test_a_broken_connection_is_tried_again_with_the_same_token(daemon: Daemon) 
         relay = threading.Thread(target=lose_the_first)
         relay.start()
         lease = connect(f"http://127.0.0.1:{server.getsockname()[1]}", timeout=20).create([small()], name="vm")
-        relay.join(20)
+        relay.join(120)
     assert len(bodies) == 2
     assert bodies[0].partition(b"<ns0:Token>")[2][:32] == bodies[1].partition(b"<ns0:Token>")[2][:32] != b""
     assert [entry.resource for entry in connect(daemon.url).list()] == [lease.whole]
@@ -223,7 +223,7 @@ def test_headers_that_go_out() -> None:
         thread.start()
         with pytest.raises(TransientError):
             connect(url).resource(Epr(url, epr.parameters)).start()
-        thread.join(10)
+        thread.join(120)
     header = etree.fromstring(caught[0].partition(b"\r\n\r\n")[2])[0]
     wsa = "{http://www.w3.org/2005/08/addressing}"
     assert header.findtext(f"{wsa}Action") == "urn:flyinglow:workspace:1/Workspace/StartRequest"
@@ -239,7 +239,7 @@ def test_a_watch_that_the_request_subscribes_misses_no_event(daemon: Daemon) -> 
     with Consumer() as consumer:
         watch = consumer.expect()
         lease = connect(daemon.url).create([part], name="wn", watch=watch)
-        lease.whole.wait("Running", timeout=30)
+        lease.whole.wait("Running", timeout=120)
         lease.whole.destroy()
         heard = list(watch)  # ends with the end of the whole
     for name in ("wn", "wn-1", "wn-2"):

@@ -21,7 +21,7 @@ WAITS = "waits for its turn in the simulated queue"
 
 def cli(daemon: Daemon, *arguments: str) -> str:
     argv = [sys.executable, "-m", "flyinglow.cli", "--service", daemon.url, *arguments]
-    return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60, env=environment()).stdout
+    return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=180, env=environment()).stdout
 
 
 def test_a_request_that_waits_says_why_and_till_when(daemon_factory: Callable[..., Daemon]) -> None:
@@ -57,7 +57,7 @@ def test_a_request_that_waits_says_why_and_till_when(daemon_factory: Callable[..
 def test_an_extension_is_refused_with_the_longest_possible_end(daemon_factory: Callable[..., Daemon]) -> None:
     daemon = daemon_factory(toml=TOML + "longest = 900.0")
     lease = connect(daemon.url).create(PARTS, name="wn", duration=600)
-    before = lease.whole.wait("Running", timeout=60).ends_at
+    before = lease.whole.wait("Running", timeout=120).ends_at
     assert before is not None
     assert lease.whole.set_end(before + timedelta(seconds=100)) == before + timedelta(seconds=100)
     with pytest.raises(DeniedError, match=r"the lease can end at .* at the latest: the simulated queue"):
@@ -78,8 +78,8 @@ def test_a_lease_that_is_taken_away_is_warned_of_and_keeps_its_receipt(daemon_fa
     with Consumer() as consumer:
         lease = connect(daemon.url).create(PARTS, name="wn", watch=consumer.expect(callback=hear))
         with pytest.raises(LeaseFailed, match="taken back by the simulated queue"):
-            lease.whole.wait("Ended", timeout=60)
-        assert over.wait(20)
+            lease.whole.wait("Ended", timeout=120)
+        assert over.wait(120)
     for name in ("wn", "wn-1", "wn-2"):
         mine = sorted((news for news in told if news.name == name), key=lambda news: news.sequence)
         (warning,) = (news for news in mine if news.topic == "warning")

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from flyinglow.nodectl.messages import MAX_LINE
+from flyinglow.nodectl.vmdir import StateDir
 from rigs.node import plain_spec
 from rigs.node_agent import AgentProcess
+from rigs.waiting import eventually
 
 Configure = Callable[..., Path]
 
@@ -41,12 +43,9 @@ def test_a_signal_ends_it_in_order(configure: Configure, number: signal.Signals,
     agent = AgentProcess(configure(simulated={"delays": {"start": 1.0}}))
     agent.order("create", "a1", **plain_spec("a1"))
     started = agent.send("start", "a1")
-    deadline = time.monotonic() + 10
-    while not (tmp_path / "state/locks/a1").exists():  # what has not begun is not finished either
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    eventually((tmp_path / "state/locks/a1").exists)  # what has not begun is not finished either
     agent.process.send_signal(number)
-    assert agent.process.wait(10) == 0
+    assert agent.process.wait(120) == 0
     agent.close()
     assert agent.answer(started)["body"]["status"] == "running"
 
@@ -79,12 +78,14 @@ def test_bad_lines_are_answered_and_harm_nobody(configure: Configure) -> None:
 
 
 def test_different_vms_at_once_one_vm_in_sequence(configure: Configure) -> None:
-    with AgentProcess(configure(simulated={"delays": {"create": 0.4, "start": 0.2}})) as agent:
-        begin = time.monotonic()
-        numbers = [agent.send("create", f"vm{n}", **plain_spec(f"vm{n}")) for n in range(8)]
-        numbers += [agent.send("start", f"vm{n}") for n in range(8)]
+    with AgentProcess(configure(simulated={"delays": {"create": 0.2, "start": 1.0}})) as agent:
+        numbers = []
+        for n in range(8):
+            numbers += [agent.send("create", f"vm{n}", **plain_spec(f"vm{n}")), agent.send("start", f"vm{n}")]
         assert all(agent.answer(number)["ok"] for number in numbers)
-        assert 0.6 <= time.monotonic() - begin < 3.0  # one after the other they would need 4.8 s
+        told = [message["id"] for message in agent.messages if message.get("id") in numbers]
+        creates, starts = numbers[::2], numbers[1::2]
+        assert max(map(told.index, creates)) < min(map(told.index, starts))  # one after the other: c s c s
         statuses = [vm["status"] for vm in agent.order("list")["vms"]]
         assert statuses == ["running"] * 8
 
@@ -97,7 +98,7 @@ def test_a_crowd_without_delays_is_quick(configure: Configure) -> None:
         numbers = [agent.send("create", tag, **plain_spec(tag)) for tag in tags]
         numbers += [agent.send("start", tag) for tag in tags]
         assert all(agent.answer(number)["ok"] for number in numbers)
-        assert time.monotonic() - begin < 5.0  # a fraction of that on an idle machine
+        assert time.monotonic() - begin < 60  # some hundredths of that on an idle machine
         assert len(agent.order("list")["vms"]) == 256
 
 
@@ -111,7 +112,7 @@ def test_failures_travel_with_their_kind(configure: Configure) -> None:
 
 
 def test_news_of_a_vm_that_gets_ready_and_then_dies(configure: Configure) -> None:
-    simulated = {"delays": {"ready": 0.2}, "exits": [{"match": "a1", "seconds": 0.6}]}
+    simulated = {"delays": {"ready": 1.0}, "exits": [{"match": "a1", "seconds": 3.0}]}
     with AgentProcess(configure(simulated=simulated)) as agent:
         agent.order("create", "a1", **plain_spec("a1"))
         assert not agent.order("start", "a1")["ready"]
@@ -119,12 +120,16 @@ def test_news_of_a_vm_that_gets_ready_and_then_dies(configure: Configure) -> Non
         assert "died" in agent.news("a1", status="broken")["reason"]
 
 
-def test_vms_outlive_their_agent_and_the_next_one_watches_them(configure: Configure) -> None:
-    config = configure(simulated={"exits": [{"match": "*", "seconds": 1.5}]})
+def test_vms_outlive_their_agent_and_the_next_one_watches_them(configure: Configure, tmp_path: Path) -> None:
+    config = configure()
     agent = AgentProcess(config)
     agent.order("create", "a1", **plain_spec("a1"))
     agent.order("start", "a1")
     agent.kill()
     with AgentProcess(config) as other:
         assert [vm["status"] for vm in other.order("list")["vms"]] == ["running"]
+        vm = StateDir(tmp_path / "state").vm("a1")
+        record = vm.record()
+        assert record is not None
+        vm.update(record, simulated={**record.simulated, "exit_at": 0.0})
         other.news("a1", status="broken")

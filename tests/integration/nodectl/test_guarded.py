@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from flyinglow.nodectl import processes
 from rigs import frames
 from rigs.dhcp_client import discover, read
 from rigs.guarded import IP, MAC, PEER_IP, PEER_MAC, RULES, Site, spec
@@ -48,11 +49,11 @@ def test_dhcp_is_between_a_guest_and_its_node_and_never_on_the_sites_wire(guarde
     guarded.create(rules, "b2", PEER_MAC, PEER_IP)
     with guarded.guest() as guest, guarded.guest("b2") as peer, Wire(guarded.outside.argv, "priv") as outside:
         found: dict[str, str] = {}
-        for _ in range(20):
+        for _ in range(240):
             found = found or _answered(guest, MAC, 0.5)
         assert (found["ip"], found["server"], found["hostname"]) == (IP, "10.78.0.1", "a1")
         heard: list[list[bytes]] = []
-        for _ in range(30):  # the kernel may take a second to let a new port forward
+        for _ in range(120):  # the kernel may take a second to let a new port forward
             _answered(guest, MAC, 0.5)
             guest.send(HONEST)
             heard = [wire.until(b"mine", 0.5) for wire in (peer, outside)]
@@ -62,10 +63,13 @@ def test_dhcp_is_between_a_guest_and_its_node_and_never_on_the_sites_wire(guarde
             assert b"mine" in seen[-1]
             assert any(map(_asks, seen)) is (rules == "off")
         outside.send(_foreign_server(MAC), frames.datagram(FOREIGN, "10.78.0.2", "10.78.0.63", b"from the site"))
-        seen = guest.until(b"from the site", 5)
+        seen = guest.until(b"from the site", 60)
         assert any(read(frame, TRANSACTION).get("ip") == "10.78.0.50" for frame in seen) is (rules == "off")
         assert _answered(outside, FOREIGN, 1) == {}
-        assert (_answered(outside, MAC, 1) == {}) is (rules != "off")
+        if rules == "off":
+            assert any(_answered(outside, MAC, 1) for _ in range(120))
+        else:
+            assert _answered(outside, MAC, 1) == {}
 
 
 @pytest.mark.parametrize("rules", RULES)
@@ -78,7 +82,7 @@ def test_what_a_crash_left_is_replaced(guarded: Site, rules: str) -> None:
     guarded.control(rules, "create", given=new)
     with guarded.guest() as guest, Wire(guarded.outside.argv, "priv") as outside:
         end = frames.datagram(PEER_MAC, PEER_IP, "10.78.0.63", b"end")
-        for _ in range(50):
+        for _ in range(300):
             guest.send(HONEST, end)
             seen = outside.until(b"end", 0.2)
             if seen:
@@ -104,6 +108,12 @@ def test_vms_that_are_made_at_once_are_all_guarded_and_all_forgotten(guarded: Si
     assert not [name for name in guarded.node.interfaces() if name.startswith("fl")]
 
 
+def _begun(guarded: Site) -> list[str]:
+    """Return the programs that run on the node but for its DHCP servers."""
+    words = [" ".join(processes.arguments(pid)) for pid in guarded.node.processes()]
+    return [word for word in words if word and "dnsmasq" not in word]
+
+
 def _taps(guarded: Site) -> list[str]:
     return [name for name in guarded.node.interfaces() if name.startswith("fl")]
 
@@ -124,10 +134,11 @@ def test_killed_at_any_moment_it_leaves_what_the_next_command_removes(guarded: S
                 child.wait(0.08 + 0.04 * step)
             child.kill()
             child.wait()
+            eventually(lambda: _begun(guarded) == [])  # what it began goes on to its own end
             if step % 2:
                 guarded.create(rules)
                 with guarded.guest() as guest:
-                    assert any(_answered(guest, MAC, 0.5) for _ in range(20))
+                    assert any(_answered(guest, MAC, 0.5) for _ in range(240))
             guarded.control(rules, "destroy", "a1")
             assert not _taps(guarded)
             assert "fla1" not in guarded.node.run("nft", "list", "ruleset")
@@ -143,7 +154,7 @@ def test_a_mac_that_is_there_already_is_refused_and_its_owner_unharmed(guarded: 
     guarded.create("nft")  # the same again is no duplicate
     assert [vm["tag"] for vm in guarded.control("nft", "list")["vms"]] == ["a1"]
     with guarded.guest() as guest:
-        assert any(_answered(guest, MAC, 0.5) for _ in range(20))
+        assert any(_answered(guest, MAC, 0.5) for _ in range(240))
 
 
 @pytest.mark.parametrize(
@@ -197,13 +208,13 @@ def test_a_vlan_is_the_wire_of_its_bridge_and_goes_with_kill_all(guarded: Site) 
     guarded.outside.run("ip", "link", "add", "link", "far", "name", "far.42", "type", "vlan", "id", "42")
     guarded.outside.run("ip", "link", "set", "far.42", "up")
     with guarded.guest() as guest, Wire(guarded.outside.argv, "far.42") as outside:
-        for _ in range(50):
+        for _ in range(300):
             guest.send(frames.datagram(MAC, "10.79.0.11", "10.79.0.63", b"in the VLAN"))
             if seen := outside.until(b"in the VLAN", 0.2):
                 break
         assert seen
         outside.send(frames.datagram(FOREIGN, "10.79.0.2", "10.79.0.63", b"to the guest"))
-        assert guest.hears(lambda frame: b"to the guest" in frame and frame[12:14] == b"\x08\x00", 5)
+        assert guest.hears(lambda frame: b"to the guest" in frame and frame[12:14] == b"\x08\x00", 60)
     guarded.control("nft", "kill-all")
     assert "trunk.42" not in guarded.node.interfaces()
     assert "trunk" in guarded.node.interfaces()
@@ -243,11 +254,11 @@ def test_a_real_guest_gets_through_without_rules_and_is_stopped_counted_and_told
             agent.order("create", "a1", **guest_image.spec("a1", nics=nics, context=context))
             agent.order("start", "a1")
             agent.news("a1", ready=True)
-            lines = eventually(partial(_spoofed, agent), 60)
+            lines = eventually(partial(_spoofed, agent))
             assert lines == [f"GUEST-SPOOF {trick} {end}" for trick in tricks]
-            eventually(partial(_says, agent, "GUEST-PEER site 10.78.0.2 ok"), 60)
+            eventually(partial(_says, agent, "GUEST-PEER site 10.78.0.2 ok"))
             if rules == "nft":
-                alarm = agent.wait(lambda message: bool(message.get("body", {}).get("alarm")), 60)
+                alarm = agent.wait(lambda message: bool(message.get("body", {}).get("alarm")), 180)
                 assert "another" in alarm["body"]["alarm"]
                 dropped = agent.order("info", "a1")["dropped"]
                 assert dropped["mac"] >= 1

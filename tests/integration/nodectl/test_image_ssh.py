@@ -3,7 +3,6 @@
 import hashlib
 import os
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from flyinglow.nodectl.errors import DeniedError, InvalidError, TransientError
 from flyinglow.nodectl.images import address
 from flyinglow.nodectl.images.cache import sha256
 from flyinglow.nodectl.images.meter import Cancelled, Meter
+from rigs.ports import free_port
 from flyinglow.nodectl.images.sftp import Ssh
 
 MIB = 1 << 20
@@ -36,9 +36,7 @@ class Host:
         for name in ("host", "identity", "other"):
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True)
         shutil.copy(folder / "identity.pub", folder / "authorized_keys")
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.trust("host")
         (folder / "base.raw").write_bytes(DATA)
 
@@ -74,7 +72,7 @@ def host(tmp_path: Path) -> Iterator[Host]:
     server = found.run()
     yield found
     server.terminate()
-    server.wait(10)
+    server.wait(120)
     assert server.stderr
     server.stderr.close()
 

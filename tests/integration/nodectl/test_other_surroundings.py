@@ -44,7 +44,7 @@ class Program:
         argv = [*self._python, "-m", "flyinglow.nodectl", "--state", str(self._tree / "state"), "--json", *words]
         environment = {**os.environ, "PYTHONPATH": str(self._tree), "PYTHONDONTWRITEBYTECODE": "1"}
         done = subprocess.run(
-            argv, input=given, capture_output=True, text=True, env=environment, cwd="/", timeout=60, check=False
+            argv, input=given, capture_output=True, text=True, env=environment, cwd="/", timeout=180, check=False
         )
         assert done.stdout, done.stderr
         return done.returncode, json.loads(done.stdout)
@@ -70,7 +70,7 @@ def test_an_ordinary_user_gets_the_leased_address_in_a_user_mode_network(tree: P
     try:
         pid = program.ok("start", "a1")["pid"]
         assert Path(f"/proc/{pid}").stat().st_uid == int(NOBODY)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while not program.ok("info", "a1")["ready"]:
             assert time.monotonic() < deadline
         text = (tree / "state/vms/a1/console.log").read_text(errors="replace")
@@ -90,7 +90,7 @@ def test_the_oldest_python_runs_the_node(tree: Path) -> None:
     modules = [str(path.relative_to(tree))[:-3].replace("/", ".") for path in tree.rglob("*.py")]
     lines = [f"import {name.removesuffix('.__init__')}" for name in modules if not name.endswith("__main__")]
     environment = {**os.environ, "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
-    subprocess.run([found, "-c", "\n".join(lines)], check=True, env=environment, cwd="/", timeout=60)
+    subprocess.run([found, "-c", "\n".join(lines)], check=True, env=environment, cwd="/", timeout=180)
 
     program = Program(tree, found)
     driver = ("--driver", "simulated")
@@ -118,7 +118,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(tree: Path, guest_image: Guest) 
         capture_output=True,
         text=True,
         env=environment,
-        timeout=60,
+        timeout=180,
         check=True,
     )
     assert "no space left" in done.stdout

@@ -33,7 +33,7 @@ def _status(pid: int) -> dict[str, str]:
     return {name: value.strip() for name, value in (line.split(":", 1) for line in lines)}
 
 
-def _until(agent: AgentProcess, wanted: Callable[[dict[str, Any]], bool], seconds: float = 60) -> dict[str, Any]:
+def _until(agent: AgentProcess, wanted: Callable[[dict[str, Any]], bool], seconds: float = 180) -> dict[str, Any]:
     deadline = time.monotonic() + seconds
     while not wanted(info := agent.order("info", "a1")):
         assert time.monotonic() < deadline, info
@@ -71,12 +71,12 @@ def test_a_guest_lives_with_fewer_rights(
             assert "0" not in status["Groups"].split()
         assert (status["Seccomp"] == SYSTEM_CALL_FILTER) is bool(settings.get("sandbox"))
         _until(agent, lambda info: info["ready"])
-        space.run("ping", "-c", "1", "-W", "5", "10.77.0.11")
+        space.run("ping", "-c", "1", "-w", "120", "10.77.0.11")
         assert agent.order("pause", "a1")["status"] == "paused"
         assert agent.order("resume", "a1")["status"] == "running"
         agent.order("reboot", "a1")
         _until(agent, lambda info: info["ready"])
-        assert agent.order("shutdown", "a1", seconds=30)["status"] == "stopped"  # told from a crash by the pid file
+        assert agent.order("shutdown", "a1", seconds=120)["status"] == "stopped"  # told from a crash by the pid file
         if "run_as" in settings:
             (run_folder / "run/pids/a1/qemu.pid").symlink_to(tmp_path / "precious")  # what a captured QEMU could do
             (run_folder / "run/pids/a1/x").mkdir()

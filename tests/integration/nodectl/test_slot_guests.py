@@ -52,7 +52,7 @@ def nic(number: int) -> dict[str, Any]:
 
 def command(prefix: list[str], config: Path, *words: str) -> dict[str, Any]:
     argv = [*prefix, sys.executable, "-m", "flyinglow.nodectl", "--config", str(config), "--json", *words]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=180, check=False)
     assert done.stdout, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found
@@ -95,7 +95,7 @@ def test_a_signal_to_the_whole_job_ends_no_guest(
             os.killpg(agent.process.pid, number)
         agent.news("a1", ready=True)
         assert processes.alive(mark)
-        space.run("ping", "-c", "1", "-W", "5", "10.77.0.11")
+        space.run("ping", "-c", "1", "-w", "120", "10.77.0.11")
         assert agent.order("release", slot="k3.0")["destroyed"] == ["a1"]
         assert not processes.alive(mark)
     assert space.processes() == []

@@ -120,7 +120,7 @@ def with_rig(reactor_thread: ReactorThread) -> Iterator[Callable[[Callable[[Rig]
             finally:
                 await rig.close()
 
-        return reactor_thread.run(whole, timeout=60)
+        return reactor_thread.run(whole, timeout=180)
 
     yield run
     pool.stop()

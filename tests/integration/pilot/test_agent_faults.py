@@ -96,7 +96,7 @@ def test_an_agent_that_dies_while_it_reserves_leaves_nothing_taken(site: Site) -
 
 def test_what_cannot_be_given_back_is_not_said_to_be(site: Site) -> None:
     site.misbehave("fail-release")
-    pilot = site.start(grace=4.0, share=0.1)
+    pilot = site.start(grace=6.0, share=0.1)
     site.service.report("t1.0", "ready")
     pilot.signal()
     failed = site.service.report("t1.0", "failed")

@@ -88,14 +88,14 @@ def test_a_restarted_service_gets_the_agents_hello_and_no_answer_to_an_order_of_
 
 
 def test_a_service_that_is_away_costs_no_vm_and_the_slot_ends_on_its_own_clock(site: Site) -> None:
-    pilot = site.start(seconds=6.0)
+    pilot = site.start(seconds=10.0)
     left = site.service.report("t1.0", "ready").body["left"]
-    assert 3.0 < left <= 6.0
+    assert 0 < left <= 10
     site.service.answer_to("t1.0", site.service.order("t1.0", "create", "vm1"))
     site.service.down()
     time.sleep(1.0)
     assert (pilot.process.poll(), site.vms) == (None, ["vm1"])
-    eventually(lambda: site.memory == BASE, 6.0)
+    eventually(lambda: site.memory == BASE)
     assert site.vms == []
     site.service.up()
     released = site.service.report("t1.0", "released")
@@ -104,11 +104,11 @@ def test_a_service_that_is_away_costs_no_vm_and_the_slot_ends_on_its_own_clock(s
 
 
 def test_an_extension_moves_the_end(site: Site) -> None:
-    pilot = site.start(seconds=3.0)
+    pilot = site.start(seconds=6.0)
     site.service.report("t1.0", "ready")
     site.service.stand("t1.0", left=60.0)
     with pytest.raises(AssertionError):
-        site.service.wait(lambda: site.service.stored("t1.0", "releasing"), 3.5)
+        site.service.wait(lambda: site.service.stored("t1.0", "releasing"), 6.5)
     site.service.stand("t1.0", left=0.1)
     assert site.service.report("t1.0", "released").body["reason"] == "deadline"
     assert pilot.exit() == 0, pilot.log

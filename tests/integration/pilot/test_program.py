@@ -14,7 +14,7 @@ from rigs.pilot_site import Site
 
 def run(site: Site, *options: str, data: bytes = b"") -> subprocess.CompletedProcess[str]:
     words = [site.python, "-IS", str(site.file), *options]
-    done = subprocess.run(words, input=data, capture_output=True, timeout=60, check=False)
+    done = subprocess.run(words, input=data, capture_output=True, timeout=180, check=False)
     return subprocess.CompletedProcess(words, done.returncode, done.stdout.decode(), done.stderr.decode())
 
 

@@ -37,7 +37,7 @@ def _with_agent(settings: Any, agent: tuple[str, ...]) -> Any:
 
 
 def status(words: list[str]) -> Any:
-    done = subprocess.run([*words, "--json", "status"], capture_output=True, text=True, timeout=30, check=True)
+    done = subprocess.run([*words, "--json", "status"], capture_output=True, text=True, timeout=180, check=True)
     return json.loads(done.stdout)
 
 
@@ -98,7 +98,7 @@ def test_more_than_the_node_can_give_fails_and_says_the_figures(site: Site, node
 
 
 def test_two_pilots_of_one_node_keep_to_their_own(site: Site, nodectl: list[str]) -> None:
-    first = site.start(grace=3.0, share=0.1)
+    first = site.start(grace=30.0, share=0.01)
     site.service.report("t1.0", "ready")
     second = site.start(job="t2")
     ready = site.service.report("t2.0", "ready").body

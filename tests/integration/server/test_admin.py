@@ -32,7 +32,7 @@ def test_a_node_that_was_added_takes_leases_and_outlives_a_restart(daemon: Daemo
         site.create([BIG], name="big")
     daemon.admin("node.add", **node(daemon, "n3"))
     lease = site.create([BIG], name="big")
-    assert lease.whole.wait("Running", timeout=20).node == "n3"
+    assert lease.whole.wait("Running", timeout=120).node == "n3"
     daemon.stop()
     daemon.start()
     listed = {entry["name"]: entry for entry in daemon.admin("node.list")}
@@ -42,7 +42,7 @@ def test_a_node_that_was_added_takes_leases_and_outlives_a_restart(daemon: Daemo
         daemon.admin("node.remove", name="n3")
     lease.whole.destroy()
     daemon.admin("node.activate", name="n1")
-    assert site.create([BIG], name="big").whole.wait("Running", timeout=20).node == "n1"
+    assert site.create([BIG], name="big").whole.wait("Running", timeout=120).node == "n1"
 
 
 def test_a_node_is_updated_and_removed(daemon: Daemon) -> None:

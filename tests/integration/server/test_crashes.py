@@ -10,6 +10,7 @@ import contextlib
 import signal
 import sqlite3
 import time
+import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -67,6 +68,16 @@ def age(daemon: Daemon, lease: Lease) -> None:
     daemon.start(arguments=("sweep.forget",), wait=False)
 
 
+def report(daemon: Daemon, lease: Lease) -> None:
+    """Let a guest report."""
+    lease.whole.wait("Running", timeout=SECONDS)
+    workspace = next(each.id for each in lease.resources.values() if each.kind == "workspace")
+    headers = {"Authorization": f"Bearer {daemon.guest_token(workspace)}"}
+    asked = urllib.request.Request(f"{daemon.guest_url}/report", b'{"status": "ok"}', headers)
+    with contextlib.suppress(OSError):
+        urllib.request.urlopen(asked, timeout=SECONDS).close()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     """How a step is reached: the site's settings, the request, what is done with the lease. ``states`` are the end."""
@@ -88,6 +99,10 @@ CASES: Mapping[str, Case] = {
     "launch.created": Case(states=RUNNING),
     "launch.started": Case(states=RUNNING),
     "launch.back_out": Case(states=("Corrupted",) * 2, node={"failures": [{"order": "start"}]}),
+    "context.report": Case(states=RUNNING, act=report),
+    "barrier.counted": Case(states=RUNNING, request={"ready_barrier": 60}, node={"delays": {"ready": 0.5}}),
+    "barrier.passed": Case(states=RUNNING, request={"ready_barrier": 60}, node={"delays": {"ready": 0.5}}),
+    "barrier.failed": Case(states=("Corrupted",) * 2, request={"ready_barrier": 1}, node={"delays": {"ready": 1000.0}}),
     "claim.waiting": Case(states=RUNNING, backend=f"{SIMULATED}queue = true\ngrant_after = 1.0"),
     "claim.ending": Case(states=("Cancelled",) * 2, backend=f"{SIMULATED}take_after = 0.5\ntake_notice = 10.0"),
     "claim.lost": Case(states=("Cancelled",) * 2, backend=f"{SIMULATED}take_after = 0.5"),
@@ -116,7 +131,7 @@ def test_every_step_has_a_case() -> None:
 def test_a_crash_after_any_step_changes_nothing_about_the_end(step: str, daemon_factory: Callable[..., Daemon]) -> None:
     case = CASES[step]
     toml = f"[lease]\n{case.lease}\n[notification]\nallow_loopback = true\n{case.backend}"
-    daemon = daemon_factory(start=False, nodectl={"simulated": case.node}, toml=toml, reconcile_every=1.0)
+    daemon = daemon_factory(start=False, nodectl={"simulated": case.node}, toml=toml, reconcile_every=1.0, guests=True)
     daemon.start(arguments=(step,) if case.from_the_start else ())
     lease = tell(daemon, case)
     assert daemon.wait_for_death() == -signal.SIGKILL

@@ -13,6 +13,7 @@ import pytest
 
 from flyinglow.client import Consumer, Disk, Nic, Part, connect
 from rigs.daemon import Daemon
+from rigs.ports import free_port
 from rigs.postgres import end_holders
 from rigs.unprivileged import USER
 
@@ -56,7 +57,7 @@ def test_a_port_that_is_taken_is_named(daemon_factory: Callable[..., Daemon]) ->
 
 def test_it_stops_cleanly_and_starts_again(daemon: Daemon) -> None:
     lease = connect(daemon.url).create([PART], name="wn")
-    lease.whole.wait("Running", timeout=20)
+    lease.whole.wait("Running", timeout=120)
     daemon.stop()
     assert not (daemon.state / "admin.sock").exists()
     assert [vm["status"] for vm in daemon.nodectl("n1", "list")["vms"]] == ["running", "running"]
@@ -68,7 +69,7 @@ def test_kill_minus_9_leaves_vms_running_and_the_next_start_is_right_within_seco
     daemon: Daemon,
 ) -> None:
     lease = connect(daemon.url).create([PART], name="wn")
-    lease.whole.wait("Running", timeout=20)
+    lease.whole.wait("Running", timeout=120)
     daemon.kill()
     tag = daemon.nodectl("n1", "list")["vms"][0]["tag"]
     daemon.nodectl("n1", "destroy", tag)  # what happens on a node while nobody serves must be seen afterwards
@@ -85,7 +86,7 @@ def test_a_destroy_that_a_kill_cut_short_is_finished_by_the_next_start(daemon_fa
     daemon = daemon_factory(nodectl={"simulated": {"delays": {"destroy": 4.0}}})
     with Consumer() as consumer:
         lease = connect(daemon.url).create([PART], name="wn")
-        lease.whole.wait("Running", timeout=20)
+        lease.whole.wait("Running", timeout=120)
         consumer.watch(lease.whole)
         lease.whole.destroy()
     daemon.kill()
@@ -105,15 +106,13 @@ def test_nothing_is_offered_to_pilots_and_guests_yet(daemon_factory: Callable[..
     ports = [_free(daemon, section) for section in ("node", "guest")]
     daemon.start()
     for port in ports:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
         connection.request("POST", "/factory", body=b"<x/>")
         assert connection.getresponse().status == 404
         connection.close()
 
 
 def _free(daemon: Daemon, section: str) -> int:
-    from rigs.daemon import free_port
-
     port = free_port()
     text = daemon.config.read_text().replace(f"[listen.{section}]\nport = 0", f"[listen.{section}]\nport = {port}")
     daemon.config.write_text(text)

@@ -92,7 +92,7 @@ def test_an_old_python_says_so_over_tls_and_what_it_lacks(secured: NodeListener,
             service="http://127.0.0.1:9/pilot/1",
         )  # fmt: skip
         process = started(python, told, tmp_path)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=180)
         said = {one["what"]: one for one in iter(lambda: hearing.next(0.1), None)}
     assert process.returncode == 0, errors
     assert said["agent"]["version"] is None
@@ -104,7 +104,7 @@ def test_an_old_python_says_so_over_tls_and_what_it_lacks(secured: NodeListener,
 def test_a_certificate_that_nobody_vouches_for_is_not_believed(secured: NodeListener, tmp_path: Path) -> None:
     with Hearing(secured, "https://127.0.0.1:1", port=0) as hearing:
         process = started(sys.executable, settings(hearing, tmp_path, patience=0.0), tmp_path)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=180)
         assert hearing.next(0.1) is None
     assert b"CERTIFICATE_VERIFY_FAILED" in errors
 
@@ -116,7 +116,7 @@ def test_who_does_not_know_the_path_is_not_heard(plain: NodeListener) -> None:
     with Hearing(plain, "http://127.0.0.1:1", port=0) as hearing:
         for url, data in ((f"http://127.0.0.1:{hearing.port}/", b"{}"), (hearing.url, b"[1]")):
             with pytest.raises(urllib.error.HTTPError) as caught:
-                urllib.request.urlopen(url, data=data, timeout=10)
+                urllib.request.urlopen(url, data=data, timeout=120)
             assert caught.value.code in {400, 404}
             caught.value.close()
         assert hearing.next(0.1) is None

@@ -34,7 +34,7 @@ def test_kill_minus_9_leaves_real_guests_running_and_the_next_start_knows_and_en
     daemon = daemon_factory(driver="qemu", image=guest_image.entry)
     part = Part(name="wn", count=2, memory_mb=96, disks=(Disk(image="guest"),), nics=(Nic(network="private"),))
     lease = connect(daemon.url).create([part], name="wn")
-    lease.whole.wait("Running", timeout=60)
+    lease.whole.wait("Running", timeout=120)
     before = _marks(daemon)
     assert len(before) == 2
     daemon.kill()
@@ -49,7 +49,7 @@ def test_kill_minus_9_leaves_real_guests_running_and_the_next_start_knows_and_en
     assert _marks(daemon) == before
 
     processes.end(before.pop())
-    lease.whole.wait("Corrupted", timeout=20)  # the new daemon watches guests that the old one had started
+    lease.whole.wait("Corrupted", timeout=120)  # the new daemon watches guests that the old one had started
     lease.whole.destroy()
     eventually(lambda: daemon.admin("workspace.list") == [])
     assert not any(processes.alive(mark) for mark in before)

@@ -54,7 +54,7 @@ class FarSite:
         """Lease one workspace and wait until it runs."""
         plain = {"name": "wn", "memory_mb": 96, "disks": (Disk(image="guest"),), "nics": (Nic(network="private"),)}
         lease = connect(self.daemon.url).create([Part(**{**plain, **part})], name="wn")
-        lease.whole.wait("Running", timeout=40)
+        lease.whole.wait("Running", timeout=120)
         return lease
 
     def vms(self) -> list[dict[str, Any]]:
@@ -91,7 +91,7 @@ def test_a_workspace_lives_and_ends_on_a_node_behind_ssh(
     assert [(vm["status"], vm["ready"]) for vm in site.vms()] == [("running", True)]
     assert lease.whole.properties().node == FAR
     lease.whole.pause()
-    lease.whole.wait("Paused", timeout=20)
+    lease.whole.wait("Paused", timeout=120)
     assert site.vms()[0]["status"] == "paused"
     lease.whole.destroy()
     eventually(site.is_clear)

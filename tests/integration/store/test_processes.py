@@ -15,7 +15,8 @@ from flyinglow.store import Store
 from flyinglow.store.slot_tables import JOB_IS_OVER, JOB_LIVES, SLOT_LIVES
 from flyinglow.workspace.model import Selection
 from rigs.pilot_rows import pilot_job
-from rigs.postgres import end_holders, free_port
+from rigs.ports import free_port
+from rigs.postgres import end_holders
 from rigs.store import OpenStore, event, noon, workspace
 
 ROOT = Path(__file__).parents[3]
@@ -62,7 +63,7 @@ def test_a_killed_writer_leaves_all_or_nothing(
         assert process.stdout.readline() == "locked\n"
         with pytest.raises(BrokenError, match=f"pid {process.pid}"):
             store.lock()
-        process.communicate("go\n", timeout=60)
+        process.communicate("go\n", timeout=180)
         assert process.returncode == -signal.SIGKILL
 
     def look(tx: Any) -> tuple[list[str], int]:

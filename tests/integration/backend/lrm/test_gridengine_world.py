@@ -47,7 +47,7 @@ def test_nothing_of_the_machine_changes_and_nodes_are_closed_off() -> None:
         directory = world.directory
         assert world.node_states() == {"node1": "", "node2": ""}
         assert [world.run_on(node, ["hostname"]).stdout.strip() for node in world.names] == ["node1", "node2"]
-        world.run_on("node1", ["ping", "-c1", "-W2", "10.73.0.3"])
+        world.run_on("node1", ["ping", "-c1", "-w120", "10.73.0.3"])
         world.run_on("node1", ["touch", "/etc/flyinglow/mark", "/run/mark", "/var/lib/flyinglow-node/mark"])
         for path in ("/etc/flyinglow/mark", "/run/mark", "/var/lib/flyinglow-node/mark"):
             assert world.run_on("node2", ["test", "-e", path], check=False).returncode == 1
@@ -72,7 +72,7 @@ def test_it_ends_with_the_process_that_made_it() -> None:
             assert holder.stdout.readline() == "up\n"
             assert _of(directory)
             os.kill(holder.pid, signal.SIGKILL)
-            holder.wait(10)
+            holder.wait(120)
             eventually(lambda: not _of(directory))
     finally:
         shutil.rmtree(directory)

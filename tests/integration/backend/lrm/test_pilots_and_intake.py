@@ -24,6 +24,7 @@ from flyinglow.pilot.bundle import bundle
 from flyinglow.pilot.messages import Settings, Standing, settings_line
 from rigs import pilot_agent
 from rigs.node_service import NodeService, Serve, serve
+from rigs.ports import free_port
 from rigs.waiting import eventually
 
 __all__ = ["serve"]
@@ -63,12 +64,12 @@ def _end(pilot: subprocess.Popen[bytes]) -> None:
 
 def ordered(service: NodeService, order: Order = LIST, rank: int = 0) -> Any:
     """Give an order as the provisioner does: again, while it fails for a moment."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while True:
         slot = service.slots()[f"{service.job.tag}.{rank}"]
         try:
             channel = service.reactor_thread.call(service.lines.channel, slot)
-            return service.reactor_thread.run(partial(channel.send, order, 5))
+            return service.reactor_thread.run(partial(channel.send, order, 60))
         except TransientError:
             if time.monotonic() > deadline:
                 raise
@@ -92,7 +93,7 @@ def test_a_whole_life(serve: Serve, start: Start, tmp_path: Path, tls: bool) -> 
     assert ordered(service) == {"vms": []}
     assert ordered(service, Order(OrderName.CREATE, "vm1"))["status"] == "created"
     end(service)
-    assert pilot.wait(20) == 0
+    assert pilot.wait(120) == 0
     [slot] = service.slots().values()
     assert (slot.state, slot.node) == (SlotState.RELEASED, "n0")
     trail = service.trail(slot.id)
@@ -102,7 +103,7 @@ def test_a_whole_life(serve: Serve, start: Start, tmp_path: Path, tls: bool) -> 
 
 
 def test_the_service_is_started_anew_while_the_pilot_runs(serve: Serve, start: Start) -> None:
-    service = serve(1, port=_free_port())
+    service = serve(1, port=free_port())
     start(service)
     eventually(in_state(service, SlotState.READY))
     assert ordered(service) == {"vms": []}
@@ -118,14 +119,12 @@ def test_a_signal_reaches_the_service_and_a_warning_the_others(serve: Serve, sta
     first, second = start(service, 0), start(service, 1)
     eventually(in_state(service, SlotState.READY))
     first.terminate()
-    eventually(
-        lambda: service.changes[-1].slot.state is SlotState.PREEMPTING or service.changes[-1].said == "releasing"
-    )
+    eventually(lambda: any(change.slot.state is SlotState.PREEMPTING for change in list(service.changes)))
     service.standings[f"{service.job.tag}.1"] = Standing(warned=6.0)
     service.reactor_thread.call(service.intake.wake, [f"{service.job.tag}.1"])
     end(service)
     for pilot in (first, second):
-        pilot.wait(30)
+        pilot.wait(120)
     eventually(in_state(service, SlotState.RELEASED))
     assert "signalled" in [row.kind for row in service.trail(f"{service.job.tag}.0")]
 
@@ -145,13 +144,13 @@ def test_orders_to_16_real_pilots(serve: Serve, start: Start, capsys: pytest.Cap
     service = serve(16)
     for rank in range(16):
         start(service, rank)
-    eventually(in_state(service, SlotState.READY), 60)
+    eventually(in_state(service, SlotState.READY))
     channels = [service.reactor_thread.call(service.lines.channel, slot) for slot in service.slots().values()]
 
     async def round_() -> float:
         await deferLater(service.reactor_thread.reactor, 0.1)
         began = time.perf_counter()
-        await gatherResults([Deferred.fromCoroutine(one.send(LIST, 10)) for one in channels])
+        await gatherResults([Deferred.fromCoroutine(one.send(LIST, 120)) for one in channels])
         return time.perf_counter() - began
 
     took = [service.reactor_thread.run(round_) for _ in range(25)][5:]
@@ -159,13 +158,6 @@ def test_orders_to_16_real_pilots(serve: Serve, start: Start, capsys: pytest.Cap
         sys.stdout.write(
             f"\norder to 16 real pilots and back: median {median(took) * 1e3:.1f} ms, worst {max(took) * 1e3:.1f} ms\n"
         )
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
 
 
 def _keys(folder: Path) -> dict[str, Path]:

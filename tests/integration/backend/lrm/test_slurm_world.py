@@ -115,7 +115,7 @@ def test_a_signal_reaches_the_program_itself(world: SlurmWorld) -> None:
         assert one.stdout is not None
         assert one.stdout.readline() == b"up\n"
         one.terminate()
-        assert one.wait(10) == 7
+        assert one.wait(120) == 7
 
 
 def test_a_crash_leaves_the_disk_and_nothing_else(world: SlurmWorld) -> None:
@@ -127,7 +127,7 @@ def test_a_crash_leaves_the_disk_and_nothing_else(world: SlurmWorld) -> None:
     assert orphan.stdout.readline() == b"up\n"
     world.crash("node2")
     orphan.stdout.close()
-    orphan.wait(10)
+    orphan.wait(120)
     with pytest.raises(BrokenError):
         world.run_on("node2", ["true"])
     world.boot("node2")

@@ -30,7 +30,7 @@ class Channel:
         rig = self._rig
         options = ["-o", "BatchMode=yes", "-o", f"UserKnownHostsFile={rig.known_hosts}", "-o", "IdentitiesOnly=yes"]
         words = [str(rig.ssh), "-F", "none", *options, "-i", str(rig.identity), "-T", f"root@{NODE}", *command]
-        return subprocess.run(words, input=data, capture_output=True, timeout=30, check=False)
+        return subprocess.run(words, input=data, capture_output=True, timeout=180, check=False)
 
 
 def reading(service: NodeService, file: Path) -> SpoolReader:
