@@ -63,6 +63,11 @@ def hypervisor_of(config: Config) -> Driver:
 
         return Xen(config)
     from flyinglow.nodectl.hypervisor.accelerator import Accelerator  # noqa: PLC0415 - see above
+
+    if config.driver == "libvirt":
+        from flyinglow.nodectl.hypervisor.libvirt import Libvirt  # noqa: PLC0415
+
+        return Libvirt(config, Accelerator(config), _hardware(config))
     from flyinglow.nodectl.hypervisor.qemu import Qemu  # noqa: PLC0415
 
     return Qemu(config, Accelerator(config), _hardware(config))

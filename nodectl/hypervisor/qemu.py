@@ -59,10 +59,11 @@ class Qemu:
         The file is there when it is whole, and only then the process ends. Raises BrokenError or TransientError; the VM
         is then as it was.
         """
-        with Qmp(vm.qmp) as qmp, being_written(file) as out:
+        with Qmp(vm.qmp) as qmp:
             running = qmp.ask("query-status")["status"] == "running"
             try:
-                carry(qmp, "migrate", out)
+                with being_written(file) as out:
+                    carry(qmp, "migrate", out)
             except FlyingLowError:
                 if running:
                     qmp.ask("cont")

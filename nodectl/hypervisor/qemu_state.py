@@ -34,6 +34,7 @@ def carry(qmp: Qmp, command: str, descriptor: int) -> None:
     deadline = time.monotonic() + SECONDS
     while (told := qmp.ask("query-migrate")).get("status") in UNDER_WAY:
         if time.monotonic() > deadline:
+            qmp.ask("migrate_cancel")
             raise TransientError(f"QEMU was not done with {command} after {SECONDS:g} s")
         time.sleep(POLL)
     if told["status"] != "completed":

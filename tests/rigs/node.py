@@ -1,5 +1,6 @@
 """A node under test: with the simulated driver, with a stand-in for Xen, or with QEMU and the packaged guest."""
 
+import contextlib
 import json
 import os
 import signal
@@ -16,6 +17,7 @@ from flyinglow.nodectl import compose, config, emergency
 from flyinglow.nodectl.config import Config
 from flyinglow.nodectl.messages import VmInfo
 from flyinglow.nodectl.node import Node
+from rigs import libvirt
 from rigs.guest import IMAGES
 
 STAND_IN = Path(__file__).parent / "xl_stand_in.py"
@@ -65,6 +67,10 @@ class Subject:
         pid = self.node.info(tag).pid
         if self.driver == "xen":
             XenHost(self.node.state.path.parent / "xen").take_away(f"fl-{tag}")
+        elif self.driver == "libvirt":
+            link = libvirt.module().open(self._settings["libvirt"])
+            link.lookupByName(f"fl-{tag}").destroy()
+            link.close()
         elif pid is None:
             vm = self.node.state.vm(tag)
             record = vm.record()
@@ -135,17 +141,20 @@ def xen_host(tmp_path: Path) -> XenHost:
     return host
 
 
-@pytest.fixture(params=["simulated", "xen", "qemu"])
+@pytest.fixture(params=["simulated", "libvirt", "xen", "qemu"])
 def subject(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Subject]:
     settings: dict[str, Any] = {}
+    hold = contextlib.ExitStack()
     if request.param == "simulated":
         spec = plain_spec
+    elif request.param == "libvirt":
+        spec, settings = plain_spec, {"libvirt": hold.enter_context(libvirt.pretended())}
     elif request.param == "xen":
         host: XenHost = request.getfixturevalue("xen_host")
         spec, settings = host.spec, host.settings
     else:
         spec = request.getfixturevalue("guest_image").spec
-    with tempfile.TemporaryDirectory(prefix="fl") as run:
+    with hold, tempfile.TemporaryDirectory(prefix="fl") as run:
         made = Subject(request.param, tmp_path / "state", Path(run) / "run", spec, **settings)
         yield made
         assert made.kill_all()["failed"] == []
