@@ -23,7 +23,7 @@ from flyinglow.server.composition import SQLITE
 from flyinglow.workspace.lifecycle import STEPS
 from rigs.daemon import NODES, Daemon
 
-SECONDS = 30.0
+SECONDS = 120.0
 TOKEN = "one-lease"
 PART = Part(
     name="wn", count=2, memory_mb=64, disks=(Disk(image="guest"),), nics=(Nic(network="private"), Nic(network="public"))
