@@ -103,7 +103,7 @@ def test_a_node_that_does_not_answer(
     daemon_factory: Callable[..., Daemon], consumer: Consumer, eventually: Eventually, behaviour: str, news_of: Gather
 ) -> None:
     """What is on the other nodes is free at once; what the silent one may hold is free when it has confirmed."""
-    patience = "[patience]\ncreate = 1.5\ndestroy = 1.0\ninfo = 1.0\n"
+    patience = "[patience]\ncreate = 4.0\ndestroy = 3.0\ninfo = 3.0\n"
     daemon = daemon_factory(start=False, toml=patience + "[notification]\nallow_loopback = true")
     old = replace_agent(daemon, "n2", behaviour)
     daemon.start()

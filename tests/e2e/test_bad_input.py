@@ -23,7 +23,7 @@ from rigs.raw_soap import ask
 
 pytestmark = pytest.mark.xdist_group("bad-input")
 
-OPTIONS = {"nodectl": {"simulated": {"delays": {"create": 0.3}}}}
+OPTIONS = {"nodectl": {"simulated": {"delays": {"create": 1.0}}}}
 Eventually = Callable[..., Any]
 
 
@@ -216,10 +216,12 @@ def test_two_creates_with_one_token_in_parallel_are_one_lease(shared: Daemon, si
 
 
 def test_what_a_workspace_refuses_and_what_it_takes_for_done(site: Site) -> None:
-    one = site.create([part()], name="wn").whole
+    lease = site.create([part()], name="osg", open=True)
+    one = lease.resources["wn"]
     for refused in (one.start, one.pause, one.reboot, one.shutdown, one.console):
         with pytest.raises(ConflictError):  # nothing is there yet
             refused()
+    lease.whole.done()
     one.wait("Running", timeout=120)
     one.start()
     assert (one.properties().state, one.properties().task) == ("Running", None)

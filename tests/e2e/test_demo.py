@@ -19,7 +19,7 @@ from rigs.daemon import environment
 from rigs.unprivileged import USER, wrapped
 
 pytestmark = pytest.mark.alone
-SECONDS = 150
+SECONDS = 600
 DEMO = [sys.executable, "-m", "flyinglow.cli", "demo"]
 EVENT = re.compile(r"^ +\d+\.\d\d s +(workspace|group|ensemble) +(\S+) +#(\d+) +(.*)$", re.MULTILINE)
 MEMBERS = ("ce", "se", "wn-1", "wn-2")

@@ -19,7 +19,7 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 DEFAULT = "http://127.0.0.1:8480"
 GUIDE = ROOT / "docs" / "users" / "client-guide.md"
 CLUSTER = ROOT / "docs" / "administration" / "lrm.md"
-SECONDS = 120
+SECONDS = 300
 
 
 class Reader(NamedTuple):

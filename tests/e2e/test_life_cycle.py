@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flyinglow.client import Consumer, Disk, Nic, Part, Site
+from flyinglow.client import Consumer, Disk, Nic, Part, Resource, Site
 from flyinglow.client.notification import Notification
 from flyinglow.client.watch import Watch
 from flyinglow.nodectl.errors import ConflictError, UnknownError
@@ -16,7 +16,7 @@ from rigs.raw_soap import S11, S12, send
 
 pytestmark = pytest.mark.xdist_group("life-cycle")
 
-RETAIN, LEAD = 2, 2
+RETAIN, LEAD = 6, 4
 OPTIONS = {
     "toml": f"[notification]\nallow_loopback = true\n[lease]\nretain = {RETAIN}\nwarn_before = {LEAD}\n",
     "nodectl": {"simulated": {"delays": {"start": 0.1}}},
@@ -29,6 +29,14 @@ Gather = Callable[[Watch], list[Notification]]
 def part(name: str = "wn", **changes: Any) -> Part:
     plain: dict[str, Any] = {"memory_mb": 16, "disks": (Disk(image="guest"),), "nics": (Nic(network="private"),)}
     return Part(name=name, **{**plain, **changes})
+
+
+def left(resource: Resource) -> int:
+    """Return how many seconds of the lease there are left."""
+    found = resource.properties()
+    assert found.ends_at is not None
+    assert found.current_time is not None
+    return int((found.ends_at - found.current_time).total_seconds())
 
 
 def in_order(news: list[Notification]) -> bool:
@@ -119,7 +127,7 @@ def test_a_groups_lease_ends_with_a_warning_and_is_forgotten_in_the_end(
     lease = site.create([part(count=2)], name="wn", duration=600)
     watch = consumer.watch(lease.whole)
     lease.whole.wait("Running", timeout=120)
-    lease.whole.extend(-600 + LEAD + 1)
+    lease.whole.extend(LEAD + 1 - left(lease.whole))
     news = news_of(watch)
     assert in_order(news)
     topics = [each.topic for each in news]

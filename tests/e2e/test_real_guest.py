@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -16,8 +15,8 @@ from rigs.guest import Guest
 
 pytestmark = pytest.mark.xdist_group("real-guest")
 
-BOOT_SECONDS = 60  # emulated, on a machine that has other work
-LEAD, LEFT = 3, 6
+BOOT_SECONDS = 240  # emulated, on a machine that has other work
+LEAD, LEFT = 4, 7
 Eventually = Callable[..., Any]
 Gather = Callable[[Watch], list[Notification]]
 
@@ -72,10 +71,8 @@ def test_a_guest_lives_through_everything_that_can_be_asked_of_it(
     one.start()
     one.wait("Running", timeout=BOOT_SECONDS)
 
-    began = time.monotonic()
     one.extend(LEFT - int((_ends(one) - _now(one)).total_seconds()))
     news = news_of(watch)
-    assert time.monotonic() - began < LEFT + 30
     numbers = [each.sequence for each in news]
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
     topics = [each.topic for each in news]

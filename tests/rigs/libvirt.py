@@ -105,11 +105,12 @@ def daemon(folder: Path, inside: Sequence[str] = (), user: str = "root", group: 
     lines = [f'mkdir -p {place}; mount --bind "{folder}/{name}" {place}' for name, place in mounts]
     words = [sys.executable, "-c", COLLECTOR, program, "-p", str(folder / "pid")]
     script = "; ".join(["mount --make-rprivate /", *lines, 'exec "$@"'])
-    child = subprocess.Popen(
-        [*inside, "unshare", "-m", "bash", "-ec", script, "bash", *words],
-        stdout=subprocess.DEVNULL,
-        stderr=(folder / "stderr").open("wb"),
-    )
+    with (folder / "stderr").open("wb") as complaints:
+        child = subprocess.Popen(
+            [*inside, "unshare", "-m", "bash", "-ec", script, "bash", *words],
+            stdout=subprocess.DEVNULL,
+            stderr=complaints,
+        )
     made = Daemon(folder, child)
     try:
         eventually((folder / "run/libvirt-sock").exists, 60)
@@ -126,7 +127,7 @@ def daemon(folder: Path, inside: Sequence[str] = (), user: str = "root", group: 
 def _prepare(folder: Path, qemu_conf: str) -> None:
     for name in ("run", "lib", "etc", "log"):
         (folder / name).mkdir(parents=True)
-    if KEPT.is_dir() and KEPT.stat().st_uid == os.geteuid():
+    if (KEPT / "cache").is_dir() and KEPT.stat().st_uid == os.geteuid():
         shutil.copytree(KEPT / "cache", folder / "cache")
     else:
         (folder / "cache").mkdir()

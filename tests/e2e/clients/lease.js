@@ -29,7 +29,7 @@ async function main() {
   }
 
   const states = [];
-  const deadline = Date.now() + 20000;
+  const deadline = Date.now() + 120000;
   do {
     states.push(await state());
     await new Promise((resolve) => setTimeout(resolve, 20));

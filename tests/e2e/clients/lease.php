@@ -5,7 +5,7 @@
 $options = [
     "cache_wsdl" => WSDL_CACHE_NONE,
     "soap_version" => $version === "1.2" ? SOAP_1_2 : SOAP_1_1,
-    "connection_timeout" => 10,
+    "connection_timeout" => 120,
 ];
 $factory = new SoapClient("$base/factory?wsdl", $options);
 $workspace = new SoapClient("$base/workspace?wsdl", $options);
@@ -44,7 +44,7 @@ function state($workspace) {
 }
 
 $states = [];
-$deadline = microtime(true) + 20;
+$deadline = microtime(true) + 120;
 do {
     $states[] = state($workspace);
     usleep(20000);

@@ -45,7 +45,7 @@ def main() -> None:
         return str(value[0] if isinstance(value, list) else value)
 
     states: list[str] = []
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while "Running" not in states and time.monotonic() < deadline:
         states.append(state())
         time.sleep(0.02)

@@ -26,7 +26,7 @@ def main() -> None:
     workspace = client.create_service(f"{{urn:flyinglow:workspace:1:wsdl}}WorkspaceSoap{number}", address)
     state = etree.QName("urn:flyinglow:types:1", "State")
     states: list[str] = []
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while "Running" not in states and time.monotonic() < deadline:
         states.append(workspace.GetResourceProperty(state)[0])
         time.sleep(0.02)

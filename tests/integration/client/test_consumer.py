@@ -165,7 +165,7 @@ def test_a_slow_callback_holds_up_no_answer(consumer: Consumer, resource: Resour
     watch = consumer.watch(resource, callback=lambda _: let_go.wait(120))
     began = time.monotonic()
     assert [post(watch.address, message(n, message_id=f"urn:m{n}")) for n in range(3)] == [202] * 3
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
     let_go.set()
 
 

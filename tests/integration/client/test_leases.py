@@ -162,7 +162,7 @@ def test_a_broken_connection_is_tried_again_with_the_same_token(daemon: Daemon) 
 
         relay = threading.Thread(target=lose_the_first)
         relay.start()
-        lease = connect(f"http://127.0.0.1:{server.getsockname()[1]}", timeout=20).create([small()], name="vm")
+        lease = connect(f"http://127.0.0.1:{server.getsockname()[1]}", timeout=120).create([small()], name="vm")
         relay.join(120)
     assert len(bodies) == 2
     assert bodies[0].partition(b"<ns0:Token>")[2][:32] == bodies[1].partition(b"<ns0:Token>")[2][:32] != b""
@@ -190,10 +190,11 @@ def _whole(receive: Callable[[int], bytes]) -> bytes:
 
 
 def test_a_service_that_is_not_there() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    with pytest.raises(TransientError, match=f"http://127.0.0.1:{port}/factory.*refused"):
-        connect(f"http://127.0.0.1:{port}").offers()
+    with socket.socket() as held:  # nobody listens there, and nobody else can
+        held.bind(("127.0.0.1", 0))
+        port = held.getsockname()[1]
+        with pytest.raises(TransientError, match=f"http://127.0.0.1:{port}/factory.*refused"):
+            connect(f"http://127.0.0.1:{port}").offers()
 
 
 def test_a_service_that_falls_silent() -> None:

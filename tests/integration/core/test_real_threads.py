@@ -61,7 +61,7 @@ class Live:
     def rows(self, **selection: Any) -> list[Workspace]:
         return self.store.view(lambda tx: tx.workspaces.select(Selection(**selection)))
 
-    def wait(self, holds: Callable[[list[Workspace]], bool], seconds: float = 60) -> list[Workspace]:
+    def wait(self, holds: Callable[[list[Workspace]], bool], seconds: float = 180) -> list[Workspace]:
         """Wait until something holds of all rows, by looking whenever the provisioner comes to rest."""
         deadline = monotonic() + seconds
         while not holds(rows := self.rows()):

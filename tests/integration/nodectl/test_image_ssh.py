@@ -14,8 +14,8 @@ from flyinglow.nodectl.errors import DeniedError, InvalidError, TransientError
 from flyinglow.nodectl.images import address
 from flyinglow.nodectl.images.cache import sha256
 from flyinglow.nodectl.images.meter import Cancelled, Meter
-from rigs.ports import free_port
 from flyinglow.nodectl.images.sftp import Ssh
+from rigs.ports import free_port
 
 MIB = 1 << 20
 USER = "root"  # whom the server lets in

@@ -316,7 +316,7 @@ def test_images_on_their_way_count_with_all_that_is_still_to_come(world: World) 
     images = world.images(cache_max_mb=4)
     thread = threading.Thread(target=images.prepare, args=world.vm("a1"))
     thread.start()
-    _until(lambda: (world.cache / f"{DIGEST}.part").exists())
+    _until((world.cache / f"{DIGEST}.part").exists)
     with pytest.raises(ExhaustedError, match="1 MiB more are needed"):
         images.prepare(*world.vm("b1", other))
     world.site.gate.set()
@@ -363,7 +363,7 @@ def test_a_server_is_believed_when_its_certificate_is(world: World, tmp_path: Pa
 
     thread = threading.Thread(target=make)
     thread.start()
-    _until(lambda: (world.cache / f"{DIGEST}.part").exists())
+    _until((world.cache / f"{DIGEST}.part").exists)
     notes.cut_short(vm.path)
     thread.join(60)
     assert [type(error) for error in caught] == [Cancelled]

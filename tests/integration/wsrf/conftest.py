@@ -12,12 +12,15 @@ from rigs.soap import RealService, Shelf
 
 __all__ = ["reactor_thread"]
 
-LIMITS = HttpLimits(request_seconds=1, connections_per_peer=40, connections=40)
+SECONDS = 30.0
+"""For a request to be there, unless a test asks for fewer."""
 
 
 @pytest.fixture
-def service(reactor_thread: ReactorThread) -> Iterator[RealService]:
+def service(reactor_thread: ReactorThread, request: pytest.FixtureRequest) -> Iterator[RealService]:
     """The workspace endpoint over a shelf, on a free port of loopback."""
-    running = RealService(reactor_thread, Shelf(), LIMITS, lambda: datetime.now(UTC))
+    seconds = getattr(request, "param", SECONDS)
+    limits = HttpLimits(request_seconds=seconds, connections_per_peer=40, connections=40)
+    running = RealService(reactor_thread, Shelf(), limits, lambda: datetime.now(UTC))
     yield running
     running.stop()

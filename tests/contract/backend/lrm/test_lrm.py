@@ -57,7 +57,7 @@ def test_cancelling_a_running_job_gives_every_pilot_notice(bench: LrmBench) -> N
     lrm_id = bench.submit(bench.request("cancelrun", (4, 400, 1)))
     bench.pilots("cancelrun", 4)
     bench.run(lambda: bench.lrm.cancel(lrm_id))
-    bench.pilots("cancelrun", 4, "signal", seconds=10)
+    bench.pilots("cancelrun", 4, "signal")
     bench.over(lrm_id)
 
 
@@ -69,7 +69,7 @@ def test_a_cancelled_waiting_job_never_starts(bench: LrmBench) -> None:
         view = eventually(lambda: (now := bench.view(lrm_id)) and now.reason and now)
         assert view.says is LrmSays.WAITING
         bench.run(lambda: bench.lrm.cancel(lrm_id))
-        bench.over(lrm_id, 10)
+        bench.over(lrm_id)
     assert not list((bench.jobs / "behind").iterdir())
 
 
