@@ -130,6 +130,11 @@ def _nic(element: _Element) -> Address:
         hostname=text(element, "Hostname") or "",
         gateway=text(element, "Gateway"),
         dns=texts(element, "DNS"),
+        ip6=text(element, "IPv6Address"),
+        prefix6=number(element, "IPv6PrefixLength"),
+        gateway6=text(element, "IPv6Gateway"),
+        dns6=texts(element, "IPv6DNS"),
+        delivery=text(element, "Delivery") or "dhcp",
     )
 
 

@@ -28,6 +28,11 @@ class Address:
     hostname: str = ""
     gateway: str | None = None
     dns: tuple[str, ...] = ()
+    ip6: str | None = None
+    prefix6: int | None = None
+    gateway6: str | None = None
+    dns6: tuple[str, ...] = ()
+    delivery: str = "dhcp"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

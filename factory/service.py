@@ -6,13 +6,14 @@ every EPR goes back at once (design, section 5). A client token makes it idempot
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from flyinglow.access.decision import Deny, decide
 from flyinglow.access.identity import Identity
 from flyinglow.backend.api import Backend, Decision, Placed, Queued, View
+from flyinglow.factory.addressing import NetworkTerms, leased
 from flyinglow.factory.checks import check
 from flyinglow.factory.digest import digest
 from flyinglow.factory.listing import Filter, Page, page
@@ -32,13 +33,13 @@ from flyinglow.workspace.model import (
     Event,
     Kind,
     Lease,
-    Nic,
     ResourceKey,
     Selection,
     Stamp,
     Topic,
     Workspace,
 )
+from flyinglow.workspace.nic_body import nic_bodies
 from flyinglow.workspace.ports import Now, Store, Tx
 from flyinglow.workspace.terms import Terms
 from flyinglow.workspace.visibility import find_collection
@@ -62,6 +63,7 @@ class FactoryService:
         subscriptions: SubscriptionService,
         schedule: str = "immediate",
         uris: UriPolicy | None = None,
+        networks: Mapping[str, NetworkTerms] | None = None,
     ) -> None:
         self._store = store
         self._backend = backend
@@ -73,6 +75,7 @@ class FactoryService:
         self._subscriptions = subscriptions
         self._schedule = schedule
         self._uris = uris or UriPolicy()
+        self._networks = networks or {}
 
     def create(self, caller: Identity, request: CreateRequest, watch: SubscribeRequest | None = None) -> Created:
         """Lease all that ``request`` asks for, or nothing; subscribe ``watch`` to all of it before its first event.
@@ -189,7 +192,10 @@ class FactoryService:
 
     def _commit(self, tx: Tx, planned: Plan, view: View, lease: Lease, now: datetime) -> Created:
         nodes, waits = self._admit(planned, view)
-        rows = [replace(_placed(tx, row, nodes.get(row.id), planned, now), reason=waits) for row in planned.workspaces]
+        rows = [
+            replace(_placed(tx, row, nodes.get(row.id), planned, now, self._networks), reason=waits)
+            for row in planned.workspaces
+        ]
         tx.leases.add(lease)
         if planned.collections:
             tx.collections.add(planned.collections)
@@ -268,12 +274,14 @@ def _lease(planned: Plan, caller: Identity, request: CreateRequest, mark: str, n
     )
 
 
-def _placed(tx: Tx, row: Workspace, node: str | None, planned: Plan, now: datetime) -> Workspace:
+def _placed(
+    tx: Tx, row: Workspace, node: str | None, planned: Plan, now: datetime, networks: Mapping[str, NetworkTerms]
+) -> Workspace:
     """Lease the row's addresses and note its node.
 
     A lease begins when it is placed, in an open ensemble when that is done.
     """
-    nics = tuple(_leased(tx, row, nic) for nic in row.nics)
+    nics = leased(tx, row, networks)
     if node is None:
         return replace(row, nics=nics, stamps={**row.stamps, str(Stamp.QUEUED): now}, sequence=2)
     stamps = {**row.stamps, str(Stamp.SCHEDULED): now}
@@ -281,14 +289,8 @@ def _placed(tx: Tx, row: Workspace, node: str | None, planned: Plan, now: dateti
     return replace(row, nics=nics, node=node, stamps=stamps, ends_at=ends_at, sequence=2)
 
 
-def _leased(tx: Tx, row: Workspace, nic: Nic) -> Nic:
-    return tx.addresses.lease(nic.network, row.id, nic.name)
-
-
 def _events(row: Workspace, now: datetime) -> list[Event]:
-    nics = [{"network": n.network, "name": n.name, "ip": n.ip, "prefix": n.prefix, "mac": n.mac, "hostname": n.hostname,
-             "gateway": n.gateway, "dns": list(n.dns)} for n in row.nics]  # fmt: skip
     return [
         state_event(row, now=now, sequence=1),
-        event(row, Topic.NETWORKING, {"name": row.name, "nics": nics}, now=now, sequence=2),
+        event(row, Topic.NETWORKING, {"name": row.name, "nics": nic_bodies(row.nics)}, now=now, sequence=2),
     ]

@@ -101,6 +101,10 @@ def _networking(root: _Element, body: Body) -> None:
         _some(element, nic, MACAddress="mac", Hostname="hostname", Gateway="gateway")
         for server in nic.get("dns", ()):
             _add(element, "DNS", server)
+        _some(element, nic, IPv6Address="ip6", IPv6PrefixLength="prefix6", IPv6Gateway="gateway6")
+        for server in nic.get("dns6", ()):
+            _add(element, "IPv6DNS", server)
+        _some(element, nic, Delivery="delivery")
     _some(root, body, Reason="reason")
 
 

@@ -26,7 +26,7 @@ from flyinglow.server.catalogue import catalogue, uri_policy
 from flyinglow.server.guest_key import endpoint
 from flyinglow.server.nodes import NodeBook
 from flyinglow.server.notifying import Notifying, notifying, policy
-from flyinglow.server.pools import pool
+from flyinglow.server.pools import network_terms, pool
 from flyinglow.store import Store
 from flyinglow.workspace.context_desk import Desk
 from flyinglow.workspace.provisioner import Provisioner
@@ -196,7 +196,14 @@ def compose(
         store=store,
         book=book,
         backend=backend,
-        services=_services(config, store, backend, consumers, images),
+        services=_services(
+            config,
+            store,
+            backend,
+            consumers,
+            images,
+            lambda waiting: reactor.callFromThread(carriers.courier.wake, waiting),
+        ),
         provisioner=provisioner,
         desk=Desk(store, reactor, now, heard),
         sweeper=Sweeper(store, now, terms(config), committed=heard),
@@ -244,7 +251,14 @@ def _backend(config: Config, settings: Settings) -> Backend:
     return made
 
 
-def _services(config: Config, store: Store, backend: Backend, consumers: Consumers, images: Catalogue) -> Services:
+def _services(
+    config: Config,
+    store: Store,
+    backend: Backend,
+    consumers: Consumers,
+    images: Catalogue,
+    woken: Callable[[Sequence[str]], None],
+) -> Services:
     lease_terms = terms(config)
     clock: Now = now
     subscriptions = SubscriptionService(
@@ -252,6 +266,7 @@ def _services(config: Config, store: Store, backend: Backend, consumers: Consume
         consumers=consumers,
         now=clock,
         new_id=new_id,
+        woken=woken,
         settings=SubscriptionSettings(
             lifetimes=Lifetimes(longest=config.notification.maximum_lifetime),
             per_owner=config.notification.per_owner,
@@ -271,6 +286,7 @@ def _services(config: Config, store: Store, backend: Backend, consumers: Consume
             subscriptions=subscriptions,
             schedule=schedule,
             uris=uri_policy(config.image_uri),
+            networks=network_terms(config.network),
         ),
         workspace=WorkspaceService(store, clock, lease_terms, backend),
         group=GroupService(store, clock, lease_terms, backend),

@@ -158,6 +158,19 @@ class Network:
     range: str = doc("First and last address to lease: 10.1.0.10-10.1.0.99.")
     gateway: str | None = doc("Default route of the guests; none: no route.", default=None)
     dns: tuple[str, ...] = doc("Name servers for the guests.", default=())
+    cidr6: str | None = doc(
+        "Its IPv6 network, at least a /96: fd00:1::/64; a NIC's address there ends in its IPv4 address. None: no IPv6.",
+        default=None,
+    )
+    gateway6: str | None = doc("IPv6 default route of the guests; none: no route.", default=None)
+    dns6: tuple[str, ...] = doc("Name servers that are reached by IPv6.", default=())
+    delivery: str = doc(
+        "How guests learn their addresses: dhcp, or static: from their context only, and nobody answers them.",
+        default="dhcp",
+    )
+    vlan: int | None = doc(
+        "The VLAN that it is on the site's wires, on every node; none: no business of ours.", default=None
+    )
     mac_prefix: str = doc("First three bytes of the MAC addresses.", default="52:54:00")
     hostname: str = doc(
         "Host names; {n} is the address's last number(s), {network} this name.", default="{network}-{n}"

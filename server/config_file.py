@@ -20,20 +20,18 @@ from cattrs.errors import (
 
 from flyinglow.backend import loading, reach
 from flyinglow.nodectl.errors import FlyingLowError, InvalidError
+from flyinglow.server import config_networks
 from flyinglow.server.config import Config, GuestListener, NodeListener
 from flyinglow.server.config_lines import line_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from flyinglow.server.config import Listener, Network
+    from flyinglow.server.config import Listener
 
 
-# an even first byte: odd ones are multicast
-_MAC_PREFIX = re.compile(r"[0-9a-f][02468ace](?::[0-9a-f]{2}){2}", re.IGNORECASE)
 _PLAIN_URL = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+/?")
 _HOST = re.compile(r"[A-Za-z0-9*:.-]{1,253}")
-_HOSTNAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.IGNORECASE)
 
 
 def load(path: Path) -> Config:
@@ -91,7 +89,7 @@ def _step(error: BaseException) -> tuple[str, ...]:
 
 
 def _contradictions(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
-    yield from _networks(config)
+    yield from config_networks.faults(config)
     yield from _nodes(config)
     for name, image in config.image.items():
         if image.file is None and image.path is None:
@@ -130,62 +128,6 @@ def _backend(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
             yield ("backend", "options", *path), what
     except FlyingLowError as error:
         yield ("backend", "kind"), error.message
-
-
-def _networks(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
-    for name, network in config.network.items():
-        try:
-            net = ipaddress.ip_network(network.cidr)
-            first, last = addresses_of(network.range)
-        except ValueError as error:
-            yield ("network", name, "cidr"), str(error)
-            continue
-        if first not in net or last not in net or last < first:  # type: ignore[operator]
-            yield ("network", name, "range"), f"{network.range} is not a range inside {network.cidr}"
-        yield from _network_facts(("network", name), network, net)
-    yield from _macs(config)
-
-
-def _macs(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Yield the networks that would give a MAC of an earlier one to another VM, which a node refuses."""
-    seen: dict[str, tuple[str, int, int]] = {}
-    for name, network in config.network.items():
-        try:
-            first, last = (int(address) for address in addresses_of(network.range))
-        except ValueError:
-            continue
-        low, high = (first & 0xFFFFFF, last & 0xFFFFFF) if first >> 24 == last >> 24 else (0, 0xFFFFFF)
-        prefix = network.mac_prefix.lower()
-        for other, (its, least, most) in seen.items():
-            if its == prefix and low <= most and least <= high:
-                yield ("network", name, "mac_prefix"), f"its MAC addresses would be those of network {other}"
-        seen[name] = (prefix, low, high)
-
-
-def _network_facts(
-    path: tuple[str, ...], network: Network, net: ipaddress.IPv4Network | ipaddress.IPv6Network
-) -> Iterator[tuple[tuple[str, ...], str]]:
-    if network.gateway is not None and not _is_address(network.gateway, net):
-        yield (*path, "gateway"), f"{network.gateway!r} is not an address inside {network.cidr}"
-    for server in network.dns:
-        if not _is_address(server):
-            yield (*path, "dns"), f"{server!r} is not an IP address"
-    if not _MAC_PREFIX.fullmatch(network.mac_prefix):
-        yield (*path, "mac_prefix"), f"{network.mac_prefix!r} is not three bytes such as 52:54:00, the first one even"
-    try:
-        name = network.hostname.format(network="net", n="1")
-    except (KeyError, IndexError, ValueError):
-        name = ""
-    if not _HOSTNAME.fullmatch(name) or "{n}" not in network.hostname:
-        yield (*path, "hostname"), f"{network.hostname!r} must make host names of {{n}} and perhaps {{network}}"
-
-
-def _is_address(text: str, net: ipaddress.IPv4Network | ipaddress.IPv6Network | None = None) -> bool:
-    try:
-        address = ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return net is None or address in net
 
 
 def _nodes(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -238,15 +180,6 @@ _EXPOSED = {
 
 def _is_secured(listener: Listener) -> bool:
     return isinstance(listener, NodeListener | GuestListener) and listener.certificate is not None
-
-
-def addresses_of(text: str) -> tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, ...]:
-    """Split ``first-last`` into two addresses. Raises ValueError."""
-    first, dash, last = text.partition("-")
-    if not dash:
-        message = f"{text!r} is not FIRST-LAST"
-        raise ValueError(message)
-    return ipaddress.ip_address(first.strip()), ipaddress.ip_address(last.strip())
 
 
 def _strict(wanted: type | tuple[type, ...], name: str) -> Any:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING
 
+from flyinglow.factory.addressing import NetworkTerms
 from flyinglow.nodectl.errors import InvalidError
-from flyinglow.server.config_file import addresses_of
+from flyinglow.server.config_networks import addresses_of
 from flyinglow.workspace.model import Nic
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from flyinglow.server.config import Network
 
 MAX_POOL = 65_536
@@ -29,6 +32,20 @@ def pool(name: str, network: Network) -> list[Nic]:
         raise InvalidError(message)
     hosts = (type(first)(int(first) + n) for n in range(size))
     return [_nic(name, network, net.prefixlen, ip) for ip in hosts if str(ip) != network.gateway]
+
+
+def network_terms(networks: Mapping[str, Network]) -> dict[str, NetworkTerms]:
+    """Return what the NICs of each network have besides their pool."""
+    return {
+        name: NetworkTerms(
+            cidr6=network.cidr6,
+            gateway6=network.gateway6,
+            dns6=network.dns6,
+            delivery=network.delivery,
+            vlan=network.vlan,
+        )
+        for name, network in networks.items()
+    }
 
 
 def _nic(name: str, network: Network, prefix: int, ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> Nic:

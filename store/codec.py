@@ -81,8 +81,9 @@ def load_nics(text: str) -> tuple[Nic, ...]:
         return ()
     nics = json.loads(text)
     for nic in nics:
-        if "dns" in nic:
-            nic["dns"] = tuple(nic["dns"])
+        for name in ("dns", "dns6"):
+            if name in nic:
+                nic[name] = tuple(nic[name])
     return tuple(Nic(**nic) for nic in nics)
 
 

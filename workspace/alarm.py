@@ -10,6 +10,7 @@ from flyinglow.backend.api import node_name
 from flyinglow.nodectl.messages import VmInfo
 from flyinglow.workspace.lifecycle import tell
 from flyinglow.workspace.model import Topic, Workspace
+from flyinglow.workspace.nic_body import nic_bodies
 from flyinglow.workspace.ports import Tx
 from flyinglow.workspace.states import FINAL
 
@@ -31,18 +32,8 @@ def raise_alarm(tx: Tx, row: Workspace, info: VmInfo, now: datetime) -> Workspac
         node=node_name(row.node or ""),
         sent=info.alarm,
     )
-    nics = [
-        {
-            "network": nic.network,
-            "name": nic.name,
-            "ip": nic.ip,
-            "prefix": nic.prefix,
-            "mac": nic.mac,
-            "hostname": nic.hostname,
-            "gateway": nic.gateway,
-            "dns": list(nic.dns),
-        }
-        for nic in row.nics
-    ]
-    body = {"nics": nics, "reason": f"its guest sent what is not its own, and was stopped: {info.alarm}"}
+    body = {
+        "nics": nic_bodies(row.nics),
+        "reason": f"its guest sent what is not its own, and was stopped: {info.alarm}",
+    }
     return tell(tx, row, Topic.NETWORKING, body, now=now)

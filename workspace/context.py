@@ -14,13 +14,16 @@ One fact a line, words separated by single spaces (section 3.3 of the paper: con
     member ce compute-element 10.1.0.10,192.168.7.2 public=public-10 private=private-2
     member se storage-element 10.1.0.11,192.168.7.3 public=public-11 private=private-3
 
-A ``disk`` line tells a disk that is to be mounted: its number among the disks that the guest sees (0 is the first), its
-name, file system and mount point (``-`` for ``swap``), and whether it can be written to; these lines come last.
+A ``disk`` line tells a disk that is to be mounted: its number among the disks that the guest sees (0 is the first),
+its name, file system and mount point (``-`` for ``swap``), and whether it can be written to; these lines come last.
 ``endpoint`` and ``token`` tell where the guest reports to and what it is known by there; a site without a context
 endpoint has neither. ``role``, ``requires`` and key lines stand once for each. There is one ``member`` line for each
 workspace of the launch set, itself included: its name, its roles (comma between them, ``-`` for none), its addresses
-(likewise), and its host name on each network. No value has white space but a key's own, and no key begins with a word
-that a line of ours begins with, so nothing a lessee writes can forge a line.
+(likewise; IPv6 behind all others), and the network and host name that belongs to each. A ``nic`` line with IPv6 goes
+on with ``ip6=fd00:1::a01:a/64 gateway6=fd00:1::1 dns6=...``, and with ``delivery=static`` where the guest is told of
+its addresses here only; a gateway stands where the guest's default route goes through this NIC. No value has white
+space but a key's own, and no key begins with a word that a line of ours begins with, so nothing a lessee writes can
+forge a line.
 """
 
 from __future__ import annotations
@@ -92,13 +95,20 @@ def hostname_of(row: Workspace) -> str:
 
 def _member(row: Workspace) -> str:
     roles = _list(row.context.provides)
-    hosts = [f"{nic.network}={nic.hostname}" for nic in row.nics if nic.hostname]
-    return _line("member", row.name, roles, _list([nic.ip for nic in row.nics]), *hosts)
+    dual = [nic for nic in row.nics if nic.ip6]
+    hosts = [f"{nic.network}={nic.hostname}" for nic in (*row.nics, *dual) if nic.hostname]
+    return _line(
+        "member", row.name, roles, _list([nic.ip for nic in row.nics] + [nic.ip6 or "" for nic in dual]), *hosts
+    )
 
 
 def _nic(nic: Nic) -> str:
     extra = [f"gateway={nic.gateway}"] if nic.gateway else []
     extra += [f"dns={','.join(nic.dns)}"] if nic.dns else []
+    extra += [f"ip6={nic.ip6}/{nic.prefix6}"] if nic.ip6 else []
+    extra += [f"gateway6={nic.gateway6}"] if nic.gateway6 else []
+    extra += [f"dns6={','.join(nic.dns6)}"] if nic.dns6 else []
+    extra += [f"delivery={nic.delivery}"] if nic.delivery != "dhcp" else []
     return _line("nic", nic.name, nic.network, f"{nic.ip}/{nic.prefix}", nic.hostname or "-", nic.mac, *extra)
 
 

@@ -104,6 +104,12 @@ class Nic:
     hostname: str = ""
     gateway: str | None = None
     dns: tuple[str, ...] = ()
+    ip6: str | None = None
+    prefix6: int = 0
+    gateway6: str | None = None
+    dns6: tuple[str, ...] = ()
+    delivery: str = "dhcp"  # or static: the guest learns its addresses from its context only
+    vlan: int | None = None  # on the site's wires
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -84,6 +84,11 @@ def _nic(nic: Nic) -> _Element:
         *optional("Hostname", nic.hostname),
         *optional("Gateway", nic.gateway),
         *(FL.DNS(address) for address in nic.dns),
+        *optional("IPv6Address", nic.ip6),
+        *optional("IPv6PrefixLength", str(nic.prefix6) if nic.ip6 else None),
+        *optional("IPv6Gateway", nic.gateway6),
+        *(FL.IPv6DNS(address) for address in nic.dns6),
+        *optional("Delivery", nic.delivery if nic.delivery != "dhcp" else None),
     )
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from flyinglow.cli import receipt, showing
+from flyinglow.cli import disks, receipt, showing
 from flyinglow.cli.addressing import find
 from flyinglow.cli.durations import words
 from flyinglow.cli.session import Session, options
@@ -30,10 +30,15 @@ def offers(session: Session) -> None:
     session.table(
         ("network", "addresses", "free"), ((each.name, each.addresses, each.free_addresses) for each in found.networks)
     )
-    session.table(
-        ("image", "format", "size MB", "architecture", "description"),
-        ((each.name, each.format, each.size_mb, each.architecture, each.description) for each in found.images),
-    )
+    for what, partition in (("image", False), ("partition", True)):
+        rows = [each for each in found.images if each.partition is partition]
+        if rows or not partition:
+            session.table(
+                (what, "format", "size MB", "architecture", "description"),
+                ((each.name, each.format, each.size_mb, each.architecture, each.description) for each in rows),
+            )
+    if found.image_schemes:
+        session.say(f"Images may also be named by URI: {', '.join(f'{scheme}:' for scheme in found.image_schemes)}")
 
 
 def _limits(session: Session, found: Offers) -> None:
@@ -108,6 +113,9 @@ def _facts(session: Session, url: str, found: Properties) -> None:
         ("waits", found.waits),
         ("expected", f"to start {showing.left(found.starts_at, found.current_time)}" if found.starts_at else ""),
         ("ends", showing.left(found.ends_at, found.current_time)),
+        ("saves", _saving(found)),
+        ("saved", disks.saved(found.saved)),
+        ("sha256", (found.saved.sha256 or "") if found.saved else ""),
         ("accepted", showing.clock(found.accepted_at)),
         ("holds", f"{held.memory_mb} MB memory, {held.cpus} CPUs, {held.disk_mb} MB disk" if held else ""),
         ("node", found.node),
@@ -123,9 +131,20 @@ def _facts(session: Session, url: str, found: Properties) -> None:
         session.say(f"{'guest':<9} {said}, reported {showing.clock(found.guest.at)}")
         for key, value in found.guest.values.items():
             session.say(f"{'value':<9} {key} {value}")
+    for disk in found.disks:
+        session.say(f"{'disk':<9} {disks.words(disk)}")
     for nic in found.nics:
         hostname = f" {nic.hostname}" if nic.hostname else ""
-        session.say(f"{'nic':<9} {nic.network} {nic.ip}/{nic.prefix}{hostname} {nic.mac or ''}".rstrip())
+        address6 = f" {nic.ip6}/{nic.prefix6}" if nic.ip6 else ""
+        session.say(f"{'nic':<9} {nic.network} {nic.ip}/{nic.prefix}{address6}{hostname} {nic.mac or ''}".rstrip())
+
+
+def _saving(found: Properties) -> str:
+    """Return when and where its disk is saved for its end."""
+    if not found.save_to:
+        return showing.left(found.saves_at, found.current_time)
+    when = f", from {showing.left(found.saves_at, found.current_time)}" if found.saves_at else ""
+    return f"to {found.save_to}{when}"
 
 
 def _receipts(found: Properties) -> list[Properties]:
