@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from flyinglow.nodectl.errors import InvalidError
-from flyinglow.server import listeners
+from flyinglow.server import doctor_guest, listeners
 from flyinglow.server.config import GuestListener
 from flyinglow.server.guest_door import AT_ONCE
 from rigs.guest_service import GuestService, ServeGuests, serve_guests
@@ -174,3 +174,20 @@ def test_a_report_outlives_the_service(serve_guests: Callable[..., GuestService]
     assert service.report(service.tokens[0], values={"a": "b"}) == 200
     kept = service.store.view(lambda tx: tx.guests.reports(service.ids))
     assert dict(kept[service.ids[0]].values) == {"a": "b"}
+
+
+def test_the_doctor_tells_whether_guests_find_it(serve_guests: ServeGuests) -> None:
+    def look(url: str, *, running: bool = True) -> tuple[bool, str]:
+        finding = doctor_guest.examine(GuestListener(base_url=url), running=running)
+        return finding.ok, finding.detail
+
+    ok, said = look("")
+    assert ok
+    assert "not configured" in said
+    assert look("http://127.0.0.1:1") == (False, "http://127.0.0.1:1 is each guest's own loopback, not this machine")
+    assert look("http://192.0.2.1:8482", running=False)[0]
+    service = serve_guests()
+    assert doctor_guest._asked(service.url) is None
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    assert "refused" in str(doctor_guest._asked(f"http://127.0.0.1:{port}"))
