@@ -1,8 +1,8 @@
 """A request as a file, TOML or JSON: what ``flyinglow create --file`` reads.
 
 The keys are those of the client library's Part, Disk, Nic and File, and of a request: name, duration, start_within,
-initial_state, end_action, preemptable, ready_barrier, parts. An unknown key is refused by its place, a missing one as
-well.
+initial_state, end_action, save_to, preemptable, ready_barrier, parts. An unknown key is refused by its place, a missing
+one as well.
 """
 
 from __future__ import annotations
@@ -75,8 +75,9 @@ def _part(table: Mapping[str, Any], place: str) -> Part:
 
 def _disk(table: Mapping[str, Any], place: str) -> Disk:
     made = dict(table)
-    if "blank_mb" in made:
-        made["blank_mb"] = _number(made["blank_mb"], megabytes, f"{place}.blank_mb")
+    for key in ("blank_mb", "size_mb"):
+        if key in made:
+            made[key] = _number(made[key], megabytes, f"{place}.{key}")
     return _make(Disk, made, place)
 
 

@@ -72,7 +72,8 @@ def _what(news: Notification) -> str:
         return state(news) + census + guest
     if news.topic == "warning":
         reason = f": {news.reason}" if news.reason else ""
-        return f"ends in {words(news.seconds or 0)}, at {clock(news.ends_at)}{reason}"
+        saving = f", and is shut down to be saved at {clock(news.saves_at)}" if news.saves_at else ""
+        return f"ends in {words(news.seconds or 0)}, at {clock(news.ends_at)}{saving}{reason}"
     if news.topic == "networking":
         return f"addresses: {addresses(news.nics)}"
     reason = f": {news.reason}" if news.reason else ""

@@ -111,7 +111,7 @@ def _below(where: str, place: Address, policy: UriPolicy) -> None:
     if not any(PurePosixPath(root) in path.parents for root in policy.directories):
         offered = ", ".join(policy.directories) or "none"
         raise DeniedError(
-            f"{where}: file: images lie below directories that the site names ({offered}), this one does not"
+            f"{where}: images by file: URI lie below directories that the site names, which are: {offered}"
         )
 
 

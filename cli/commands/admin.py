@@ -90,6 +90,14 @@ def status(session: Session, **options: Any) -> None:
 
 
 @admin.command()
+@_options
+def strangers(session: Session, **options: Any) -> None:
+    """List VMs on the nodes that carry this service's mark and belong to no workspace; they are destroyed in time."""
+    desk = Desk(session, options)
+    desk.table(desk.ask("stranger.list"), ("node", "tag", "seen_for", "ends_in"), "There are no strangers.")
+
+
+@admin.command()
 @click.option("--all", "over", is_flag=True, help="Those that are over, too.")
 @_options
 def jobs(session: Session, *, over: bool, **options: Any) -> None:

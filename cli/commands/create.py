@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from flyinglow.cli import progress, request_file, showing
+from flyinglow.cli import disks, progress, request_file, showing
 from flyinglow.cli.addressing import find
 from flyinglow.cli.durations import Duration, Size, words
 from flyinglow.cli.exits import Exit
 from flyinglow.cli.session import Session, options
-from flyinglow.client import Disk, Nic, Part
+from flyinglow.client import Nic, Part
 from flyinglow.nodectl.errors import InvalidError, TransientError
 
 if TYPE_CHECKING:
@@ -26,7 +26,18 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.option("--file", type=_FILE, help="Read the request (several parts, say) from a TOML or JSON file.")
 @click.option("--name", help="Name of the lease, a lower-case DNS label.  [default: vm]")
 @click.option("--part", help="Name of the machines, where it is to differ from the lease's.")
-@click.option("--image", help="Image of the catalogue to start from.")
+@click.option("--image", help="Image to start from: a name of the catalogue, or a URI with --sha256 and --format.")
+@click.option("--sha256", help="Checksum of an image that is named by its URI.")
+@click.option("--format", type=click.Choice(["raw", "qcow2"]), help="Format of an image that is named by its URI.")
+@click.option("--kernel-from", help="Image of the catalogue whose kernel boots an image that is named by its URI.")
+@click.option("--partition", "partitions", multiple=True, metavar="NAME[:/MOUNT][:ro]", help="Partition of the site.")
+@click.option(
+    "--blank",
+    "blanks",
+    multiple=True,
+    metavar="[NAME=]SIZE[:/MOUNT|:swap]",
+    help="Blank disk: scratch=20G:/scratch.",
+)
 @click.option("--memory", type=Size(), help="Memory of each, in MB or as 2G.")
 @click.option("--cpus", type=int, default=1, show_default=True, help="CPUs of each.")
 @click.option("--disk", type=Size(), default=0, help="Disk space to hold for each, in MB or as 2G.")
@@ -39,6 +50,9 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.option("--duration", type=Duration(), help="How long, as 90m or 2d; the site has a default.")
 @click.option("--start-within", type=Duration(), help="Give up when it cannot start in this time.")
 @click.option("--initial-state", type=click.Choice(["Running", "Paused", "Propagated"]), help="State to begin in.")
+@click.option(
+    "--save-to", metavar="URI", help="Save disks there before the end; {name} is replaced by each one's name."
+)
 @click.option("--open", "open_", is_flag=True, help="Make an open ensemble: it starts with `flyinglow done`.")
 @click.option("--join", metavar="NAME", help="Add to this open ensemble.")
 @click.option("--preemptable", is_flag=True, help="It may be ended early for others, after a warning.")
@@ -125,6 +139,8 @@ def _asked(session: Session, given: dict[str, Any]) -> dict[str, Any]:
         raise InvalidError("say what to lease: --image and --memory, or --file with parts")
     if given["join"]:
         asked["join"] = find(session.site, given["join"])
+    if given["save_to"]:
+        asked |= {"end_action": "Save", "save_to": given["save_to"]}
     if given["preemptable"]:
         asked["preemptable"] = True
     return {**asked, "open": given["open_"]}
@@ -139,7 +155,7 @@ def _part(name: str, given: dict[str, Any]) -> Part:
         memory_mb=given["memory"],
         cpus=given["cpus"],
         disk_mb=given["disk"],
-        disks=(Disk(image=given["image"]),) if given["image"] else (),
+        disks=disks.asked(given),
         nics=tuple(Nic(network=network) for network in given["networks"]),
         provides=given["provides"],
         requires=given["requires"],

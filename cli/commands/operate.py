@@ -13,7 +13,7 @@ from flyinglow.cli.durations import Duration, words
 from flyinglow.cli.exits import Exit, advice
 from flyinglow.cli.plain import plain
 from flyinglow.cli.session import Session, options
-from flyinglow.nodectl.errors import FlyingLowError
+from flyinglow.nodectl.errors import FlyingLowError, InvalidError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -60,9 +60,19 @@ reboot = _operation("reboot", lambda it: it.reboot(), "Start the guest anew.")
 @click.command()
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
 @click.option("--trash", is_flag=True, help="End the lease, too; its properties stay readable for a while.")
+@click.option("--save", metavar="URI", help="Send a copy of its disk there; {name} is each one's name.")
 @options
-def shutdown(session: Session, *, names: tuple[str, ...], trash: bool) -> int:
-    """Shut down; the lease and its place are kept, so that `flyinglow start` brings it back."""
+def shutdown(session: Session, *, names: tuple[str, ...], trash: bool, save: str | None) -> int:
+    """Shut down; the lease and its place are kept, so that `flyinglow start` brings it back.
+
+    What is saved cannot be started again; `flyinglow show` tells where its disk is and its checksum.
+    """
+    if trash and save:
+        raise InvalidError("--trash throws the disks away that --save is to save: one of the two")
+    if save and len(names) > 1 and "{" not in save:
+        raise InvalidError("several would be saved under one name: put {name} or {tag} into the URI")
+    if save:
+        return _each(session, names, lambda it: it.shutdown("Save", save))
     return _each(session, names, lambda it: it.trash() if trash else it.shutdown())
 
 

@@ -84,7 +84,7 @@ class Cluster(ABC):
         """Start the scheduler and the nodes; the head is up."""
 
     @abstractmethod
-    def boot(self, node: str, seconds: float = 60) -> None:
+    def boot(self, node: str, seconds: float = 180) -> None:
         """Start a node that crashed; its disk is as it was, its /run is empty."""
 
     @abstractmethod
@@ -99,7 +99,7 @@ class Cluster(ABC):
         """Return a node's own /var/lib/flyinglow-node."""
         return self.directory / "nodes" / node / "lib"
 
-    def up(self, seconds: float = 60) -> None:
+    def up(self, seconds: float = 180) -> None:
         """Start everything and wait until all nodes take jobs. Raises BrokenError with what the logs say."""
         self._lay_out()
         script = f'{FURNISHING}\nfurnish_head "$@"\n{self.HEAD}'
@@ -122,7 +122,7 @@ class Cluster(ABC):
             self._head.close()
             self._head = None
 
-    def wait_idle(self, seconds: float = 60, nodes: Sequence[str] | None = None) -> None:
+    def wait_idle(self, seconds: float = 180, nodes: Sequence[str] | None = None) -> None:
         """Wait until these nodes, or all, can take jobs. Raises BrokenError."""
         wanted, end = set(nodes or self.names), time.monotonic() + seconds
         while time.monotonic() < end:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from flyinglow.cli.demo.site import Site
 
-_START = 20.0
+_START = 90.0
 _STOP = 10.0
 
 

@@ -17,7 +17,7 @@ from flyinglow.cli.demo.gridengine_packages import ARCHITECTURE, unpacked
 from flyinglow.cli.demo.spaces import PATH
 from flyinglow.nodectl.errors import BrokenError
 
-_END = 20.0
+_END = 90.0
 
 
 class GridEngineWorld(Cluster):
@@ -77,7 +77,7 @@ class GridEngineWorld(Cluster):
         """Return the path of one of Grid Engine's commands."""
         return str(self._root / "bin" / ARCHITECTURE / name)
 
-    def boot(self, node: str, seconds: float = 60) -> None:
+    def boot(self, node: str, seconds: float = 180) -> None:
         """Start a node that crashed; its disk is as it was, its /run is empty."""
         self._furnish_node(node)
         self._start_execd(node, seconds)
@@ -92,7 +92,7 @@ class GridEngineWorld(Cluster):
                 raise BrokenError("the qmaster does not end")
             time.sleep(TURN)
 
-    def start_controller(self, seconds: float = 60) -> None:
+    def start_controller(self, seconds: float = 180) -> None:
         """Start the qmaster again, with what it knew."""
         log = self.directory / "log/qmaster.log"
         self.run_in_head(["sh", "-c", 'exec sge_qmaster </dev/null >"$1" 2>&1', "sh", str(log)])

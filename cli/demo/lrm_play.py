@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console as Screen
 
-_START = 30.0
+_START = 90.0
 _STOP = 15.0
 _OPTIONS: Mapping[str, Any] = {"poll": 1.0, "grace": GRACE, "margin": 120}
 

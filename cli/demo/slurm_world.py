@@ -18,7 +18,7 @@ from flyinglow.cli.demo.furnishing import BRIDGES
 from flyinglow.cli.demo.spaces import Space
 from flyinglow.nodectl.errors import BrokenError
 
-_END = 20.0
+_END = 90.0
 
 
 class SlurmWorld(Cluster):
@@ -73,7 +73,7 @@ slurmd -N "$name" >&2
         """Return the path of one of Slurm's commands."""
         return f"/usr/bin/{name}"
 
-    def boot(self, node: str, seconds: float = 60) -> None:
+    def boot(self, node: str, seconds: float = 180) -> None:
         """Start a node that crashed; its disk is as it was, its /run is empty."""
         self._furnish_node(node)
         self._nodes[node].wait_up(seconds)

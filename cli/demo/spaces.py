@@ -108,7 +108,7 @@ class Space:
         user: str | None = None,
         env: Mapping[str, str] | None = None,
         text: str = "",
-        seconds: float = 60,
+        seconds: float = 180,
         check: bool = True,
     ) -> subprocess.CompletedProcess[str]:
         """Run a program inside, with ``text`` on its standard input. Raises BrokenError when it fails, if checked."""
