@@ -114,10 +114,8 @@ def daemon(folder: Path, inside: Sequence[str] = (), user: str = "root", group: 
     made = Daemon(folder, child)
     try:
         eventually((folder / "run/libvirt-sock").exists, 60)
-        with _one_at_a_time():
-            made.domains()
-            _keep_cache(folder)
         yield made
+        _keep_cache(folder)
     finally:
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             os.kill(int((folder / "pid").read_text()), 15)
@@ -127,22 +125,24 @@ def daemon(folder: Path, inside: Sequence[str] = (), user: str = "root", group: 
 def _prepare(folder: Path, qemu_conf: str) -> None:
     for name in ("run", "lib", "etc", "log"):
         (folder / name).mkdir(parents=True)
-    if (KEPT / "cache").is_dir() and KEPT.stat().st_uid == os.geteuid():
-        shutil.copytree(KEPT / "cache", folder / "cache")
-    else:
-        (folder / "cache").mkdir()
+    (folder / "cache").mkdir()
+    with _one_at_a_time():
+        if (KEPT / "cache").is_dir():
+            shutil.copytree(KEPT / "cache", folder / "cache", dirs_exist_ok=True)
     (folder / "etc/qemu.conf").write_text(qemu_conf)
     (folder / "etc/libvirtd.conf").write_text('auth_unix_rw="none"\nauth_unix_ro="none"\n')
+
+
+def _keep_cache(folder: Path) -> None:
+    with _one_at_a_time():
+        shutil.rmtree(KEPT / "cache", ignore_errors=True)
+        shutil.copytree(folder / "cache", KEPT / "cache")
 
 
 @contextlib.contextmanager
 def _one_at_a_time() -> Iterator[None]:
     KEPT.mkdir(mode=0o700, exist_ok=True)
+    assert KEPT.stat().st_uid == os.geteuid()
     with (KEPT / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
-
-
-def _keep_cache(folder: Path) -> None:
-    shutil.rmtree(KEPT / "cache", ignore_errors=True)
-    shutil.copytree(folder / "cache", KEPT / "cache")
