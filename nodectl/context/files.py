@@ -19,7 +19,7 @@ MOST = 64  # files of one VM
 MOST_BYTES = 1 << 20  # of all files of one VM together
 LONGEST_PATH = 1024
 LONGEST_NAME = 255  # of one step of a path, in bytes, as Linux has it
-MODES = 0o7777
+MODES = 0o777  # set-user-id and the like are lost where cloud-init writes a file
 
 
 def check_path(path: object) -> None:

@@ -15,8 +15,9 @@ from typing import Any
 
 from flyinglow.nodectl import tools
 from flyinglow.nodectl.errors import BrokenError
-from flyinglow.nodectl.guest import initramfs, packages, scripts
+from flyinglow.nodectl.guest import initramfs, packages, scripts, ssh
 from flyinglow.nodectl.guest.context_script import CONTEXT_SCRIPT
+from flyinglow.nodectl.guest.network_script import DHCP_SCRIPT
 
 NAME = "flyinglow-guest"
 ROOT_DEVICE = "/dev/vda"
@@ -41,14 +42,14 @@ def build(out: Path, cache: Path | None = None) -> dict[str, Any]:
     kernel = packages.fetch(packages.kernel_package(cache), cache)
     busybox = packages.fetch(packages.BUSYBOX, cache)
     with tempfile.TemporaryDirectory(dir=out, prefix="work") as work:
-        _assemble(Path(work), kernel, busybox, out)
+        _assemble(Path(work), cache, (kernel, busybox), out)
     entry = _entry(out)
     (out / "image.json").write_text(json.dumps(entry, indent=2) + "\n", encoding="utf-8")
     return entry
 
 
-def _assemble(work: Path, kernel: Path, busybox: Path, out: Path) -> None:
-    for package in (kernel, busybox):
+def _assemble(work: Path, cache: Path, found: Sequence[Path], out: Path) -> None:
+    for package in found:
         packages.unpack(package, work / "files", PREFIXES)
     shutil.copy(_one(work / "files", "boot/vmlinuz-*"), out / "kernel")
     program = _one(work / "files", "**/bin/busybox")
@@ -57,6 +58,7 @@ def _assemble(work: Path, kernel: Path, busybox: Path, out: Path) -> None:
     _tree(early, program, scripts.EARLY_INIT, _in_order(modules, EARLY_MODULES))
     _tree(root, program, scripts.INIT, _in_order(modules, MODULES))
     _complete(root)
+    ssh.add(root, cache, work / "ssh")
     initramfs.write(early, out / "initrd")
     _file_system(root, out / "root.ext4")
 
@@ -80,9 +82,9 @@ def _complete(root: Path) -> None:
     for name in tools.run([str(root / "bin/busybox"), "--list"]).split():
         if name != "busybox":
             (root / "bin" / name).symlink_to("busybox")
-    _program(root / "etc/udhcpc.script", scripts.DHCP_SCRIPT)
+    _program(root / "etc/udhcpc.script", DHCP_SCRIPT)
     (root / "etc/context.sh").write_text(CONTEXT_SCRIPT, encoding="ascii")
-    (root / "etc/passwd").write_text("root::0:0:root:/:/bin/sh\n", encoding="ascii")
+    (root / "etc/passwd").write_text("root::0:0:root:/root:/bin/sh\n", encoding="ascii")
     (root / "etc/resolv.conf").symlink_to("/run/resolv.conf")
     (root / "sbin").symlink_to("bin")  # where a kernel that Xen tells to end looks for poweroff and reboot
 

@@ -97,7 +97,7 @@ write_files() {
 }
 
 take_context() {
-    find_context
+    [ -e $context ] || find_context
     name_myself
     [ -s $context ] && write_hosts && write_keys
     write_files
@@ -108,7 +108,7 @@ serve_ssh() {
     mkdir -p /dev/pts && mount -t devpts devpts /dev/pts 2>/dev/null
     key=/etc/dropbear/host_key
     [ -s $key ] || dropbearkey -t ed25519 -f $key > /dev/null 2>&1
-    dropbearkey -y -f $key 2>/dev/null | sed -n 's/^\(ssh-[^ ]* [^ ]*\).*/value hostkey \1/p' >> /run/values
+    dropbearkey -y -f $key 2>/dev/null | sed -n 's/^\(ssh-[^ ]* [^ ]*\).*/value ssh-host-key \1/p' >> /run/values
     dropbear -s -j -k -r $key && echo 'GUEST-SSH on'
 }
 
@@ -159,7 +159,7 @@ ask() {  # PATH [BODY]: of the service's context endpoint
     path=$1
     shift
     set -- ${1:+--header 'Content-Type: application/json' --post-data "$1"}
-    wget -q -T 5 -O - --header "Authorization: Bearer $(facts token)" "$@" "$(facts endpoint)/$path" 2>/dev/null
+    timeout 10 wget -q -O - --header "Authorization: Bearer $(facts token)" "$@" "$(facts endpoint)/$path" 2>/dev/null
 }
 
 report() {
@@ -175,23 +175,23 @@ report() {
     join
 }
 
-all_reported() {  # all that have a role which is required here
-    while read -r role; do
-        for name in $(those_of_role "$role" | cut -d ' ' -f 1); do
-            grep -q "^value $name " /run/members || return 1
+known_hosts() {  # of the members' host keys, by all their names and addresses
+    sed -n 's/^value \([^ ]*\) ssh-host-key /\1 /p' /run/members | while read -r name key; do
+        sed -n "s/^member $name [^ ]* //p" /run/members | while read -r addresses hosts; do
+            echo "$name$(echo " $addresses $hosts" | sed 's/ [^ =]*=/,/g; s/ -//; s/ /,/g') $key"
         done
-    done < /run/required
+    done
 }
 
-join() {  # wait for what the others report, let their host keys be known, and let the lessee's program use it all
+join() {  # wait until all that are required have reported, then let the lessee's program use what they said
     tries=0
-    until ask members > /run/members && all_reported; do
+    until ask members > /run/members && ! grep -q '^missing ' /run/members; do
         tries=$((tries + 1))
         [ $tries -lt 120 ] || { echo 'GUEST-JOINED failed'; return 1; }
         sleep 1
     done
     sed -n 's/^value /GUEST-VALUE /p' /run/members
-    sed -n 's/^value \([^ ]*\) hostkey /\1 /p' /run/members > /root/.ssh/known_hosts
+    known_hosts > /root/.ssh/known_hosts
     if [ -x /etc/flyinglow/joined ]; then
         /etc/flyinglow/joined < /dev/null > /run/joined 2>&1 || { echo 'GUEST-JOINED failed'; return 1; }
     fi

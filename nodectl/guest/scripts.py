@@ -3,14 +3,16 @@
 ::
 
     GUEST-UP t=SECONDS
-    GUEST-IP eth0 10.0.0.5/24 mac=..       one a NIC; "none" in place of an address that did not come
+    GUEST-IP eth0 10.0.0.5/24 mac=..       and more of its NICs: see ``network_script.py``
     GUEST-HOSTNAME ce
     GUEST-CONTEXT from=fw_cfg               and more about what it was told: see ``context_script.py``
     GUEST-DISK scratch ext4 /mnt/scratch rw mb=61 ok    for "disk" in the context; "failed" in place of "ok"
     GUEST-READY t=SECONDS
-    GUEST-SPOOF mac 02:.. through           for "spoof ip|mac ADDRESS TARGET" in the context; or "stopped"
+    GUEST-SPOOF mac 02:.. through           for "spoof ip|ip6|mac ADDRESS TARGET" in the context; or "stopped"
     GUEST-PEER NAME 10.0.0.6 ok             for "peer NAME IP" and "member NAME ROLE IP[,IP]" in the context
 """
+
+from flyinglow.nodectl.guest.network_script import NETWORK_SCRIPT
 
 ROOT_PARAMETER = "lease.root"
 READY_MARK = "GUEST-READY"
@@ -39,7 +41,8 @@ $B mount --move /proc /disk/proc
 exec $B switch_root /disk /init
 """
 
-INIT = """#!/bin/sh
+INIT = (
+    """#!/bin/sh
 # The guest's only program: introduce yourself, then wait for the power button.
 export PATH=/bin
 mount -t sysfs sysfs /sys
@@ -49,22 +52,12 @@ read -r up _ < /proc/uptime
 echo "GUEST-UP t=$up"
 while read -r module; do insmod "/modules/$module" 2>/dev/null; done < /modules/order
 
-ip link set lo up
-nics=
-for path in /sys/class/net/eth*; do
-    [ -e "$path" ] || continue
-    nic=${path##*/}
-    nics="$nics $nic"
-    ip link set "$nic" up
-    udhcpc -i "$nic" -s /etc/udhcpc.script -q -n -f -t 12 -T 1 -S > /dev/null 2>&1 &
-done
-wait
-for nic in $nics; do
-    address=$(ip -4 -o address show dev "$nic" | sed -n 's|.* inet \\([0-9./]*\\).*|\\1|p')
-    echo "GUEST-IP $nic ${address:-none} mac=$(cat "/sys/class/net/$nic/address")"
-done
 mdev -s
 . /etc/context.sh
+find_context
+"""
+    + NETWORK_SCRIPT
+    + """bring_up_all
 take_context
 echo "GUEST-HOSTNAME $(hostname)"
 
@@ -99,7 +92,8 @@ for device in /dev/input/event*; do
 done
 
 peer() {  # NAME IP: on a link of our own?  then it must answer within a minute
-    case $(ip route get "$2" 2>/dev/null) in
+    case $2 in *:*) family=-6 ;; *) family=-4 ;; esac
+    case $(ip $family route get "$2" 2>/dev/null) in
     '' | *' via '* | *' dev lo '* | local*) return ;;
     esac
     tries=0
@@ -109,20 +103,6 @@ peer() {  # NAME IP: on a link of our own?  then it must answer within a minute
         usleep 200000
     done
     echo "GUEST-PEER $1 $2 failed"
-}
-spoof() {  # KIND ADDRESS TARGET: pretend to be somebody else, and say whether the target answered
-    was=$(cat /sys/class/net/eth0/address)
-    own=$(ip -4 -o address show dev eth0 | sed -n 's|.* inet \\([0-9.]*\\).*|\\1|p')
-    case $1 in
-    ip) ip address add "$2/32" dev eth0; own=$2 ;;
-    mac) ip link set eth0 down; ip link set eth0 address "$2"; ip link set eth0 up ;;
-    esac
-    if ping -c 3 -W 1 -I "$own" "$3" > /dev/null 2>&1; then end=through; else end=stopped; fi
-    case $1 in
-    ip) ip address del "$2/32" dev eth0 ;;
-    mac) ip link set eth0 down; ip link set eth0 address "$was"; ip link set eth0 up ;;
-    esac
-    echo "GUEST-SPOOF $1 $2 $end"
 }
 play_roles
 serve_ssh
@@ -142,15 +122,4 @@ trap 'echo GUEST-POWEROFF; sync; poweroff -f' USR2  # busybox's poweroff, which 
 trap 'echo GUEST-REBOOT; sync; reboot -f' TERM INT
 while :; do sleep 3600 & wait $!; done
 """
-
-DHCP_SCRIPT = """#!/bin/sh
-# Called by the DHCP client with what happened, and the lease in variables.
-case $1 in
-bound | renew)
-    ip address flush dev "$interface"
-    ip address add "$ip/${mask:-24}" dev "$interface"
-    for gateway in $router; do ip route replace default via "$gateway" dev "$interface"; break; done
-    for server in $dns; do echo "nameserver $server" >> /run/resolv.conf; done
-    [ -z "$hostname" ] || hostname "$hostname" ;;
-esac
-"""
+)

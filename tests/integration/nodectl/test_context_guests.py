@@ -4,7 +4,6 @@ import base64
 import hashlib
 import shutil
 import stat
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from flyinglow.nodectl.errors import BrokenError, InvalidError
 from rigs.guest import Guest
 from rigs.node import Subject
 

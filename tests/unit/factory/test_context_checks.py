@@ -43,7 +43,7 @@ def test_keys_that_are_taken(key: str) -> None:
         ({"files": (File(path="/etc/../x", content=b""),)}, "no step"),
         ({"files": (File(path="/etc/\nx", content=b""),)}, "control character"),
         ({"files": (File(path="/etc/\0x", content=b""),)}, "control character"),
-        ({"files": (File(path="/x", content=b"", mode=0o10000),)}, "mode"),
+        ({"files": (File(path="/x", content=b"", mode=0o4755),)}, "mode"),
         ({"files": (File(path="/x", content=b""),) * 2}, "/x is there twice"),
         ({"files": (File(path="/x", content=b""), File(path="/x/y", content=b""))}, "folder of /x/y"),
         ({"files": tuple(File(path=f"/{n}", content=b"") for n in range(65))}, "65 files were given"),

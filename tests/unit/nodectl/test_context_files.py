@@ -52,9 +52,9 @@ def test_paths_that_are_taken(path: str) -> None:
     files.check_path(path)
 
 
-@pytest.mark.parametrize("mode", [-1, 0o10000, "644", True, None, 6.0])
+@pytest.mark.parametrize("mode", [-1, 0o4755, 0o10000, "644", True, None, 6.0])
 def test_modes_that_are_refused(mode: Any) -> None:
-    with pytest.raises(InvalidError, match="mode is 0 to 7777"):
+    with pytest.raises(InvalidError, match="mode is 0 to 777"):
         files.check_mode("/x", mode)
 
 
@@ -97,10 +97,10 @@ def test_a_node_judges_for_itself(change: dict[str, Any], words: str) -> None:
 
 
 def test_the_archive_holds_what_was_given_as_roots_own() -> None:
-    given = [file("/etc/a b", bytes(range(256)), 0o4750), file("/" + "x" * 200, b"", 0o600)]
+    given = [file("/etc/a b", bytes(range(256)), 0o750), file("/" + "x" * 200, b"", 0o600)]
     with tarfile.open(fileobj=io.BytesIO(files.archive(given))) as tar:
         found = [(m.name, m.mode, m.uid, m.gid, tar.extractfile(m).read()) for m in tar]  # type: ignore[union-attr]
-    assert found == [("etc/a b", 0o4750, 0, 0, bytes(range(256))), ("x" * 200, 0o600, 0, 0, b"")]
+    assert found == [("etc/a b", 0o750, 0, 0, bytes(range(256))), ("x" * 200, 0o600, 0, 0, b"")]
 
 
 def test_nothing_secret_is_in_what_a_log_would_show() -> None:
