@@ -164,7 +164,7 @@ class Cache:
 
     def _lacking(self, needed: int, sparing: str) -> int:
         """Return how many bytes are too few, of what the cache may take or of the disk."""
-        held = sum(_size(path) for path in self._files())
+        held = sum(_size(path) for path in self._files() if path.suffix != SIZE)
         awaited = sum(self._awaited(digest) for digest in self._oldest(sparing))
         status = os.statvfs(self._folder)
         free = status.f_bavail * status.f_frsize - self._bounds.kept_free_mb * MIB

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,25 +14,28 @@ from flyinglow.nodectl.errors import BrokenError
 from flyinglow.nodectl.images.meter import Meter
 
 TURN = 0.1  # seconds between two looks at how far it is
+LONGEST = 1 << 16  # bytes of what a program complains of that are read
 BLOCK = 512  # bytes, of which a file's blocks are counted
 
 
 def copy(words: Sequence[str], target: Path, meter: Meter, total: int | None = None) -> None:
     """Run a program that makes ``target``. Raises Cancelled, BrokenError, or InvalidError when it becomes too long."""
-    try:
-        child = subprocess.Popen(
-            list(words), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-        )
-    except OSError as error:
-        raise BrokenError(f"{words[0]} cannot be run on this node: {error.strerror}") from error
-    try:
-        _await(child, target, meter, total)
-        said = child.stderr.read().decode(errors="replace").strip() if child.stderr else ""
-    finally:
-        child.kill()
-        child.communicate()
-    if child.returncode != 0:
-        raise BrokenError(f"{words[0]} failed with {child.returncode}: {said[-tools.TAIL :]}")
+    with tempfile.TemporaryFile() as complaints:
+        try:
+            child = subprocess.Popen(
+                list(words), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=complaints
+            )
+        except OSError as error:
+            raise BrokenError(f"{words[0]} cannot be run on this node: {error.strerror}") from error
+        try:
+            _await(child, target, meter, total)
+        finally:
+            child.kill()
+            child.wait()
+        if child.returncode != 0:
+            complaints.seek(0)
+            said = complaints.read(LONGEST).decode(errors="replace").strip()
+            raise BrokenError(f"{words[0]} failed with {child.returncode}: {said[-tools.TAIL :]}")
 
 
 def _await(child: subprocess.Popen[bytes], target: Path, meter: Meter, total: int | None) -> None:

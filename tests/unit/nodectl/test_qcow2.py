@@ -79,3 +79,20 @@ def test_what_is_no_qcow2_file_is_refused(tmp_path: Path, data: bytes) -> None:
     path.write_bytes(data)
     with pytest.raises(InvalidError):
         qcow2.check(path, MOST)
+
+
+@pytest.mark.parametrize("extensions", [[(0x23852875, 24)], [(0x6803F857, 1 << 17)], [(1, 0xFFFFFFFF)]])
+def test_extensions_that_take_memory_or_hide_others_are_refused(
+    tmp_path: Path, extensions: list[tuple[int, int]]
+) -> None:
+    path = _made(tmp_path / "a")
+    data = bytearray(path.read_bytes())
+    at = struct.unpack_from(">I", data, 100)[0]
+    for kind, length in extensions:
+        struct.pack_into(">II", data, at, kind, length)
+        at += 8 + (length + 7) // 8 * 8
+        if at + 8 < len(data):
+            struct.pack_into(">II", data, at, 0, 0)
+    path.write_bytes(data)
+    with pytest.raises(InvalidError, match="kind that is not taken|no end"):
+        qcow2.check(path, MOST)
