@@ -17,7 +17,6 @@ from flyinglow.nodectl.messages import NicSpec, VmSpec
 HEADER = "#cloud-config\n"
 CONTEXT = "/etc/flyinglow/context"
 STATIC = "static"
-EVERYWHERE, EVERYWHERE_6 = "0.0.0.0/0", "::/0"
 PRIVATE = "0600"  # the context has the word by which a guest reports
 
 
@@ -73,9 +72,9 @@ def _nic(number: int, nic: NicSpec) -> dict[str, Any]:
     if nic.delivery != STATIC:
         return {**found, "dhcp4": True, **({"dhcp6": True} if nic.ip6 is not None else {})}
     found["addresses"] = [f"{nic.ip}/{nic.prefix}", *([f"{nic.ip6}/{nic.prefix6}"] if nic.ip6 is not None else [])]
-    routes = [(EVERYWHERE, nic.gateway), (EVERYWHERE_6, nic.gateway6)]
-    if any(gateway is not None for _, gateway in routes):
-        found["routes"] = [{"to": to, "via": gateway} for to, gateway in routes if gateway is not None]
+    # not as routes: cloud-init 22.4 makes ::/64 of ::/0 for some of its renderers
+    gateways = {"gateway4": nic.gateway, "gateway6": nic.gateway6}
+    found.update({name: gateway for name, gateway in gateways.items() if gateway is not None})
     if nic.dns or nic.dns6:
         found["nameservers"] = {"addresses": [*nic.dns, *nic.dns6]}
     return found

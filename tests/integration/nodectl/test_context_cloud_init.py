@@ -50,15 +50,19 @@ def test_cloud_init_understands_what_we_say(tmp_path: Path, cloud_init: CloudIni
     assert stat.S_IMODE((written / "etc/flyinglow/context").stat().st_mode) == 0o600
     file = written / "opt/a: 'b' \"c\" #"
     assert (file.read_bytes(), stat.S_IMODE(file.stat().st_mode)) == (DATA, 0o750)
-    (interfaces,) = (text for name, text in told["network"].items() if name.endswith("50-cloud-init"))
-    lines = [line.strip() for line in interfaces.splitlines()]
-    assert {"iface eth0 inet dhcp", "iface eth0 inet6 dhcp", "iface eth1 inet static"} <= set(lines)
-    assert {"address 10.1.0.5/16", "address fd00::5/64"} <= set(lines)
-    assert any("10.1.0.1" in line for line in lines)
-    assert any("fd00::1" in line for line in lines)
-    networkd = "".join(text for name, text in told["network"].items() if name.endswith("eth1.network"))
-    assert {"MACAddress=02:00:00:00:00:02", "Gateway=10.1.0.1", "Gateway=fd00::1"} <= set(networkd.splitlines())
-    assert "10.1.0.2" in networkd
+    network = {name.rpartition("/")[2]: _lines(text) for name, text in told["network"].items()}
+    assert {"iface eth0 inet dhcp", "iface eth0 inet6 dhcp", "iface eth1 inet static", "iface eth1 inet6 static"} <= (
+        network["interfaces"]
+    )
+    there = {"address 10.1.0.5/16", "gateway 10.1.0.1", "address fd00::5/64", "gateway fd00::1"}
+    assert there <= network["interfaces"]
+    there = {"MACAddress=02:00:00:00:00:02", "Address=fd00::5/64", "Gateway=10.1.0.1", "Gateway=fd00::1"}
+    assert {*there, "DNS=10.1.0.2 fd00::2"} <= network["10-cloud-init-eth1.network"]
+    assert {"macaddress: 02:00:00:00:00:01", "dhcp6: true", "gateway6: fd00::1"} <= network["50-cloud-init.yaml"]
+
+
+def _lines(text: str) -> set[str]:
+    return {line.strip() for line in text.splitlines()}
 
 
 def test_the_lessees_user_data_goes_through_as_it_is_and_ours_is_beside_it(
