@@ -54,7 +54,7 @@ bring_up_all() {
             sed -n "s|.* inet6 \([0-9a-f:/]*\).*|GUEST-IP6 $nic \1|p"
         echo "GUEST-NET $nic $(cat "/run/net-$nic" 2>/dev/null || echo none)"
     done
-    { ip route show; ip -6 route show; } 2>/dev/null | sed -n 's/^default \(.*[^ ]\) *$/GUEST-ROUTE default \1/p'
+    { ip route show; ip -6 route show; } 2>/dev/null | sed -n 's/  */ /g; s/ $//; s/^default /GUEST-ROUTE &/p'
 }
 spoof() {  # KIND ADDRESS TARGET: pretend to be somebody else, and say whether the target answered
     was=$(cat /sys/class/net/eth0/address)
