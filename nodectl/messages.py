@@ -237,7 +237,10 @@ def vm_spec(body: dict[str, Any]) -> VmSpec:
     data["files"] = tuple(GuestFile(**f) for f in data.get("files", ()))
     data["keys"] = tuple(data.get("keys", ()))
     hardware = data.get("hardware", {})
-    data["hardware"] = HardwareSpec(**{**hardware, "devices": tuple(hardware.get("devices", ()))})
+    devices = hardware.get("devices", ())
+    if not isinstance(devices, (list, tuple)):
+        raise TypeError(f"devices are a list of names, not {devices!r}")
+    data["hardware"] = HardwareSpec(**{**hardware, "devices": tuple(devices)})
     return VmSpec(**data)
 
 
