@@ -70,7 +70,14 @@ def of(lines: list[str], word: str) -> list[str]:
     return [line.removeprefix(f"{word} ") for line in lines if line.startswith(f"{word} ")]
 
 
-@pytest.mark.parametrize(("way", "place"), [("auto", "fw_cfg"), ("seed", "volume"), ("patch", "image")])
+@pytest.mark.parametrize(
+    ("way", "place"),
+    [
+        pytest.param("auto", "fw_cfg", marks=pytest.mark.full),  # the same is seen through a whole service
+        pytest.param("seed", "volume", marks=pytest.mark.full),  # and a seed by the guest that reports
+        ("patch", "image"),
+    ],
+)
 def test_a_guest_has_all_that_it_is_told(node: Subject, guest_image: Guest, way: str, place: str) -> None:
     if way == "seed" and shutil.which("xorrisofs") is None:
         pytest.skip("needs xorriso")
