@@ -108,7 +108,7 @@ serve_ssh() {
     mkdir -p /dev/pts && mount -t devpts devpts /dev/pts 2>/dev/null
     key=/etc/dropbear/host_key
     [ -s $key ] || dropbearkey -t ed25519 -f $key > /dev/null 2>&1
-    dropbearkey -y -f $key 2>/dev/null | sed -n 's/^\(ssh-[^ ]* [^ ]*\).*/value ssh-host-key \1/p' >> /run/values
+    dropbearkey -y -f $key 2>/dev/null | sed -n 's/^\(ssh-[^ ]* [^ ]*\).*/value hostkey \1/p' >> /run/values
     dropbear -s -j -k -r $key && echo 'GUEST-SSH on'
 }
 
@@ -176,7 +176,7 @@ report() {
 }
 
 known_hosts() {  # of the members' host keys, by all their names and addresses
-    sed -n 's/^value \([^ ]*\) ssh-host-key /\1 /p' /run/members | while read -r name key; do
+    sed -n 's/^value \([^ ]*\) hostkey /\1 /p' /run/members | while read -r name key; do
         sed -n "s/^member $name [^ ]* //p" /run/members | while read -r addresses hosts; do
             echo "$name$(echo " $addresses $hosts" | sed 's/ [^ =]*=/,/g; s/ -//; s/ /,/g') $key"
         done

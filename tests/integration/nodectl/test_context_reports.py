@@ -24,7 +24,7 @@ SECONDS = 180  # of a guest's boot, emulated, on a machine that has other work
 MEMBERS = """\
 member ce compute-element 10.79.0.11 public=public-11
 member se storage-element 10.79.0.12,10.80.0.12 public=public-12 private=private-12
-value se ssh-host-key ssh-ed25519 AAAAse
+value se hostkey ssh-ed25519 AAAAse
 value se export /srv with blanks
 """
 HOOK = b"""#!/bin/sh
@@ -95,7 +95,7 @@ def test_a_guest_reports_and_learns_what_others_have_reported(
             assert not any(line.startswith("GUEST-JOINED") for line in says("GUEST-REPORTED ok") or [])
             answer.write_text(MEMBERS)
             lines = eventually(lambda: says("GUEST-JOINED ok"), SECONDS)
-            assert "GUEST-VALUE se ssh-host-key ssh-ed25519 AAAAse" in lines
+            assert "GUEST-VALUE se hostkey ssh-ed25519 AAAAse" in lines
             assert "GUEST-VALUE se export /srv with blanks" in lines
             assert WORD not in "\n".join(lines)
             assert WORD.encode() not in Path(f"/proc/{pid}/cmdline").read_bytes()
@@ -105,7 +105,7 @@ def test_a_guest_reports_and_learns_what_others_have_reported(
             (report,) = (each for each in asked if each["path"] == "/v1/report")
             assert report["type"] == "application/json"
             body = json.loads(report["body"])
-            host_key = body["values"].pop("ssh-host-key")
+            host_key = body["values"].pop("hostkey")
             assert body == {
                 "status": "ok", "message": "", "values": {"queue": 'a "batch\\queue"', "peers": "2"},
             }  # fmt: skip
