@@ -47,6 +47,7 @@ class Hardware:
         self._state = state
         self._topology = topology
         self._memory = memory
+        self._hidden = config.driver == "xen"  # domain 0 sees processors of its own, not the machine's
 
     def give(self, vm: VmDir, spec: VmSpec) -> None:
         """Give a VM what its specification asks for; done already when it has it.
@@ -80,6 +81,8 @@ class Hardware:
         for name, value in asdict(asked).items():
             if value not in (False, None, ()) and name not in ABLE[driver]:
                 raise NeverError(f"a VM asks for {name}, which driver {driver} of node {self._config.node} cannot do")
+        if self._hidden and asked.dedicated_cpus and asked.numa_node is not None:
+            raise NeverError(f"driver {driver} of node {self._config.node} dedicates no CPUs of a certain NUMA node")
         known = self._config.devices
         for name, count in Counter(asked.devices).items():
             if name not in known:
@@ -102,11 +105,12 @@ class Hardware:
             )
 
     def _cpus(self, asked: HardwareSpec, spec: VmSpec, others: Sequence[Given]) -> Sequence[int]:
-        if asked.numa_node is not None:
-            self._numa(asked.numa_node)  # which must be there
+        numa = None if self._hidden else asked.numa_node
+        if numa is not None:
+            self._numa(numa)  # which must be there
         if not asked.dedicated_cpus:
             return ()
-        pool = self._within(self._config.dedicated_cpus, asked.numa_node)
+        pool = self._within(self._config.dedicated_cpus, numa)
         if spec.cpus > len(pool):
             figures = {"cpus.asked": spec.cpus, "cpus.max": len(pool)}
             raise NeverError(f"node {self._config.node} has {len(pool)} CPUs to dedicate there", figures)
@@ -137,7 +141,7 @@ class Hardware:
             yield from free[:count]
 
     def _numas(self) -> list[int]:
-        return sorted(int(path.name[4:]) for path in self._topology.glob("node[0-9]*"))
+        return [] if self._hidden else sorted(int(path.name[4:]) for path in self._topology.glob("node[0-9]*"))
 
     def _numa(self, number: int) -> list[int]:
         """Return the CPUs of a NUMA node. Raises NeverError when there is none by this number."""

@@ -177,7 +177,7 @@ class SimulatedNetworks:
         """Have no rules that could be gone."""
         return False
 
-    def dropped(self, tag: str) -> dict[str, int]:
+    def dropped(self, tag: str) -> dict[str, dict[str, int]]:
         """Stop nothing."""
         return {}
 

@@ -19,8 +19,9 @@ from flyinglow.nodectl.config import Config
 from flyinglow.nodectl.context import seed
 from flyinglow.nodectl.errors import BrokenError, FlyingLowError
 from flyinglow.nodectl.hypervisor.api import Sight
+from flyinglow.nodectl.hypervisor.hardware import given_to
 from flyinglow.nodectl.hypervisor.mark import Mark, mark_of
-from flyinglow.nodectl.hypervisor.xen_config import configuration
+from flyinglow.nodectl.hypervisor.xen_config import configuration, hardware
 from flyinglow.nodectl.hypervisor.xen_disks import raw_files
 from flyinglow.nodectl.hypervisor.xl import Domain, Xl
 from flyinglow.nodectl.messages import VmSpec, VmStatus
@@ -79,6 +80,7 @@ class Xen:
     def _bring_up(self, vm: VmDir, spec: VmSpec, words: list[str], seconds: float) -> None:
         self._none_left = False
         text = configuration(self._mark(vm), spec, [*raw_files(vm, spec), *seed.volumes(vm)])
+        text += hardware(spec, given_to(vm), self._config.dedicated_cpus)
         self.destroy(vm)  # a domain that was made and never came into the record would hold the disks
         _file(vm).write_text(text, encoding="utf-8")
         self._lead_console(vm)

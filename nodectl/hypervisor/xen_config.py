@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from flyinglow.nodectl.errors import InvalidError
+from flyinglow.nodectl.hypervisor.hardware import Given
 from flyinglow.nodectl.hypervisor.mark import Mark
 from flyinglow.nodectl.images.disks import DiskFile, path_of
 from flyinglow.nodectl.messages import NicSpec, VmSpec
@@ -26,6 +27,23 @@ def configuration(mark: Mark, spec: VmSpec, disks: Sequence[DiskFile]) -> str:
     lines += [f"memory = {spec.memory_mb}", f"maxmem = {spec.memory_mb}", f"vcpus = {spec.cpus}"]
     lines.append(_list("disk", [_disk(number, disk) for number, disk in enumerate(disks)]))
     lines.append(_list("vif", [_vif(spec, number, nic) for number, nic in enumerate(spec.nics)]))
+    return "".join(f"{line}\n" for line in lines)
+
+
+def hardware(spec: VmSpec, given: Given, dedicated: Sequence[int]) -> str:
+    """Return what a domain's configuration says of CPUs and devices; empty: nothing.
+
+    CPUs are the machine's, which domain 0 sees only some of. Memory follows the CPUs' NUMA node by itself.
+    """
+    lines = []
+    if given.cpus:
+        lines.append(_list("cpus", [str(cpu) for cpu in given.cpus]))
+    elif spec.hardware.numa_node is not None:
+        lines.append(f"cpus = {quoted(f'node:{spec.hardware.numa_node}')}")
+    elif dedicated:
+        lines.append(f"cpus = {quoted(','.join(['all', *(f'^{cpu}' for cpu in dedicated)]))}")
+    if given.devices:
+        lines.append(_list("pci", list(given.devices)))
     return "".join(f"{line}\n" for line in lines)
 
 

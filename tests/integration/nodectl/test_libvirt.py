@@ -31,7 +31,12 @@ class Node:
     def __init__(self, space: Space, daemon: libvirt.Daemon, folder: Path, **settings: Any) -> None:
         self.space, self.daemon, self.folder = space, daemon, folder
         self._file = folder / "nodectl.json"
-        plain = {"state": str(folder / "node"), "run": str(folder / "run/fl"), "driver": "libvirt", "node": "n"}
+        plain: dict[str, Any] = {
+            "state": str(folder / "node"),
+            "run": str(folder / "run/fl"),
+            "driver": "libvirt",
+            "node": "n",
+        }
         plain.update(libvirt=daemon.uri, images=[str(IMAGES)], bridges=["priv"])
         self._file.write_text(json.dumps({**plain, **settings}))
 

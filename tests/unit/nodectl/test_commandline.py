@@ -1,6 +1,7 @@
 """How a specification reads as QEMU's words."""
 
 import itertools
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +11,19 @@ from flyinglow.nodectl import config
 from flyinglow.nodectl.errors import InvalidError
 from flyinglow.nodectl.hypervisor.commandline import command_line, user_network
 from flyinglow.nodectl.images.disks import DiskFile
-from flyinglow.nodectl.messages import NicSpec, VmSpec
+from flyinglow.nodectl.messages import HardwareSpec, NicSpec, VmSpec
 from flyinglow.nodectl.vmdir import VmDir
 
 NIC = NicSpec(network="n", mac="02:00:00:00:00:01", ip="10.0.0.5", prefix=24, hostname="ce-n")
 
 
-def _words(tmp_path: Path, spec: VmSpec, accelerator: str = "tcg", **settings: Any) -> list[str]:
+def _words(tmp_path: Path, spec: VmSpec, accelerator: str = "tcg", given: Any = None, **settings: Any) -> list[str]:
     made = config.build({"state": str(tmp_path), "run": "/run/x", **settings})
     vm = VmDir(tmp_path / "vms" / spec.tag, Path("/run/x/qmp"))
     vm.path.mkdir(parents=True)
     (vm.path / "context").write_text(spec.context)
+    if given is not None:
+        (vm.path / "hardware.json").write_text(json.dumps(given))
     disks = [DiskFile(Path("/d/a,b.qcow2"), "qcow2", read_only=False), DiskFile(Path("/d/c"), "raw", read_only=True)]
     return command_line(made, accelerator, vm, spec, disks)
 
@@ -38,6 +41,18 @@ def test_the_words_of_a_vm(tmp_path: Path) -> None:
     assert any(word.startswith("file=/d/c,format=raw") and "read-only=on" in word for word in words)
     assert "s3cret" not in " ".join(words)
     assert not {"-no-reboot", "-daemonize", "-sandbox", "-runas"} & set(words)
+
+
+def test_hardware_as_it_was_given(tmp_path: Path) -> None:
+    asked = HardwareSpec(dedicated_cpus=True, numa_node=1, huge_pages=True, devices=("gpu",))
+    given = {"cpus": [2], "devices": ["0000:3b:00.0"]}
+    words = _words(tmp_path, VmSpec("a1", "ce", 96, 1, hardware=asked), given=given, hugepages="/h,p")
+    pairs = set(itertools.pairwise(words))
+    assert {("-M", "q35,memory-backend=memory"), ("-device", "vfio-pci,host=0000:3b:00.0")} <= pairs
+    backend = "memory-backend-file,mem-path=/h,,p,prealloc=on,id=memory,size=96M,host-nodes=1,policy=bind"
+    assert ("-object", backend) in pairs
+    plain = _words(tmp_path, VmSpec("b1", "ce", 96, 1))
+    assert not [word for word in plain if "memory-backend" in word or "vfio" in word]
 
 
 def test_what_configuration_adds(tmp_path: Path) -> None:

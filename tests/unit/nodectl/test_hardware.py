@@ -126,6 +126,14 @@ def test_what_the_driver_cannot_do_is_never(tmp_path: Path, driver: str, asked: 
         Node(tmp_path, driver=driver).give("a", **asked)
 
 
+def test_on_xen_the_machines_cpus_are_what_the_site_says(tmp_path: Path) -> None:
+    node = Node(tmp_path, driver="xen", dedicated_cpus=[30, 31])
+    assert given_to(node.give("a", 2, dedicated_cpus=True)).cpus == (30, 31)
+    node.give("b", numa_node=5)
+    with pytest.raises(NeverError, match="dedicates no CPUs of a certain NUMA node"):
+        node.give("c", numa_node=0, dedicated_cpus=True)
+
+
 def test_more_huge_pages_than_the_pool_has_are_not_to_be_had_now(node: Node) -> None:
     node.give("a", memory_mb=128, huge_pages=True)
     with pytest.raises(ExhaustedError, match="has 128 MiB of huge pages, 129 are needed"):

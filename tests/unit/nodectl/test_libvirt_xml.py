@@ -72,7 +72,7 @@ def test_hardware_as_it_was_given(tmp_path: Path) -> None:
 
 
 def test_what_configuration_says(tmp_path: Path) -> None:
-    settings = {"accelerator": "kvm", "cpu": "host", "machine": "pc", "qemu": "/opt/qemu"}
+    settings: dict[str, Any] = {"accelerator": "kvm", "cpu": "host", "machine": "pc", "qemu": "/opt/qemu"}
     root = _made(tmp_path, VmSpec("a1", "ce", 96, 1), **settings)
     assert (root.get("type"), _one(root, "cpu").get("mode")) == ("kvm", "host-passthrough")
     assert (_one(root, "os/type").get("machine"), root.findtext("devices/emulator")) == ("pc", "/opt/qemu")

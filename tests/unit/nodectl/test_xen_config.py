@@ -1,15 +1,17 @@
 """What Xen is told of a VM: nothing of an order leaves its place in the configuration."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from flyinglow.nodectl.errors import InvalidError
+from flyinglow.nodectl.hypervisor.hardware import Given
 from flyinglow.nodectl.hypervisor.mark import Mark, mark_of
-from flyinglow.nodectl.hypervisor.xen_config import configuration, quoted
+from flyinglow.nodectl.hypervisor.xen_config import configuration, hardware, quoted
 from flyinglow.nodectl.images.disks import DiskFile
-from flyinglow.nodectl.messages import NicSpec, VmSpec
+from flyinglow.nodectl.messages import HardwareSpec, NicSpec, VmSpec
 
 MARK = Mark("fl-kx3b9q2z", "5b0f6b1e-52a7-4f0e-9d86-0d0c7f3a2c11")
 NIC = NicSpec("private", "52:54:00:00:00:01", "10.0.0.5", 24, "ce", bridge="br-private")
@@ -47,6 +49,24 @@ def test_what_an_order_says_stays_inside_of_one_string(hostile: str) -> None:
     lines = configuration(MARK, spec, [DiskFile(Path(f"/x/{hostile}"), "raw", read_only=True)]).splitlines()
     assert all(LINE.match(line) for line in lines), lines
     assert [line.split(" = ")[0] for line in lines].count("kernel") == 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "given", "lines"),
+    [
+        (HardwareSpec(), Given(), ['cpus = "all,^2,^3"']),
+        (HardwareSpec(numa_node=1), Given(), ['cpus = "node:1"']),
+        (HardwareSpec(dedicated_cpus=True), Given((2, 3)), ['cpus = [ "2", "3" ]']),
+        (
+            HardwareSpec(devices=("gpu",)),
+            Given((2,), ("0000:3b:00.0",)),
+            ['cpus = [ "2" ]', 'pci = [ "0000:3b:00.0" ]'],
+        ),
+    ],
+)
+def test_hardware_as_it_was_given(asked: HardwareSpec, given: Given, lines: list[str]) -> None:
+    assert hardware(replace(SPEC, hardware=asked), given, (2, 3)).splitlines() == lines
+    assert hardware(SPEC, Given(), ()) == ""
 
 
 @pytest.mark.parametrize("char", ["\0", "\n", "\r", "\x1b", "\x7f"])
