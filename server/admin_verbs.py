@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ from flyinglow.backend import reach
 from flyinglow.backend.abilities import Operated
 from flyinglow.backend.api import NodePolicy, NodeState, node_name
 from flyinglow.nodectl.errors import ConflictError, InvalidError, UnknownError
+from flyinglow.workspace.alarm_book import alarms
 from flyinglow.workspace.model import Selection
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from flyinglow.backend.api import Backend, NodeView
     from flyinglow.server.nodes import NodeBook
+    from flyinglow.workspace.alarm_book import Alarm
     from flyinglow.workspace.model import Workspace
     from flyinglow.workspace.ports import Store, Tx
 
@@ -28,8 +30,16 @@ class AdminVerbs:
     """The verbs, by name in ``table``. Each takes the request's args and returns plain JSON types."""
 
     def __init__(
-        self, store: Store, book: NodeBook, networks: Mapping[str, object], version: str, backend: Backend
+        self,
+        store: Store,
+        book: NodeBook,
+        networks: Mapping[str, object],
+        version: str,
+        backend: Backend,
+        strangers: Callable[[], list[dict[str, Any]]] = list,
     ) -> None:
+        """``strangers`` returns the VMs of ours that nodes have and no row tells of."""
+        self._strangers = strangers
         self._store, self._book, self._networks, self._version = store, book, networks, version
         self._backend = backend
         self.table: dict[str, Callable[[Mapping[str, Any]], Awaitable[Any]]] = {
@@ -41,6 +51,8 @@ class AdminVerbs:
             "node.list": self.node_list,
             "workspace.list": self.workspace_list,
             "status": self.status,
+            "alarm.list": self.alarm_list,
+            "stranger.list": self.stranger_list,
             "backend.inspect": self.backend_inspect,
             "backend.confirm": self.backend_confirm,
         }
@@ -90,6 +102,15 @@ class AdminVerbs:
             rows += page
             if len(page) < _PAGE:
                 return [_row(row) for row in rows]
+
+    async def stranger_list(self, args: Mapping[str, Any]) -> Any:
+        """Return the VMs that carry our mark and that no row tells of, as the last look at the nodes found them."""
+        return self._strangers()
+
+    async def alarm_list(self, args: Mapping[str, Any]) -> Any:
+        """Return what guests were stopped from sending, the newest alarm last, of workspaces that are over, too."""
+        found: list[Alarm] = await self._store.read(alarms)
+        return [asdict(one) for one in found]
 
     async def status(self, args: Mapping[str, Any]) -> Any:
         """Return counts by state and the version."""

@@ -159,7 +159,9 @@ class Daemon:
     def _listen_admin(self, parts: Parts) -> Any:
         path = self._config.server.state_dir / ADMIN_SOCKET
         path.unlink(missing_ok=True)  # a killed daemon leaves it behind; the store's lock says that none runs
-        verbs = AdminVerbs(parts.store, parts.book, self._config.network, __version__, parts.backend)
+        verbs = AdminVerbs(
+            parts.store, parts.book, self._config.network, __version__, parts.backend, parts.provisioner.strangers
+        )
         return self._reactor.listenUNIX(str(path), AdminFactory(verbs.table), mode=0o600)
 
     async def _stop(self, parts: Parts) -> None:

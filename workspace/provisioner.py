@@ -92,6 +92,7 @@ class Provisioner:
         self._operation = Operation(self._crew)
         self._reclaim = Reclaim(self._crew)
         self._reconcile = Reconcile(self._crew, reactor.seconds, lambda reaping: self._spawn(reaping, []))
+        self.strangers = self._reconcile.strangers
         self._todo: dict[str, bool] = {}  # workspace id -> found by a reconcile pass
         self._launching: dict[str, set[str]] = {}  # launch set -> members told of meanwhile
         self._launches: dict[str, Launch] = {}
@@ -198,7 +199,7 @@ class Provisioner:
         for row in rows:
             step = step_of(row)
             if step is not None and row.id in self._hands:
-                self._hands.remind(row.id)
+                self._hands.remind(row.id, unwanted=step is Step.RECLAIM)
             elif step is not None:
                 by_step[step].append(row)
         self._launch(by_step[Step.LAUNCH])

@@ -57,6 +57,14 @@ class Reconcile:
         self._reaping: set[tuple[str, str]] = set()
         self._width = DeferredSemaphore(crew.timing.per_node)
 
+    def strangers(self) -> list[dict[str, Any]]:
+        """Return the VMs that carry our mark and have no row: where, since when, and when they are destroyed."""
+        now, grace = self._seconds(), self._crew.timing.stray_grace
+        return [
+            {"node": node, "tag": tag, "seen_for": round(now - since), "ends_in": round(max(0.0, since + grace - now))}
+            for (node, tag), since in sorted(self._strays.items())
+        ]
+
     async def run(self) -> tuple[ReconcileReport, list[str]]:
         """Make one pass; return also the ids of the workspaces that have a task, for their steps to be taken up."""
         rows: list[Workspace] = await self._crew.store.read(lambda tx: tx.workspaces.select(Selection(living=True)))

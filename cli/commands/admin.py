@@ -98,6 +98,18 @@ def strangers(session: Session, **options: Any) -> None:
 
 
 @admin.command()
+@_options
+def alarms(session: Session, **options: Any) -> None:
+    """List the guests that were stopped from sending what is not their own, the newest alarm last.
+
+    They are kept when their workspaces are over: one each, the last 200.
+    """
+    desk = Desk(session, options)
+    columns = ("last", "first", "tag", "workspace", "owner", "node", "counts", "sent")
+    desk.table(desk.ask("alarm.list"), columns, "No guest was stopped from sending anything.")
+
+
+@admin.command()
 @click.option("--all", "over", is_flag=True, help="Those that are over, too.")
 @_options
 def jobs(session: Session, *, over: bool, **options: Any) -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+from typing import Any
+
 import pytest
 
 from flyinglow.client import Disk, Nic, Part, connect
 from flyinglow.nodectl.errors import ConflictError, ExhaustedError, InvalidError, UnknownError
-from rigs.daemon import Daemon
+from rigs.daemon import Daemon, one_store
+from rigs.waiting import eventually
 
 BIG = Part(name="big", memory_mb=2000, disks=(Disk(image="guest"),), nics=(Nic(network="private"),))
 
@@ -18,10 +23,23 @@ def node(daemon: Daemon, name: str, **changes: object) -> dict[str, object]:
     return {**facts, **changes}
 
 
+@one_store
 def test_nodes_are_listed_with_what_is_free(daemon: Daemon) -> None:
     listed = daemon.admin("node.list")
     assert [entry["name"] for entry in listed] == ["n1", "n2"]
     assert listed[0]["free"] == {"memory_mb": 2048, "cpus": 8, "disk_mb": 20480}
+
+
+@one_store
+def test_a_vm_of_no_workspace_is_shown_before_it_is_destroyed(daemon: Daemon) -> None:
+    spec = {"tag": "nobodys1", "name": "x", "memory_mb": 64, "cpus": 1}
+    subprocess.run([daemon.agent("n2"), "create"], input=json.dumps(spec), text=True, check=True, capture_output=True)
+    eventually(lambda: daemon.admin("stranger.list"))
+    (found,) = daemon.admin("stranger.list")
+    assert (found["node"], found["tag"]) == ("n2", "nobodys1")
+    assert 0 < found["ends_in"] <= 300
+    subprocess.run([daemon.agent("n2"), "destroy", "nobodys1"], check=True, capture_output=True)
+    eventually(lambda: daemon.admin("stranger.list") == [])
 
 
 def test_a_node_that_was_added_takes_leases_and_outlives_a_restart(daemon: Daemon) -> None:
@@ -45,6 +63,7 @@ def test_a_node_that_was_added_takes_leases_and_outlives_a_restart(daemon: Daemo
     assert site.create([BIG], name="big").whole.wait("Running", timeout=120).node == "n1"
 
 
+@one_store
 def test_a_node_is_updated_and_removed(daemon: Daemon) -> None:
     daemon.admin("node.add", **node(daemon, "n3"))
     daemon.admin("node.update", name="n3", memory_mb=4096)
@@ -53,32 +72,33 @@ def test_a_node_is_updated_and_removed(daemon: Daemon) -> None:
     assert "n3" not in [entry["name"] for entry in daemon.admin("node.list")]
 
 
-@pytest.mark.parametrize(
-    ("verb", "args", "error", "said"),
-    [
-        ("node.add", {"name": "n1", "memory_mb": 1, "cpus": 1, "disk_mb": 1}, ConflictError, "node update"),
-        ("node.add", {"name": "n9", "memory_mb": -1, "cpus": 1, "disk_mb": 1}, InvalidError, "memory_mb"),
-        ("node.add", {"name": "n9", "memory_mb": 1, "cpus": 1}, InvalidError, "disk_mb"),
-        ("node.add", {"name": "n9", "colour": "red"}, InvalidError, "colour"),
-        (
-            "node.add",
-            {"name": "n9", "memory_mb": 1, "cpus": 1, "disk_mb": 1, "networks": {"nowhere": "br0"}},
-            InvalidError,
-            "network.nowhere",
-        ),
-        (
-            "node.add",
-            {"name": "n9", "memory_mb": 1, "cpus": 1, "disk_mb": 1, "reach": {"channel": "pigeon"}},
-            InvalidError,
-            "pigeon",
-        ),
-        ("node.drain", {"name": "n9"}, UnknownError, "n9"),
-        ("node.remove", {}, UnknownError, "None"),
-        ("node.paint", {}, InvalidError, "node.list"),
-    ],
-)
-def test_what_an_administrator_gets_wrong_is_named(
-    daemon: Daemon, verb: str, args: dict[str, object], error: type[Exception], said: str
-) -> None:
-    with pytest.raises(error, match=said):
-        daemon.admin(verb, **args)
+WRONG: list[tuple[str, dict[str, Any], type[Exception], str]] = [
+    ("node.add", {"name": "n1", "memory_mb": 1, "cpus": 1, "disk_mb": 1}, ConflictError, "node update"),
+    ("node.add", {"name": "n9", "memory_mb": -1, "cpus": 1, "disk_mb": 1}, InvalidError, "memory_mb"),
+    ("node.add", {"name": "n9", "memory_mb": 1, "cpus": 1}, InvalidError, "disk_mb"),
+    ("node.add", {"name": "n9", "colour": "red"}, InvalidError, "colour"),
+    (
+        "node.add",
+        {"name": "n9", "memory_mb": 1, "cpus": 1, "disk_mb": 1, "networks": {"nowhere": "br0"}},
+        InvalidError,
+        "network.nowhere",
+    ),
+    (
+        "node.add",
+        {"name": "n9", "memory_mb": 1, "cpus": 1, "disk_mb": 1, "reach": {"channel": "pigeon"}},
+        InvalidError,
+        "pigeon",
+    ),
+    ("node.drain", {"name": "n9"}, UnknownError, "n9"),
+    ("node.remove", {}, UnknownError, "None"),
+    ("node.paint", {}, InvalidError, "node.list"),
+]
+
+
+@one_store
+def test_what_an_administrator_gets_wrong_is_named(daemon: Daemon) -> None:
+    """On one service: nothing of it is done."""
+    for verb, args, error, said in WRONG:
+        with pytest.raises(error, match=said):
+            daemon.admin(verb, **args)
+    assert [entry["name"] for entry in daemon.admin("node.list")] == ["n1", "n2"]

@@ -148,8 +148,12 @@ def test_a_vm_without_a_row_is_destroyed_after_its_grace(site: Site) -> None:
     site.create()
     site.settle()
     assert site.run(site.provisioner.reconcile()).reaped == 0
+    (stranger,) = site.provisioner.strangers()
+    assert (stranger["node"], stranger["tag"]) == ("node0", "stray001")
+    assert 0 < stranger["ends_in"] <= site.timing.stray_grace
     site.settle(site.timing.stray_grace + 1)
     assert site.run(site.provisioner.reconcile()).reaped == 1
+    assert site.provisioner.strangers() == []
     assert list(site.simulation.vms()) == [site.row("vm").tag]
 
 
