@@ -33,15 +33,15 @@ def short_path() -> Iterator[Path]:
         yield Path(name)
 
 
-@pytest.fixture(scope="module")
-def told(short_path: Path, guest_image: Guest) -> Any:
-    """Give what came of the guide's own request."""
+@pytest.fixture(scope="module", params=[1, pytest.param(2, marks=pytest.mark.full)], ids=["one worker", "two workers"])
+def told(short_path: Path, guest_image: Guest, request: pytest.FixtureRequest) -> Any:
+    """Give what came of the guide's own request, with one worker or, as it stands there, with two."""
     if os.geteuid() != 0 or not world.can_enter():
         pytest.skip("network namespaces need root")
     (block,) = re.findall(r"^```toml\n(# cluster\.toml\n.*?)^```$", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
     (short_path / "cluster.toml").write_text(block)
-    request, site = short_path / "request.json", short_path / "s"
-    request.write_text(json.dumps({"file": str(short_path / "cluster.toml")}))
+    asked, site = short_path / "request.json", short_path / f"s{request.param}"
+    asked.write_text(json.dumps({"file": str(short_path / "cluster.toml"), "workers": request.param}))
     site.mkdir()
     inside = [
         "unshare",
@@ -54,8 +54,8 @@ def told(short_path: Path, guest_image: Guest) -> Any:
         "--propagation",
         "private",
     ]
-    argv = [*inside, "--", sys.executable, str(STORY), str(request), json.dumps(guest_image.entry), str(site)]
-    env = {**environment(), "PYTHONPATH": str(ROOT / "tests")}
+    argv = [*inside, "--", sys.executable, str(STORY), str(asked), json.dumps(guest_image.entry), str(site)]
+    env = {**environment(), "PYTHONPATH": str(ROOT / "src")}  # the code beside this test, whatever is installed
     done = subprocess.run(argv, capture_output=True, text=True, timeout=SECONDS, check=False, env=env, cwd="/")
     log = site / "serve.log"
     assert done.returncode == 0, done.stderr[-3000:] + (log.read_text()[-3000:] if log.exists() else "")
@@ -64,11 +64,13 @@ def told(short_path: Path, guest_image: Guest) -> Any:
 
 def test_each_learns_what_the_others_found_out_after_their_boot(told: Any) -> None:
     guests = told["guests"]
-    assert {name: status for name, (status, _) in guests.items()} == dict.fromkeys(("ce", "se", "wn-1", "wn-2"), "ok")
+    workers = sorted(name for name in guests if name.startswith("wn"))
+    assert {name: status for name, (status, _) in guests.items()} == dict.fromkeys(("ce", "se", *workers), "ok")
+    assert workers
     assert all(told["ready"].values())
     host_key = guests["se"][1]["hostkey"]
     assert host_key.startswith("ssh-ed25519 AAAA")
-    for worker in ("wn-1", "wn-2"):
+    for worker in workers:
         console = told["consoles"][worker]
         assert f"GUEST-VALUE se hostkey {host_key}" in console
         assert "GUEST-VALUE ce queue batch" in console
@@ -83,8 +85,8 @@ def test_nobody_is_running_before_the_last_has_reported(told: Any) -> None:
     events = told["events"]
     reported = [at for at, (_, _, _, _, guest) in enumerate(events) if guest == "ok"]
     running = [at for at, (_, state, task, _, _) in enumerate(events) if state == "Running" and task is None]
-    assert len(reported) == len(running) == 4
-    for name in ("ce", "se", "wn-1", "wn-2"):
+    assert len(reported) == len(running) == len(told["guests"])
+    for name in told["guests"]:
         own = [(state, task, guest) for who, state, task, _, guest in events if who == name]
         assert own.index(("Propagated", "Starting", "ok")) < own.index(("Running", None, None))
     assert all(events[at][1:3] == ["Propagated", "Starting"] for at in reported)

@@ -1,7 +1,8 @@
 """The cluster of the users' guide, told by real guests: two nodes in network namespaces, the service, its endpoint.
 
-Usage: cluster_story.py REQUEST IMAGE ROOT, inside of new mount, network and process namespaces, as root. It prints one
-JSON object with what came of the request, and of a second one in which a machine fails.
+Usage: cluster_story.py REQUEST IMAGE ROOT, inside of new mount, network and process namespaces, as root. REQUEST is a
+JSON file with the request's own file and the number of workers. It prints one JSON object with what came of the request,
+and of a second one in which a machine fails.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -42,18 +43,24 @@ def main() -> None:
     site.config.write_text(text.replace("[listen.guest]\nport = 0", LISTEN))
     try:
         with serving(site):
-            sys.stdout.write(json.dumps(_told(site, request["file"])) + "\n")
+            sys.stdout.write(json.dumps(_told(site, request)) + "\n")
     finally:
         kill_all(site)
 
 
-def _told(site: Site, file: str) -> dict[str, Any]:
+def _told(site: Site, request: Mapping[str, Any]) -> dict[str, Any]:
     service = connect(site.url)
-    asked = request_file.read(Path(file))
+    asked = request_file.read(Path(request["file"]))
+    asked["parts"] = [replace(each, count=request["workers"]) if each.name == "wn" else each for each in asked["parts"]]
     with Consumer() as consumer:
         events: list[Notification] = []
         lease = service.create(**asked, watch=consumer.expect(callback=events.append))
-        lease.whole.wait("Running", timeout=SECONDS)
+        try:
+            lease.whole.wait("Running", timeout=SECONDS)
+        except (TimeoutError, WaitError):
+            for name, one in _members(lease).items():
+                sys.stderr.write(f"{name}: {one.properties()}\n{_console(one, '')[-3000:]}\n")
+            raise
         consoles = {name: _console(one, "GUEST-JOINED") for name, one in _members(lease).items()}
         properties = {name: one.properties() for name, one in _members(lease).items()}
         told = {
@@ -70,8 +77,8 @@ def _told(site: Site, file: str) -> dict[str, Any]:
         }
         lease.whole.destroy()
         _until(lambda: sum(each.topic == "termination" for each in events) >= len(lease.resources))
-    parts = [replace(part, files=(FAILS,)) if part.name == "se" else replace(part, count=1) for part in asked["parts"]]
-    failed = service.create(**{**asked, "parts": parts[:2], "name": "bad"})
+    parts = [replace(part, files=(FAILS,)) for part in asked["parts"] if part.name == "se"]
+    failed = service.create(**{**asked, "parts": parts, "name": "bad"})
     try:
         failed.whole.wait("Running", timeout=SECONDS)
     except WaitError:
@@ -87,7 +94,11 @@ def _members(lease: Lease) -> dict[str, Resource]:
 
 
 def _console(one: Resource, mark: str) -> str:
-    return str(_until(lambda: text if mark in (text := one.console(max=1 << 20).data.decode(errors="replace")) else ""))
+    def said() -> str:
+        text = one.console(max=1 << 20).data.decode(errors="replace")
+        return text if mark in text else ""
+
+    return str(_until(said))
 
 
 def _until(true: Callable[[], Any]) -> Any:
