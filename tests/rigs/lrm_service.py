@@ -33,7 +33,7 @@ from rigs.unprivileged import wrapped
 
 RIGS = Path(__file__).parent
 START_SECONDS = 120.0
-OPTIONS: Mapping[str, Any] = {"poll": 1.0, "grace": 10, "margin": 60, "submit_grace": 5.0, "release_patience": 10.0}
+OPTIONS: Mapping[str, Any] = {"poll": 1.0, "grace": 10, "margin": 100, "submit_grace": 5.0, "release_patience": 10.0}
 
 
 class LrmService:

@@ -15,8 +15,9 @@ from rigs.lrm_service import LrmService, gridengine_service
 
 pytestmark = pytest.mark.xdist_group("gridengine-faults")
 
-NOTIFY = 10
-SHORT = 15  # seconds; what the site's own rule makes of a job's limit while there is the file beside qsub
+NOTIFY = 40
+SHARE = 0.05  # of the notice, for which pilots wait for the service
+SHORT = 60  # seconds; what the site's own rule makes of a job's limit while there is the file beside qsub
 QSUB = """#!/bin/sh
 [ -e {file}.short ] || exec qsub "$@"
 exec qsub "$@" -l h_rt={seconds}
@@ -37,7 +38,7 @@ def qsub() -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def cluster(qsub: Path) -> Iterator[LrmService]:
     """Give a service on three nodes."""
-    options = {"grace": NOTIFY, "command_timeout": 5.0, "commands": {"qsub": str(qsub)}}
+    options = {"grace": NOTIFY, "share": SHARE, "command_timeout": 20.0, "commands": {"qsub": str(qsub)}}
     with gridengine_service(nodes=3, world={"notify": NOTIFY}, options=options) as made:
         yield made
 
@@ -58,6 +59,7 @@ def service(cluster: LrmService, queue: GridEngineQueue) -> Iterator[LrmService]
         cluster.start()
 
 
+@pytest.mark.full  # a limit that Slurm ends a lease at, and this notice, have tests by default
 def test_a_limit_that_the_site_shortened_ends_the_lease_with_notice(
     service: LrmService, queue: GridEngineQueue, qsub: Path
 ) -> None:
@@ -71,7 +73,7 @@ def test_a_limit_that_the_site_shortened_ends_the_lease_with_notice(
         assert warned.seconds is not None
         assert 0 <= warned.seconds <= NOTIFY / 2
         assert "reached its time limit" in story.cancelled()
-        service.wait(lambda: not service.clean_nodes(), "everything given back", NOTIFY)
+        service.wait(lambda: not service.clean_nodes(), "everything given back")
     calm(service, queue)
 
 
@@ -113,7 +115,7 @@ def test_another_host_that_crashes_stays_in_the_job_until_the_operator_deletes_i
 def serves_again(service: LrmService, queue: GridEngineQueue, node: str) -> None:
     """See a lease of all nodes run on one that crashed, and its memory given back in the end."""
     service.wait(lambda: not queue.mine(), "the end of the job in Grid Engine")
-    service.world.wait_idle(60)
+    service.world.wait_idle()
     with telling(service, part(3), name="again") as story:
         assert node in story.running()
         story.lease.whole.destroy()
@@ -133,7 +135,7 @@ def test_nothing_is_lost_while_the_qmaster_is_away(service: LrmService, queue: G
         assert runs.lease.whole.properties().state == "Running"
         service.world.start_controller()
         runs.lease.whole.destroy()
-        waits.running(120)  # Grid Engine itself takes its time to trust its hosts again
+        waits.running()  # Grid Engine itself takes its time to trust its hosts again
         assert not [news for news in [*runs.received, *waits.received] if news.topic == "warning"]
         waits.lease.whole.destroy()
     queue.delete(ahead)
@@ -149,7 +151,7 @@ def test_the_pilots_give_everything_back_in_time_while_the_service_is_away(
         service.kill()
         began = time.monotonic()
         queue.delete(job)
-        service.wait(lambda: not service.clean_nodes(), "the nodes' memory", NOTIFY)
+        service.wait(lambda: not service.clean_nodes(), "the nodes' memory")
         assert time.monotonic() - began < NOTIFY - 1
         service.wait(lambda: not queue.mine(), "the end of the job")
         service.start()

@@ -9,8 +9,8 @@ from rigs.lease_story import part, telling
 from rigs.lrm_queues import GridEngineQueue, calm
 from rigs.lrm_service import LrmService, gridengine_service
 
-BOOT_SECONDS = 90.0  # emulated, on a machine that has other work
-NOTIFY = 10
+BOOT_SECONDS = 240.0  # emulated, on a machine that has other work
+NOTIFY = 60
 
 
 def test_a_real_guest_is_ended_and_its_hosts_memory_given_back_inside_the_notice(guest_image: Guest) -> None:

@@ -95,12 +95,12 @@ def scripts() -> Iterator[Scripts]:
 def cluster(scripts: Scripts) -> Iterator[LrmService]:
     """Give a service on two nodes whose partition lets jobs run for ten minutes; its own locale is not English."""
     options = {
-        "grace": 8,
+        "grace": 40,
         "margin": MARGIN,
         "agent": [scripts.sudo, NODECTL, "agent", "--stdio"],
         "commands": {"squeue": scripts.squeue, "sbatch": scripts.sbatch},
     }
-    world = {"kill_wait": 8, "partition": f"MaxTime={LIMIT // 60}"}
+    world = {"kill_wait": 40, "partition": f"MaxTime={LIMIT // 60}"}
     with slurm_service(nodes=2, world=world, options=options, start=False) as made:
         made.start(env={"LANG": "de_DE.UTF-8", "LC_ALL": "de_DE.UTF-8", "LANGUAGE": "de"})
         yield made

@@ -32,9 +32,10 @@ pytestmark = [
     pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}"),
 ]
 
-GRACE = 20  # nothing here waits for it to be over
+GRACE = 60  # nothing here waits for it to be over
+SHARE = 0.05  # of the grace, for which pilots wait for the service
 SSH_PORT = 2222
-TABLE = {"lrm": "slurm", "grace": GRACE}
+TABLE = {"lrm": "slurm", "grace": GRACE, "share": SHARE}
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +74,7 @@ def secured(world: SlurmWorld, trusted: str) -> Iterator[LrmService]:
     served, key = self_signed(world.directory, "served")
     others, _ = self_signed(world.directory, "others")
     authority = {"served": served, "others": others}[trusted]
-    with lrm_service(world, HEAD_ADDRESS, {**TABLE, "certificate": str(authority)}, start=False) as service:
+    with lrm_service(world, HEAD_ADDRESS, {**TABLE, "certificate": str(authority), "grace": 4}, start=False) as service:
         config = service.lrm_site.config
         text = config.read_text()
         assert "insecure = true" in text
@@ -170,7 +171,7 @@ def test_what_pilots_said_by_ssh_while_the_service_was_away_is_believed(world: S
             service.kill()
             began = time.monotonic()
             slurm(service).run_in_head(["scancel", job["id"]])
-            service.wait(lambda: not mine(service), "the end of the job", GRACE + 5)
+            service.wait(lambda: not mine(service), "the end of the job")
             assert time.monotonic() - began < GRACE
             assert way.said().count("released") == 2
             service.start()

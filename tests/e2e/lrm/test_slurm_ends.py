@@ -14,7 +14,7 @@ from rigs.lrm_service import LrmService, slurm_service
 
 pytestmark = pytest.mark.xdist_group("slurm-ends")
 
-GRACE = 8  # seconds, of a cancel and of a pre-emption
+GRACE = 40  # seconds, of a cancel and of a pre-emption; nothing here waits for its end
 WORLD = {
     "kill_wait": GRACE,
     "lines": PREEMPTION,
@@ -30,14 +30,14 @@ def service(machines: Mapping[str, Any]) -> Iterator[LrmService]:
 
 
 def test_a_lease_waits_for_another_users_job_and_its_client_knows_why(service: LrmService) -> None:
-    ahead = hog(service, 30, "-N4", "-n4", "-t1")
+    ahead = hog(service, 300, "-N4", "-n4", "-t6")
     service.wait(lambda: listed(service, {"id": ahead}) == "RUNNING", "the other user's job")
     with telling(service, part(2), name="waits") as story:
         told = story.waits("Resources")
         assert "fl-" in told.reason
         told = story.hear(lambda news: news.topic == "schedule" and news.starts_at is not None, "an estimate")
         assert told.starts_at is not None
-        assert 0 < (told.starts_at - told.at).total_seconds() < 90
+        assert 0 < (told.starts_at - told.at).total_seconds() < 600
         found = story.lease.whole.properties()
         assert (found.state, found.task) == ("Unpropagated", "Queued")
         assert "Resources" in found.reason
@@ -48,7 +48,7 @@ def test_a_lease_waits_for_another_users_job_and_its_client_knows_why(service: L
 
 
 def test_the_client_gives_up_a_lease_that_waits(service: LrmService) -> None:
-    ahead = hog(service, 30, "-N4", "-n4", "-t1")
+    ahead = hog(service, 300, "-N4", "-n4", "-t6")
     service.wait(lambda: listed(service, {"id": ahead}) == "RUNNING", "the other user's job")
     with telling(service, part(2), name="gives-up") as story:
         story.waits("waits in the batch scheduler")
@@ -59,7 +59,7 @@ def test_the_client_gives_up_a_lease_that_waits(service: LrmService) -> None:
 
 
 def test_the_operator_cancels_a_lease_that_waits(service: LrmService) -> None:
-    ahead = hog(service, 30, "-N4", "-n4", "-t1")
+    ahead = hog(service, 300, "-N4", "-n4", "-t6")
     service.wait(lambda: listed(service, {"id": ahead}) == "RUNNING", "the other user's job")
     with telling(service, part(2), name="operator-1") as story:
         story.waits("waits in the batch scheduler")
@@ -84,7 +84,6 @@ def test_the_client_gives_up_a_lease_that_is_launching(service: LrmService) -> N
     calm(service)
 
 
-@pytest.mark.alone
 def test_the_operator_cancels_a_running_lease_and_all_is_given_back_in_its_grace(service: LrmService) -> None:
     with telling(service, part(4), name="operator-3") as story:
         story.running()
@@ -135,11 +134,14 @@ def test_a_kill_without_warning_is_made_good_by_kill_all(service: LrmService) ->
 
 def killed(service: LrmService) -> list[str]:
     """Have a lease's job killed unheard, and its client told; return the nodes where something is left of it."""
-    with telling(service, part(2), name="killed") as story:
-        nodes = story.running()
-        job = story.job
-        slurm(service).run_in_head(["scancel", "--full", "--signal=TERM", job["id"]])
-        assert f"was lost: the batch scheduler ended job {job['id']}: FAILED" in story.cancelled()
-    service.wait(lambda: not service.admin("workspace.list"), "the end of all rows")
-    assert len([line for line in service.clean_nodes() if "slot" in line]) == 2
-    return nodes
+    for number in range(5):
+        with telling(service, part(2), name=f"killed-{number}") as story:
+            nodes = story.running()
+            job = story.job
+            slurm(service).run_in_head(["scancel", "--full", "--signal=TERM", job["id"]])
+            assert f"was lost: the batch scheduler ended job {job['id']}: FAILED" in story.cancelled()
+        service.wait(lambda: not service.admin("workspace.list"), "the end of all rows")
+        service.wait(lambda: not mine(service), "the end of the job")
+        if [line for line in service.clean_nodes() if "slot" in line]:
+            return nodes
+    pytest.fail("the agents were never killed before they saw that their pilots were gone")

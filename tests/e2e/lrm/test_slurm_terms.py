@@ -13,8 +13,8 @@ from rigs.lrm_service import LrmService, slurm_service
 
 pytestmark = pytest.mark.xdist_group("slurm-terms")
 
-GRACE = 8
-HOLD = 4.0  # seconds that a younger request may hold nodes which an older one waits for
+GRACE = 40
+HOLD = 6.0  # seconds that a younger request may hold nodes which an older one waits for
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +35,9 @@ def service(cluster: LrmService) -> Iterator[LrmService]:
 
 
 def test_a_lease_that_cannot_start_in_time_ends_with_what_was_short(service: LrmService) -> None:
-    ahead = hog(service, 60, "-N1", "-n1", "-t2")
+    ahead = hog(service, 300, "-N1", "-n1", "-t6")
     service.wait(lambda: listed(service, {"id": ahead}) == "RUNNING", "the other user's job")
-    with telling(service, part(2), name="too-late", start_within=4) as story:
+    with telling(service, part(2), name="too-late", start_within=12) as story:
         story.waits("Resources")
         reason = story.hear(lambda news: news.state in {"Cancelled", "Corrupted"}, "the end").reason
         assert "start" in reason
@@ -50,11 +50,11 @@ def test_a_lease_that_cannot_start_in_time_ends_with_what_was_short(service: Lrm
 def test_slurm_itself_is_asked_before_anything_is_leased(service: LrmService) -> None:
     site = service.site
     assert site.validate([part(2)], name="fits", duration=600).workspaces == 2
-    ahead = hog(service, 60, "-N2", "-n2", "-t2")
+    ahead = hog(service, 300, "-N2", "-n2", "-t6")
     service.wait(lambda: listed(service, {"id": ahead}) == "RUNNING", "the other user's job")
     estimate = site.estimate([part(2)], name="later", duration=600)
     assert estimate.starts_in is not None
-    assert 0 < estimate.starts_in < 180
+    assert 0 < estimate.starts_in < 600
     with pytest.raises(FlyingLowError):
         site.validate([part(3)], name="too-many", duration=600)
     with pytest.raises(NeverError):
@@ -78,9 +78,12 @@ def test_an_ordinary_user_is_refused_a_later_end_with_the_latest_possible(servic
     calm(service)
 
 
-def test_of_two_requests_for_the_last_nodes_the_older_starts_and_the_younger_gives_way(service: LrmService) -> None:
+@pytest.mark.parametrize("again", [False, pytest.param(True, marks=pytest.mark.full)])
+def test_of_two_requests_for_the_last_nodes_the_older_starts_and_the_younger_gives_way(
+    service: LrmService, *, again: bool
+) -> None:
     sizes = [part(1, 128, "small"), part(1, 256, "large")]
-    ahead = hog(service, 120, "-N2", "-n2", "-t3")
+    ahead = hog(service, 300, "-N2", "-n2", "-t6")
     service.wait(lambda: listed(service, {"id": ahead}) == "RUNNING", "the other user's job")
     with telling(service, sizes, name="older") as older:
         jobs = service.wait(lambda: len(mine(service)) == 2 and service.jobs(), "two jobs of the older")
@@ -89,12 +92,13 @@ def test_of_two_requests_for_the_last_nodes_the_older_starts_and_the_younger_giv
         with telling(service, sizes, name="younger") as younger:
             service.wait(lambda: len(mine(service)) == 4, "two jobs of the younger")
             slurm(service).run_in_head(["scancel", ahead])
-            service.wait(lambda: len(service.slots("Ready")) == 2, "one slot of each")
+            service.wait(lambda: sum("RUNNING" in line for line in mine(service)) == 2, "one node for each")
             slurm(service).run_in_head(["scontrol", "release", held])
             younger.waits("gave its nodes back to an older request")
             older.running()
             assert younger.lease.whole.properties().task == "Queued"
             older.lease.whole.destroy()
-            younger.running(60)  # it asks again after half a minute
+            if again:  # after half a minute
+                younger.running()
             younger.lease.whole.destroy()
     calm(service)

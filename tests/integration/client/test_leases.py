@@ -17,7 +17,7 @@ from flyinglow.nodectl.errors import (
     TransientError,
     UnknownError,
 )
-from rigs.daemon import Daemon
+from rigs.daemon import Daemon, one_store
 
 DISK = (Disk(image="guest"),)
 
@@ -66,6 +66,7 @@ def test_a_cluster_from_request_to_destroy(site: Site) -> None:
         lease.whole.properties()
 
 
+@one_store
 def test_one_workspace(site: Site) -> None:
     lease = site.create([small()], name="vm", duration=600)
     changes: list[Properties] = []
@@ -95,6 +96,7 @@ def test_a_list_of_many_pages(site: Site, monkeypatch: pytest.MonkeyPatch) -> No
     assert {entry.kind for entry in site.list(kind="group")} == {"group"}
 
 
+@one_store
 def test_an_open_ensemble(site: Site) -> None:
     lease = site.create([small("ce")], name="osg", open=True)
     site.create([small("se")], name="more", join=lease.whole)
@@ -119,6 +121,7 @@ REFUSED: list[tuple[Part, dict[str, Any], type[Exception]]] = [
 ]
 
 
+@one_store
 def test_refusals_are_typed(site: Site) -> None:
     """On one service: a refusal leaves nothing behind."""
     for part, options, expected in REFUSED:
@@ -127,6 +130,7 @@ def test_refusals_are_typed(site: Site) -> None:
     assert list(site.list()) == []
 
 
+@one_store
 def test_not_now_comes_with_figures_and_an_incident(site: Site) -> None:
     site.create([small("a", memory_mb=2000), small("b", memory_mb=2000)], name="full")
     with pytest.raises(ExhaustedError) as caught:
@@ -143,6 +147,7 @@ def test_one_token_one_lease(site: Site) -> None:
         site.create([small("other")], name="vm", token="t1")
 
 
+@one_store
 def test_a_broken_connection_is_tried_again_with_the_same_token(daemon: Daemon) -> None:
     """The first answer is lost on its way: the service has granted the lease, the client does not know."""
     bodies: list[bytes] = []
@@ -235,6 +240,7 @@ def test_headers_that_go_out() -> None:
     assert (parameter.text, parameter.get(f"{wsa}IsReferenceParameter")) == ("abc", "true")
 
 
+@one_store
 def test_a_watch_that_the_request_subscribes_misses_no_event(daemon: Daemon) -> None:
     part = Part(name="wn", count=2, memory_mb=64, disks=(Disk(image="guest"),), nics=(Nic(network="private"),))
     with Consumer() as consumer:
@@ -250,6 +256,7 @@ def test_a_watch_that_the_request_subscribes_misses_no_event(daemon: Daemon) -> 
     assert {each.name for each in heard if each.topic == "termination"} == {"wn", "wn-1", "wn-2"}
 
 
+@one_store
 def test_a_watch_for_a_lease_that_is_not_granted_is_closed(daemon: Daemon) -> None:
     part = Part(name="big", memory_mb=10**6, disks=(Disk(image="guest"),))
     with Consumer() as consumer:

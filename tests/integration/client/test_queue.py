@@ -12,7 +12,7 @@ import pytest
 
 from flyinglow.client import Consumer, Disk, LeaseFailed, Nic, Notification, Part, connect
 from flyinglow.nodectl.errors import DeniedError, NeverError
-from rigs.daemon import Daemon, environment
+from rigs.daemon import Daemon, environment, one_store
 
 PARTS = [Part(name="wn", count=2, memory_mb=16, disks=(Disk(image="guest"),), nics=(Nic(network="private"),))]
 TOML = '[notification]\nallow_loopback = true\n[backend]\nkind = "simulated"\n[backend.options]\nqueue = true\n'
@@ -24,6 +24,7 @@ def cli(daemon: Daemon, *arguments: str) -> str:
     return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=180, env=environment()).stdout
 
 
+@one_store
 def test_a_request_that_waits_says_why_and_till_when(daemon_factory: Callable[..., Daemon]) -> None:
     daemon = daemon_factory(toml=TOML + "grant_after = 3600.0")
     site = connect(daemon.url)
@@ -54,6 +55,7 @@ def test_a_request_that_waits_says_why_and_till_when(daemon_factory: Callable[..
     assert cli(daemon, "list").count("wn") == 3
 
 
+@one_store
 def test_an_extension_is_refused_with_the_longest_possible_end(daemon_factory: Callable[..., Daemon]) -> None:
     daemon = daemon_factory(toml=TOML + "longest = 900.0")
     lease = connect(daemon.url).create(PARTS, name="wn", duration=600)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from flyinglow.client import Consumer, Disk, Nic, Part, connect
-from rigs.daemon import Daemon
+from rigs.daemon import Daemon, one_store
 from rigs.ports import free_port
 from rigs.postgres import end_holders
 from rigs.unprivileged import USER
@@ -22,6 +22,7 @@ PART = Part(name="wn", count=2, memory_mb=64, disks=(Disk(image="guest"),), nics
 RIGHT_AGAIN_SECONDS = 60.0  # a second or two on a machine that has nothing else to do
 
 
+@one_store
 def test_root_is_given_away_at_once(daemon: Daemon) -> None:
     if os.geteuid() != 0:
         pytest.skip("only a service that is started as root has root to give away")
@@ -33,6 +34,7 @@ def test_root_is_given_away_at_once(daemon: Daemon) -> None:
     assert Path(daemon.state).owner() == USER
 
 
+@one_store
 def test_the_admin_socket_is_for_its_owner_only(daemon: Daemon) -> None:
     mode = (daemon.state / "admin.sock").stat().st_mode
     assert stat.S_IMODE(mode) == 0o600
@@ -47,6 +49,7 @@ def test_a_second_daemon_on_the_same_store_refuses_to_start(daemon_factory: Call
     first.admin("status")
 
 
+@one_store
 def test_a_port_that_is_taken_is_named(daemon_factory: Callable[..., Daemon]) -> None:
     first = daemon_factory()
     second = daemon_factory(start=False)
@@ -56,6 +59,7 @@ def test_a_port_that_is_taken_is_named(daemon_factory: Callable[..., Daemon]) ->
     assert f"127.0.0.1 port {first.port}" in second.tail()
 
 
+@one_store
 def test_it_stops_cleanly_and_starts_again(daemon: Daemon) -> None:
     lease = connect(daemon.url).create([PART], name="wn")
     lease.whole.wait("Running", timeout=120)
@@ -99,6 +103,7 @@ def test_a_destroy_that_a_kill_cut_short_is_finished_by_the_next_start(daemon_fa
     assert all(node["free"]["memory_mb"] == node["memory_mb"] for node in daemon.admin("node.list"))
 
 
+@one_store
 def test_nothing_is_offered_to_pilots_and_guests_yet(daemon_factory: Callable[..., Daemon]) -> None:
     daemon = daemon_factory(start=False)
     ports = [_free(daemon, section) for section in ("node", "guest")]
@@ -117,6 +122,7 @@ def _free(daemon: Daemon, section: str) -> int:
     return port
 
 
+@one_store
 def test_a_service_that_lost_its_store_stops(daemon_factory: Callable[..., Daemon], postgres_url: str) -> None:
     first = daemon_factory(store=postgres_url)
     end_holders(postgres_url)
