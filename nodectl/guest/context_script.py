@@ -1,7 +1,7 @@
 """How the packaged guest takes what it is told, does something with it, and reports: part of its first program.
 
-The guest reads the same from each of the ways (``nodectl/context/ways.py``): a volume labelled ``cidata``, QEMU's fw_cfg,
-or files that were written into its image. It says on its console what it has found and done::
+The guest reads the same from each of the ways (``nodectl/context/ways.py``): a volume labelled ``cidata``, QEMU's
+fw_cfg, or files that were written into its image. It says on its console what it has found and done::
 
     GUEST-CONTEXT from=fw_cfg               or "from=volume", "from=image", or "none"
     GUEST-CTX| ...                          each line of the context, but for the word by which it reports

@@ -49,7 +49,7 @@ class CloudInit:
         found = subprocess.run(["blkid", "-p", "-o", "export", seed], capture_output=True, check=True, text=True).stdout
         assert {"LABEL=cidata", "TYPE=iso9660"} <= set(found.splitlines()), found  # how NoCloud looks for it
         files = work / "files"
-        words = ["xorriso", "-osirrox", "on", "-indev", seed, "-extract", "/", files]
+        words = ["xorriso", "-osirrox", "on", "-indev", str(seed), "-extract", "/", str(files)]
         subprocess.run(words, check=True, capture_output=True)
         environment = {"PYTHONPATH": str(self.modules), "PATH": os.environ["PATH"]}
         words = [sys.executable, str(PROGRAM), str(files), str(work / "root")]
