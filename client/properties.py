@@ -135,6 +135,7 @@ def _nic(element: _Element) -> Address:
         gateway6=text(element, "IPv6Gateway"),
         dns6=texts(element, "IPv6DNS"),
         delivery=text(element, "Delivery") or "dhcp",
+        dropped={each.get("kind", ""): int(each.text or 0) for each in element.iterfind(clark("Dropped"))},
     )
 
 

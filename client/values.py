@@ -33,6 +33,7 @@ class Address:
     gateway6: str | None = None
     dns6: tuple[str, ...] = ()
     delivery: str = "dhcp"
+    dropped: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -178,6 +178,7 @@ class VmInfo:
     seconds: dict[str, float] = field(default_factory=dict)
     pid: int | None = None
     dropped: dict[str, int] = field(default_factory=dict)  # packets stopped at its NICs, by kind (firewall.KINDS)
+    dropped_at: dict[str, dict[str, int]] = field(default_factory=dict)  # the same by the NIC's number, "0" first
     alarm: str = ""  # in news: what its guest sent that is not its own, in words
     saved: dict[str, Any] = field(default_factory=dict)  # of the disk that was: target, format, disk, sha256, bytes
     progress: str = ""  # how far a transfer is, while an order is being carried out
@@ -265,10 +266,16 @@ def vm_info(body: dict[str, Any]) -> VmInfo:
         raise TypeError(f"alarm is of another type: {body['alarm']!r}")
     if not all(map(_is_time, body.get("seconds", {}).values())):
         raise TypeError("seconds maps names to times")
-    dropped = body.get("dropped", {})
-    if not isinstance(dropped, dict) or not all(map(_is_count, dropped.values())):
+    if not _are_counts(body.get("dropped", {})):
         raise TypeError("dropped maps kinds to numbers")
+    dropped_at = body.get("dropped_at", {})
+    if not isinstance(dropped_at, dict) or not all(map(_are_counts, dropped_at.values())):
+        raise TypeError("dropped_at maps NICs to what was dropped")
     return VmInfo(**{**body, "status": VmStatus(body["status"])})
+
+
+def _are_counts(value: Any) -> bool:
+    return isinstance(value, dict) and all(map(_is_count, value.values()))
 
 
 def _is_count(value: Any) -> bool:

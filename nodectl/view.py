@@ -13,6 +13,7 @@ from flyinglow.nodectl.hypervisor.api import Hypervisor, Sight
 from flyinglow.nodectl.images import notes
 from flyinglow.nodectl.messages import VmInfo, VmSpec, VmStatus
 from flyinglow.nodectl.network.bridges import Networks
+from flyinglow.nodectl.network.firewall import total
 from flyinglow.nodectl.vmdir import Record, VmDir
 
 HALF_MADE = "its creation was cut short: create it again or destroy it"
@@ -40,6 +41,7 @@ class View:
             if record is None:
                 return VmInfo(vm.tag, VmStatus.BROKEN, reason=HALF_MADE, progress=notes.told(vm.path))
             sight = self.hypervisor.status(vm)
+            dropped = self.networks.dropped(vm.tag)
             return VmInfo(
                 tag=vm.tag,
                 status=sight.status,
@@ -47,7 +49,8 @@ class View:
                 reason=sight.reason or _kept(vm, sight),
                 seconds=record.seconds,
                 pid=sight.pid,
-                dropped=self.networks.dropped(vm.tag),
+                dropped=total(list(dropped.values())),
+                dropped_at=dropped,
             )
         except BrokenError as error:
             return VmInfo(vm.tag, VmStatus.BROKEN, reason=error.message)

@@ -105,6 +105,8 @@ def _networking(root: _Element, body: Body) -> None:
         for server in nic.get("dns6", ()):
             _add(element, "IPv6DNS", server)
         _some(element, nic, Delivery="delivery")
+        for kind, count in nic.get("dropped", {}).items():
+            _add(element, "Dropped", count).set("kind", kind)
     _some(root, body, Reason="reason")
 
 

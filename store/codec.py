@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from flyinglow.backend.lrm.model import Component
 from flyinglow.store.tables import EPOCH, TICK
-from flyinglow.workspace.model import Context, Disk, File, Kind, Nic, ResourceKey
+from flyinglow.workspace.model import Context, Disk, File, Hardware, Kind, Nic, ResourceKey
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -84,6 +84,8 @@ def load_nics(text: str) -> tuple[Nic, ...]:
         for name in ("dns", "dns6"):
             if name in nic:
                 nic[name] = tuple(nic[name])
+        if "dropped" in nic:
+            nic["dropped"] = tuple((kind, count) for kind, count in nic["dropped"])
     return tuple(Nic(**nic) for nic in nics)
 
 
@@ -93,6 +95,18 @@ def _dump_parts(parts: Sequence[T], defaults: Mapping[str, Any]) -> str:
         for part in parts
     ]
     return _compact(plain) if plain else ""
+
+
+def dump_hardware(hardware: Hardware) -> str:
+    """Write what is asked for of a node's hardware."""
+    plain = {field.name: value for field in fields(Hardware) if (value := getattr(hardware, field.name)) != field.default}
+    return _compact(plain) if plain else ""
+
+
+def load_hardware(text: str) -> Hardware:
+    """Read what is asked for of a node's hardware."""
+    plain = json.loads(text) if text else {}
+    return Hardware(**{**plain, "devices": tuple(plain.get("devices", ()))})
 
 
 def dump_context(context: Context) -> str:

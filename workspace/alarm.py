@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 import structlog
 
 from flyinglow.backend.api import node_name
 from flyinglow.nodectl.messages import VmInfo
+from flyinglow.workspace.alarm_book import Alarm, note
 from flyinglow.workspace.lifecycle import tell
 from flyinglow.workspace.model import Topic, Workspace
 from flyinglow.workspace.nic_body import nic_bodies
@@ -32,8 +34,23 @@ def raise_alarm(tx: Tx, row: Workspace, info: VmInfo, now: datetime) -> Workspac
         node=node_name(row.node or ""),
         sent=info.alarm,
     )
-    body = {
-        "nics": nic_bodies(row.nics),
-        "reason": f"its guest sent what is not its own, and was stopped: {info.alarm}",
-    }
-    return tell(tx, row, Topic.NETWORKING, body, now=now)
+    reason = f"its guest sent what is not its own, and was stopped: {info.alarm}"
+    nics = tuple(
+        replace(nic, dropped=tuple(sorted(info.dropped_at.get(str(number), {}).items())))
+        for number, nic in enumerate(row.nics)
+    )
+    note(tx, _entry(row, info, now))
+    return tell(tx, row, Topic.NETWORKING, {"nics": nic_bodies(nics), "reason": reason}, now=now, nics=nics)
+
+
+def _entry(row: Workspace, info: VmInfo, now: datetime) -> Alarm:
+    return Alarm(
+        tag=row.tag,
+        workspace=row.name,
+        owner=row.owner,
+        node=node_name(row.node or ""),
+        sent=info.alarm,
+        counts=info.dropped,
+        first=now.isoformat(timespec="seconds"),
+        last=now.isoformat(timespec="seconds"),
+    )

@@ -110,6 +110,7 @@ class Nic:
     dns6: tuple[str, ...] = ()
     delivery: str = "dhcp"  # or static: the guest learns its addresses from its context only
     vlan: int | None = None  # on the site's wires
+    dropped: tuple[tuple[str, int], ...] = ()  # what its guest was stopped from sending, by kind, at the last alarm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +131,16 @@ class Context:
     keys: tuple[str, ...] = ()
     user_data: bytes = field(default=b"", repr=False)
     files: tuple[File, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hardware:
+    """What a VM is to have of its node besides memory and CPUs; ``devices`` are the site's names, one for each."""
+
+    dedicated_cpus: bool = False
+    numa_node: int | None = None
+    huge_pages: bool = False
+    devices: tuple[str, ...] = ()
 
 
 class GuestStatus(StrEnum):
@@ -176,6 +187,7 @@ class Workspace:
     disks: tuple[Disk, ...] = ()
     nics: tuple[Nic, ...] = ()
     context: Context = Context()
+    hardware: Hardware = Hardware()
     initial_state: InitialState = InitialState.RUNNING
     end_action: EndAction = EndAction.TRASH
     save_uri: str | None = None  # where a save under way, or the last one, goes

@@ -26,4 +26,6 @@ def _body(nic: Nic) -> dict[str, Any]:
     }
     if nic.ip6:
         body |= {"ip6": nic.ip6, "prefix6": nic.prefix6, "gateway6": nic.gateway6, "dns6": list(nic.dns6)}
+    if nic.dropped:
+        body["dropped"] = dict(nic.dropped)
     return body if nic.delivery == "dhcp" else {**body, "delivery": nic.delivery}

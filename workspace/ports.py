@@ -178,6 +178,16 @@ class GuestRows(Protocol):
         """Forget tokens and reports for good; none there is no error."""
 
 
+class MarkRows(Protocol):
+    """Small durable facts by name."""
+
+    def get(self, name: str) -> str | None:
+        """Return it or None."""
+
+    def put(self, name: str, value: str) -> None:
+        """Set it."""
+
+
 class Tx(Protocol):
     """One transaction over all that the workspace core needs."""
 
@@ -204,6 +214,10 @@ class Tx(Protocol):
     @property
     def addresses(self) -> AddressRows:
         """Return the address pools."""
+
+    @property
+    def marks(self) -> MarkRows:
+        """Return the marks."""
 
     @property
     def guests(self) -> GuestRows:

@@ -89,6 +89,7 @@ def _nic(nic: Nic) -> _Element:
         *optional("IPv6Gateway", nic.gateway6),
         *(FL.IPv6DNS(address) for address in nic.dns6),
         *optional("Delivery", nic.delivery if nic.delivery != "dhcp" else None),
+        *(FL.Dropped(str(count), kind=kind) for kind, count in nic.dropped),
     )
 
 

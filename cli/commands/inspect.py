@@ -137,6 +137,9 @@ def _facts(session: Session, url: str, found: Properties) -> None:
         hostname = f" {nic.hostname}" if nic.hostname else ""
         address6 = f" {nic.ip6}/{nic.prefix6}" if nic.ip6 else ""
         session.say(f"{'nic':<9} {nic.network} {nic.ip}/{nic.prefix}{address6}{hostname} {nic.mac or ''}".rstrip())
+        if nic.dropped:
+            counts = ", ".join(f"{kind} {count}" for kind, count in sorted(nic.dropped.items()))
+            session.say(f"{'stopped':<9} what its guest sent through {nic.network} and is not its own: {counts}")
 
 
 def _saving(found: Properties) -> str:

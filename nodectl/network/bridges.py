@@ -23,7 +23,7 @@ from flyinglow.nodectl.errors import BrokenError, ConflictError, DeniedError
 from flyinglow.nodectl.messages import NicSpec, VmSpec
 from flyinglow.nodectl.network import vlan as network_vlan
 from flyinglow.nodectl.network.dhcp import Dhcp
-from flyinglow.nodectl.network.firewall import Drops, Firewall, total
+from flyinglow.nodectl.network.firewall import Drops, Firewall
 from flyinglow.nodectl.network.firewall_choice import firewall_of
 from flyinglow.nodectl.network.ports import (
     STATIC,
@@ -57,8 +57,11 @@ class Networks(Protocol):
     def guard(self, spec: VmSpec) -> bool:
         """Make the rules of a running VM anew where somebody else removed them; tell whether that was so."""
 
-    def dropped(self, tag: str) -> dict[str, int]:
-        """Return how many packets of a VM were stopped, by kind (``firewall.KINDS``); empty where nothing is known."""
+    def dropped(self, tag: str) -> dict[str, dict[str, int]]:
+        """Return how many packets of a VM were stopped, by NIC's number and kind (``firewall.KINDS``).
+
+        Empty where nothing was, or nothing is known.
+        """
 
 
 def tap_commands(tap: str, bridge: str, user: str | None = None) -> str:
@@ -164,15 +167,16 @@ class BridgeNetworks:
             self._reading = Reading()
         return True
 
-    def dropped(self, tag: str) -> dict[str, int]:
-        """Return how many packets of a VM were stopped, by kind; empty where the counters cannot be read."""
+    def dropped(self, tag: str) -> dict[str, dict[str, int]]:
+        """Return how many packets of a VM were stopped, by NIC and kind; empty where the counters cannot be read."""
         if not self._bridges():
             return {}
         try:
             found = self._drops()
         except BrokenError:
             return {}
-        return total([drops for name, drops in found.items() if name.startswith(prefix_of(tag))])
+        prefix = prefix_of(tag)
+        return {name[len(prefix) :]: dict(drops) for name, drops in found.items() if name.startswith(prefix) and drops}
 
     def _drops(self) -> Mapping[str, Drops]:
         if self._clock() - self._reading.at > FRESH:
