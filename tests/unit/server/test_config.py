@@ -28,6 +28,9 @@ cpus = true
 disk_mb = 1
 """
 
+_NETWORK = "[network.a]\ncidr='10.0.0.0/24'\nrange='10.0.0.2-10.0.0.9'\n"
+_SECOND = "[network.b]\ncidr='10.1.0.0/24'\nrange='10.1.0.2-10.1.0.9'\n"
+
 
 def test_an_empty_file_is_the_defaults() -> None:
     assert parse("", "x") == Config()
@@ -61,6 +64,19 @@ def test_every_fault_is_named_with_its_line() -> None:
         ("[network.a]\ncidr='10.0.0.0/24'\nrange='10.0.0.2-10.0.0.9'\ngateway='10.0.1.1'", "x:4: network.a.gateway"),
         ("[network.a]\ncidr='10.0.0.0/24'\nrange='10.0.0.2-10.0.0.9'\ndns=['x']", "x:4: network.a.dns"),
         ("[network.a]\ncidr='10.0.0.0/24'\nrange='10.0.0.2-10.0.0.9'\nmac_prefix='53:54:00'", "x:4: network.a.mac"),
+        (_NETWORK + "cidr6='10.1.0.0/24'", "x:4: network.a.cidr6"),
+        (_NETWORK + "cidr6='fd00::/97'", "x:4: network.a.cidr6: fd00::/97 leaves fewer than 32 bits"),
+        (_NETWORK + "gateway6='fd00::1'", "x:4: network.a.gateway6: there is no cidr6"),
+        (_NETWORK + "cidr6='fd00::/64'\ngateway6='fd01::1'", "x:5: network.a.gateway6: 'fd01::1' is not an address"),
+        (
+            _NETWORK + "cidr6='fd00::/64'\ngateway6='fd00::a00:5'",
+            "x:5: network.a.gateway6: fd00::a00:5 would be",
+        ),
+        (_NETWORK + "cidr6='fd00::/64'\ndns6=['10.0.0.1']", "x:5: network.a.dns6"),
+        (_NETWORK + "delivery='pigeon'", "x:4: network.a.delivery: 'pigeon' is not one of dhcp, static"),
+        (_NETWORK + "vlan=4095", "x:4: network.a.vlan: 4095 is not a VLAN"),
+        (_NETWORK + "vlan=7\n" + _SECOND + "vlan=7", "x:8: network.b.vlan: 7 is that of network a"),
+        (_NETWORK + "cidr6='fd00::/48'\n" + _SECOND + "cidr6='fd00::/64'", "x:8: network.b.cidr6: fd00::/64 overlaps"),
         (
             "[network.a]\ncidr='10.0.0.0/8'\nrange='10.0.0.2-10.0.0.9'\n[network.b]\ncidr='11.0.0.0/8'\nrange='11.0.0.9-11.0.0.20'",
             "x:4: network.b.mac_prefix: its MAC addresses would be those of network a",

@@ -1,9 +1,12 @@
 """A node stopped a guest from sending what is not its own: who is told, and how often."""
 
+from dataclasses import replace
+
 from structlog.testing import capture_logs
 
 from flyinglow.access.identity import LOCAL
 from flyinglow.nodectl.messages import VmInfo, VmStatus
+from flyinglow.workspace.alarm_book import KEPT, Alarm, alarms, note
 from flyinglow.workspace.model import Topic
 from rigs.site import Site, part, whole
 
@@ -29,6 +32,36 @@ def test_an_alarm_is_told_to_the_lessee_and_to_the_site_and_changes_nothing_else
     assert site.states() == {"a": "Running", "b": "Running"}
     folded = [event for event in site.drain() if event.key == whole(created) and event.topic is Topic.NETWORKING]
     assert folded[-1].body["reason"].startswith("a: its guest sent")
+
+
+def test_the_administrator_has_a_list_that_outlives_the_workspace(site: Site) -> None:
+    site.create(part("a"), part("b"))
+    site.settle()
+    for name, count in (("a", 1), ("b", 5), ("a", 4)):
+        row = site.row(name)
+        news = VmInfo(row.tag, VmStatus.RUNNING, alarm=f"{count} ARP", dropped={"arp": count})
+        site.provisioner.news(row.node or "", replace(news, dropped_at={"0": {"arp": count}}))
+        site.settle()
+    found = site.store.view(alarms)
+    assert [(one.workspace, one.sent, dict(one.counts)) for one in found] == [
+        ("b", "5 ARP", {"arp": 5}),
+        ("a", "4 ARP", {"arp": 4}),
+    ]
+    row = site.row("a")
+    assert (found[1].tag, found[1].owner, found[1].node) == (row.tag, row.owner, row.node)
+    assert row.nics[0].dropped == (("arp", 4),)
+    site.workspace.destroy(LOCAL, row.id)
+    site.settle()
+    assert site.store.view(alarms) == found
+
+
+def test_the_list_does_not_grow_for_ever(site: Site) -> None:
+    facts = {"workspace": "w", "owner": "o", "node": "n", "sent": "s", "counts": {}, "last": "2", "first": "1"}
+    for number in range(KEPT + 5):
+        site.store.call(lambda tx, number=number: note(tx, Alarm(tag=f"t{number}", **facts)))
+    site.store.call(lambda tx: note(tx, Alarm(tag="t9", **{**facts, "first": "3"})))
+    found = site.store.view(alarms)
+    assert (len(found), found[0].tag, found[-1].tag, found[-1].first) == (KEPT, "t5", "t9", "1")
 
 
 def test_an_alarm_of_a_vm_that_is_over_is_nobodys_business(site: Site) -> None:
