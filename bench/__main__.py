@@ -20,7 +20,9 @@ from pathlib import Path
 import figures
 import launch
 import node_images
+import node_networks
 import node_slots
+import node_vms
 import notify
 import report
 import reports
@@ -43,6 +45,8 @@ MEASURES: Mapping[str, Callable[[Bench], list[Row]]] = {
     "reports": reports.measure,
     "node": node_slots.measure,
     "images": node_images.measure,
+    "networks": node_networks.measure,
+    "vms": node_vms.measure,
 }
 
 

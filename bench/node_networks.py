@@ -29,7 +29,7 @@ def measure(bench: Bench) -> list[Row]:
     """Connect and remove VMs under each kind of rules."""
     rows: list[Row] = []
     for rules in ("nft", "ebtables", "off"):
-        with _space() as space:
+        with network_space() as space:
             node = Node(bench.directory / f"networks-{rules}", bridges=["priv"], spoofing_rules=rules)
             rows += _measure(node, space, rules)
     return rows
@@ -100,7 +100,8 @@ def _spec(tag: str, last: int) -> dict[str, Any]:
 
 
 @contextmanager
-def _space() -> Iterator[str]:
+def network_space() -> Iterator[str]:
+    """Give a network namespace with a bridge, and take it away."""
     name = f"fl-bench-{secrets.token_hex(3)}"
     subprocess.run(["ip", "netns", "add", name], check=True)
     try:
