@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -26,6 +27,7 @@ from flyinglow.cli.demo.lrm_site import SUDOERS, LrmSite
 from flyinglow.cli.demo.network import network_of
 from flyinglow.client import Site, connect
 from flyinglow.nodectl.errors import BrokenError
+from flyinglow.server.composition import SQLITE
 from rigs.gridengine import gridengine_world
 from rigs.slurm import slurm_world
 from rigs.torque_world import AGENT, TorqueWorld
@@ -141,6 +143,14 @@ class LrmService:
         """Return the slots in these states, or all."""
         found = [slot for job in self.jobs() for slot in job["slots"]]
         return [slot for slot in found if not states or slot["state"] in states]
+
+    def record(self, job: str) -> tuple[bool, list[str]]:
+        """Return whether a job is over, and the states of its slots: from the store, which keeps what is over."""
+        where, tag = f"file:{self.lrm_site.state / SQLITE}?mode=ro", job.removeprefix("fl-")
+        with contextlib.closing(sqlite3.connect(where, uri=True, timeout=60)) as store:
+            ((over,),) = store.execute("SELECT over_at IS NOT NULL FROM pilot_jobs WHERE tag = ?", (tag,)).fetchall()
+            states = store.execute("SELECT state FROM slots WHERE job = ? ORDER BY rank", (tag,)).fetchall()
+        return bool(over), [state for (state,) in states]
 
     def status(self, node: str) -> dict[str, Any]:
         """Return what a node's control program says."""

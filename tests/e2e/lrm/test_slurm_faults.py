@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rigs.lease_story import calm, hog, listed, only, part, slurm, telling, tidy
+from rigs.lease_story import calm, hog, listed, part, slurm, telling, tidy
 from rigs.lrm_service import LrmService, slurm_service
 
 pytestmark = pytest.mark.xdist_group("slurm-faults")
@@ -104,5 +104,5 @@ def test_a_job_that_is_put_back_into_the_queue_ends_the_lease_that_ran_on_it(ser
         slurm(service).run_in_head(["scontrol", "requeue", job["id"]])
         story.cancelled()
     service.wait(lambda: not service.admin("workspace.list"), "the end of all rows")
-    only(service, id=job["id"], over=True)
+    service.wait(lambda: service.record(job["job"])[0], "the end of the job")
     calm(service)

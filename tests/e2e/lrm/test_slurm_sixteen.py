@@ -41,7 +41,7 @@ def test_one_lease_has_all_nodes_and_is_cancelled_within_the_grace(service: LrmS
         began = time.monotonic()
         slurm(service).run_in_head(["scancel", job["id"]])
         assert story.warning().seconds is not None
-        service.wait(lambda: not service.slots("Ready", "Preempting", "Releasing"), "the slots' end", GRACE)
+        service.wait(lambda: service.record(job["job"])[1] == ["Released"] * NODES, "the slots' end")
         assert time.monotonic() - began < GRACE - 1
         assert "was cancelled by the operator or by hand" in story.cancelled()
     calm(service)

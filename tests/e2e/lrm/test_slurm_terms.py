@@ -78,6 +78,11 @@ def test_an_ordinary_user_is_refused_a_later_end_with_the_latest_possible(servic
     calm(service)
 
 
+def numbers(service: LrmService) -> list[str]:
+    """Return Slurm's numbers of the jobs that are not over, as far as the service has been told them."""
+    return [str(job["id"]) for job in service.jobs() if job["id"] and not job["over"]]
+
+
 @pytest.mark.parametrize("again", [False, pytest.param(True, marks=pytest.mark.full)])
 def test_of_two_requests_for_the_last_nodes_the_older_starts_and_the_younger_gives_way(
     service: LrmService, *, again: bool
@@ -86,8 +91,7 @@ def test_of_two_requests_for_the_last_nodes_the_older_starts_and_the_younger_giv
     ahead = hog(service, 300, "-N2", "-n2", "-t6")
     service.wait(lambda: listed(service, {"id": ahead}) == "RUNNING", "the other user's job")
     with telling(service, sizes, name="older") as older:
-        jobs = service.wait(lambda: len(mine(service)) == 2 and service.jobs(), "two jobs of the older")
-        held = max(str(job["id"]) for job in jobs if not job["over"])
+        held = max(service.wait(lambda: (ids := numbers(service)) and len(ids) == 2 and ids, "two jobs of the older"))
         slurm(service).run_in_head(["scontrol", "hold", held])
         with telling(service, sizes, name="younger") as younger:
             service.wait(lambda: len(mine(service)) == 4, "two jobs of the younger")
