@@ -7,7 +7,7 @@ there as well.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,10 +20,24 @@ from flyinglow.factory.model import Created, CreateRequest, Outlook, Valid
 from flyinglow.factory.offers import FreeNow, NetworkOffer, Offers
 from flyinglow.group.members import MemberResult, Whole
 from flyinglow.nodectl.errors import ConflictError, ExhaustedError, UnknownError
+from flyinglow.notification.model import Subscription
 from flyinglow.notification.service import Granted
 from flyinglow.notification.subscribing import SubscribeRequest
 from flyinglow.workspace.catalogue import Image
-from flyinglow.workspace.model import Allocation, Collection, Disk, Kind, Nic, ResourceKey, Stamp, Workspace
+from flyinglow.workspace.model import (
+    Allocation,
+    Collection,
+    Disk,
+    Event,
+    GuestReport,
+    GuestStatus,
+    Kind,
+    Nic,
+    ResourceKey,
+    Stamp,
+    Topic,
+    Workspace,
+)
 from flyinglow.workspace.outcomes import ShutdownMode
 from flyinglow.workspace.service import ConsoleText
 from flyinglow.workspace.states import State
@@ -123,6 +137,13 @@ class Workspaces:
         if resource != self.row.id:
             raise UnknownError("there is no such workspace")
         return self.row
+
+    def guest(self, caller: Identity, resource: str) -> GuestReport | None:
+        row = self.get(caller, resource)
+        if row != CE:
+            return None
+        values = {"hostkey": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB7dd4Nn0kvHTwJ3hB0cPZ3o0Wc0s8QGm4yJm8o1lJ5x"}
+        return GuestReport(workspace_id=row.id, status=GuestStatus.OK, message="2 services up", values=values, at=NOW)
 
     def start(self, caller: Identity, resource: str) -> Workspace:
         return self._note(caller, resource, "start")
@@ -257,3 +278,35 @@ class Subscriptions:
 
     def unsubscribe(self, caller: Identity, resource: str) -> None:
         self.asked.append(resource)
+
+    def set_end(self, caller: Identity, resource: str, end: Any) -> Granted:
+        self.asked.append((resource, end))
+        return Granted(id=resource, now=NOW, ends_at=NOW + timedelta(hours=2))
+
+    def pause(self, caller: Identity, resource: str) -> None:
+        self.asked.append(resource)
+
+    def resume(self, caller: Identity, resource: str) -> None:
+        self.asked.append(resource)
+
+    def current(self, caller: Identity, producer: ResourceKey, topics: Sequence[Topic]) -> Event:
+        body = {"name": "ce", "state": "Running", "task": None, "target": None, "reason": "", "previous": "Propagated"}
+        return Event(key=producer, sequence=7, topic=topics[0], owner=LOCAL.name, at=NOW, body=body)
+
+    def look(self, caller: Identity, resource: str) -> tuple[Subscription, int]:
+        made = Subscription(
+            id=resource,
+            owner=LOCAL.name,
+            producer=ResourceKey(Kind.WORKSPACE, "01a3f1c09b7d5e4812b6c4d8e2f0a1b3"),
+            consumer="http://portal.example:9000/notify",
+            parameters=('<p:Lease xmlns:p="urn:portal">42</p:Lease>',),
+            topics=("state",),
+            created_at=NOW - timedelta(minutes=5),
+            ends_at=NOW + timedelta(hours=1),
+            failures=12,
+            failing_since=NOW - timedelta(minutes=4),
+            last_error="HTTP status 503",
+            paused_at=NOW,
+            pause_reason="its consumer failed; resume it when it answers again",
+        )
+        return made, 3
