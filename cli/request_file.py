@@ -63,7 +63,7 @@ def _part(table: Mapping[str, Any], place: str) -> Part:
     made["disks"] = tuple(_disk(each, f"{place}.disks") for each in _tables(table, "disks", place))
     made["nics"] = tuple(_make(Nic, each, f"{place}.nics") for each in _tables(table, "nics", place))
     made["files"] = tuple(_file(each, f"{place}.files") for each in _tables(table, "files", place))
-    for key in ("provides", "requires", "keys"):
+    for key in ("provides", "requires", "keys", "devices"):
         made[key] = tuple(_texts(table.get(key, []), f"{place}.{key}"))
     for key in ("memory_mb", "disk_mb"):
         if key in made:

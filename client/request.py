@@ -70,6 +70,10 @@ class Part:
     keys: tuple[str, ...] = ()
     user_data: bytes = b""
     files: tuple[File, ...] = ()
+    dedicated_cpus: bool = False
+    numa_node: int | None = None
+    huge_pages: bool = False
+    devices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +139,12 @@ def _part(part: Part) -> Values:
         "UserData": part.user_data or None,
         "File": [{"Path": file.path, "Mode": file.mode, "Content": file.content} for file in part.files] or None,
     }
+    hardware = {
+        "DedicatedCPUs": part.dedicated_cpus or None,
+        "NUMANode": part.numa_node,
+        "HugePages": part.huge_pages or None,
+        "Device": list(part.devices) or None,
+    }
     made = {
         "Name": part.name,
         "Count": part.count,
@@ -144,6 +154,7 @@ def _part(part: Part) -> Values:
         "Disk": [_disk(disk) for disk in part.disks] or None,
         "NIC": [_set({"Network": nic.network, "Name": nic.name}) for nic in part.nics] or None,
         "Context": _set(context) or None,
+        "Hardware": _set(hardware) or None,
     }
     return _set(made)
 

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable
 from pathlib import PurePosixPath
 
 from flyinglow.backend.api import Limits
-from flyinglow.factory import context_checks, uris
+from flyinglow.factory import context_checks, hardware_checks, uris
 from flyinglow.factory.cluster_checks import check_cluster
 from flyinglow.factory.model import CreateRequest, Part
 from flyinglow.factory.uris import UriPolicy
@@ -43,6 +43,7 @@ def check(
     _whole(request, terms)
     for part in request.parts:
         _part(part, limits, catalogue, networks, policy or UriPolicy())
+        hardware_checks.check(part, terms.hardware)
     check_cluster(request, terms, catalogue)
     _unique("part", (part.name for part in request.parts))
     _unique("workspace", (name for part in request.parts for name in member_names(part)))

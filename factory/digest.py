@@ -8,6 +8,7 @@ import json
 from datetime import datetime
 
 from flyinglow.factory.model import CreateRequest
+from flyinglow.workspace.model import Hardware
 
 
 def digest(request: CreateRequest) -> str:
@@ -17,6 +18,9 @@ def digest(request: CreateRequest) -> str:
         del asked["preemptable"]  # as it was before there was a choice: marks outlive an upgrade
     if request.ready_within is None:
         del asked["ready_within"]  # likewise
+    for part, plain in zip(request.parts, asked["parts"], strict=True):
+        if part.hardware == Hardware():
+            del plain["hardware"]  # likewise
     for disk in (disk for part in asked["parts"] for disk in part["disks"]):
         for key in ("file_system", "sha256", "format", "size_mb", "kernel_from"):
             if disk[key] is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from flyinglow.workspace.model import Context, EndAction, InitialState
+from flyinglow.workspace.model import Context, EndAction, Hardware, InitialState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +24,7 @@ class Part:
     disks: tuple[Disk, ...]
     nics: tuple[Nic, ...] = ()
     context: Context = Context()
+    hardware: Hardware = Hardware()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

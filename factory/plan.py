@@ -149,6 +149,7 @@ class _Builder:
                 disks=disks,
                 nics=nics,
                 context=part.context,
+                hardware=part.hardware,
                 save_lead=saving,
             )
             for name in member_names(part)

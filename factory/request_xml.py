@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from flyinglow.factory.model import CreateRequest, Part
 from flyinglow.nodectl.errors import InvalidError
-from flyinglow.workspace.model import Allocation, Context, Disk, EndAction, File, InitialState, Kind, Nic
+from flyinglow.workspace.model import Allocation, Context, Disk, EndAction, File, Hardware, InitialState, Kind, Nic
 from flyinglow.wsrf.xml import NS, TRUE, parse_duration, parse_time
 
 if TYPE_CHECKING:
@@ -111,6 +111,7 @@ def _part(part: _Children) -> Part:
         disks=tuple(_disk(_Children(disk)) for disk in part.all("Disk")),
         nics=tuple(_nic(_Children(nic)) for nic in part.all("NIC")),
         context=_context(_Children(part.one("Context"))),
+        hardware=_hardware(_Children(part.one("Hardware"))),
     )
 
 
@@ -147,6 +148,16 @@ def _context(context: _Children) -> Context:
 
 def _file(file: _Children) -> File:
     return File(path=file.needed("Path"), content=file.data("Content"), mode=int(file.text("Mode") or "644", 8))
+
+
+def _hardware(hardware: _Children) -> Hardware:
+    numa = hardware.text("NUMANode")
+    return Hardware(
+        dedicated_cpus=hardware.flag("DedicatedCPUs"),
+        numa_node=None if numa is None else int(numa),
+        huge_pages=hardware.flag("HugePages"),
+        devices=hardware.texts("Device"),
+    )
 
 
 def _joined(reference: _Element | None, addresses: Addresses) -> str | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 import string
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,7 @@ from flyinglow.workspace.context_desk import Desk
 from flyinglow.workspace.provisioner import Provisioner
 from flyinglow.workspace.service import WorkspaceService
 from flyinglow.workspace.sweep import Sweeper
-from flyinglow.workspace.terms import Terms
+from flyinglow.workspace.terms import HardwareTerms, Terms
 from flyinglow.workspace.timing import Timing
 from flyinglow.wsrf.addresses import Addresses
 
@@ -85,6 +85,7 @@ def terms(config: Config) -> Terms:
         save_retry=lease.save_retry,
         show_node=config.server.show_node,
         reports=bool(config.listen.guest.base_url),
+        hardware=HardwareTerms(**asdict(config.hardware)),
     )
 
 

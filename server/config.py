@@ -244,6 +244,20 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HardwareOffer:
+    """What of its nodes' hardware the site offers besides memory and CPUs; a node gives what its own file says."""
+
+    dedicated_cpus: bool = doc("Whether workspaces may have CPUs of their own.", default=False)
+    numa_nodes: int = doc(
+        "How many NUMA nodes the nodes have, for workspaces that ask for one; 0: none may.", default=0
+    )
+    huge_pages: bool = doc("Whether workspaces may have their memory in huge pages.", default=False)
+    devices: dict[str, int] = doc(
+        "Kinds of devices for workspaces, and the most of each that one node has: {gpu = 2}.", default_factory=dict
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """The whole file."""
 
@@ -256,4 +270,5 @@ class Config:
     network: dict[str, Network] = doc("Networks by name.", default_factory=dict)
     image: dict[str, Image] = doc("The image catalogue by name.", default_factory=dict)
     image_uri: ImageUri = doc("Images by URI.", default=ImageUri())
+    hardware: HardwareOffer = doc("Hardware on offer.", default=HardwareOffer())
     node: dict[str, Node] = doc("Static nodes by name.", default_factory=dict)

@@ -99,7 +99,9 @@ def _dump_parts(parts: Sequence[T], defaults: Mapping[str, Any]) -> str:
 
 def dump_hardware(hardware: Hardware) -> str:
     """Write what is asked for of a node's hardware."""
-    plain = {field.name: value for field in fields(Hardware) if (value := getattr(hardware, field.name)) != field.default}
+    plain = {
+        field.name: value for field in fields(Hardware) if (value := getattr(hardware, field.name)) != field.default
+    }
     return _compact(plain) if plain else ""
 
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 TICK = timedelta(microseconds=1)
 
-REVISION = "0004"
+REVISION = "0006"
 """The newest migration; a store that bears it is opened without Alembic."""
 
 
@@ -102,6 +102,7 @@ WORKSPACES = Table(
     Column("disks", Text, nullable=False),
     Column("nics", Text, nullable=False),
     Column("context", Text, nullable=False),
+    Column("hardware", Text, nullable=False, server_default=""),
     Column("initial_state", String(16), nullable=False),
     Column("end_action", String(16), nullable=False),
     Column("save_uri", Text),
@@ -259,6 +260,8 @@ SUBSCRIPTIONS = Table(
     Column("failing_since", Instant),
     Column("retry_at", Instant),
     Column("last_error", Text, nullable=False),
+    Column("paused_at", Instant),
+    Column("pause_reason", Text, nullable=False),
     Index("ix_subscriptions_producer", "producer_id", "producer_kind"),
     Index("ix_subscriptions_ends", "ends_at"),
     Index("ix_subscriptions_owner", "owner"),

@@ -25,6 +25,7 @@ WORDS = {
     "Path": "absolute path",
     "tuple[str, ...]": "list of text",
     "dict[str, str]": "table of text",
+    "dict[str, int]": "table of whole numbers",
     "dict[str, Any]": "table",
 }
 

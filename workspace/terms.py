@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HardwareTerms:
+    """What of its nodes' hardware a site offers; ``devices`` are kinds, and the most of each that one node has."""
+
+    dedicated_cpus: bool = False
+    numa_nodes: int = 0
+    huge_pages: bool = False
+    devices: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,3 +42,4 @@ class Terms:
     save_retry: int = 30
     show_node: bool = True
     reports: bool = False
+    hardware: HardwareTerms = field(default_factory=HardwareTerms)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from flyinglow.backend.api import NodeState, node_name
 from flyinglow.nodectl.errors import BrokenError
-from flyinglow.nodectl.messages import DiskSpec, GuestFile, NicSpec, VmSpec
+from flyinglow.nodectl.messages import DiskSpec, GuestFile, HardwareSpec, NicSpec, VmSpec
 from flyinglow.workspace.catalogue import Catalogue, Image, image_of
 from flyinglow.workspace.context import Mounted, context_text, disks_text, hostname_of, members_text
 from flyinglow.workspace.context_endpoint import Endpoint
@@ -61,6 +61,7 @@ def vm_spec(row: Workspace, context: str, nodes: Mapping[str, NodeState], catalo
         files=tuple(_file(file) for file in row.context.files),
         keys=row.context.keys,
         delivery=first.context,
+        hardware=HardwareSpec(**asdict(row.hardware)),
     )
 
 
