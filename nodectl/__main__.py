@@ -111,7 +111,7 @@ def _list(arguments: Arguments) -> int:
         return _print(answer)
     for info in answer["vms"]:
         _say(_row(info))
-    return 0
+    return 0 if answer["vms"] else _say("no VMs")
 
 
 def _create(arguments: Arguments) -> int:

@@ -10,7 +10,24 @@ from flyinglow.nodectl import config
 from flyinglow.nodectl.deploy.sudoers import DEFAULT_PATH
 from flyinglow.nodectl.hypervisor.settings import DRIVERS
 
-BY_TAG = ("info", "start", "pause", "resume", "reboot", "shutdown", "destroy", "console")
+BY_TAG = {
+    "info": "how one VM stands, and why",
+    "start": "run a VM that does not run; a paused one goes on",
+    "pause": "stop a running VM's processors",
+    "resume": "let a paused VM go on",
+    "reboot": "boot a running VM anew",
+    "shutdown": "press a VM's power button, wait, then end it; its disks stay",
+    "destroy": "end a VM and remove all that is its",
+    "console": "print what a guest wrote on its serial console",
+}
+EXAMPLE = """An example, with the image that build-guest makes below OUTDIR:
+
+  {"tag": "k1", "name": "first", "memory_mb": 96, "cpus": 1,
+   "disks": [{"name": "root", "source": "OUTDIR/root.ext4", "format": "raw"}],
+   "kernel": "OUTDIR/kernel", "initrd": "OUTDIR/initrd", "append": "console=ttyS0 lease.root=/dev/vda"}
+
+OUTDIR/image.json has the paths, checksum and kernel's words of that image.
+"""
 EPILOG = (
     "Exit codes: 0 done; 1 something is broken; 2 wrong usage or an invalid request; 3 no such VM; 4 the VM's state "
     "does not allow it; 5 the site forbids it; 6 not now, try later; 7 never on this node; 8 failed, may work when "
@@ -32,8 +49,9 @@ def parser() -> argparse.ArgumentParser:
     agent = commands.add_parser("agent", help="serve orders as JSON lines until the end of input")
     agent.add_argument("--stdio", action="store_true", required=True, help="on standard input and output")
     commands.add_parser("list", help="list the VMs of this node")
-    commands.add_parser("create", help="make a VM; its specification is read as JSON from standard input")
-    by_tag = {name: commands.add_parser(name, help=f"{name} of one VM") for name in BY_TAG}
+    create = commands.add_parser("create", help="make a VM; its specification is read as JSON from standard input")
+    create.formatter_class, create.epilog = argparse.RawDescriptionHelpFormatter, EXAMPLE
+    by_tag = {name: commands.add_parser(name, help=text) for name, text in BY_TAG.items()}
     keep = {"save-state": "keep a VM's memory and end it", "restore-state": "let a VM go on where it was saved"}
     by_tag.update({name: commands.add_parser(name, help=text) for name, text in keep.items()})
     for sub in by_tag.values():

@@ -44,6 +44,8 @@ def read(body: object) -> VmSpec:
     """Build and check a specification from its JSON form. Raises InvalidError naming the first thing wrong."""
     if not isinstance(body, dict):
         raise InvalidError("a VM's specification is a JSON object")
+    if missing := [name for name in ("tag", "name", "memory_mb", "cpus") if name not in body]:
+        raise InvalidError(f"a VM's specification lacks {', '.join(missing)}")
     try:
         spec = vm_spec(body)
     except (TypeError, KeyError, AttributeError, ValueError) as error:

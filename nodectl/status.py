@@ -52,6 +52,8 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
         f"{found['node']}: own share {memory['actual_mb']} of {memory['base_mb']} MiB, is to be "
         f"{memory['target_mb']}, never below {memory['minimum_mb']} ({memory['driver']}); {found['cpus']} CPUs"
     )
+    if not (found["slots"] or found["vms"]):
+        yield "no slots, no VMs"
     for slot in found["slots"]:
         holder = f"process {slot['pid']}" if slot["alive"] else "its process is gone"
         word = ", is being given back" if slot["ending"] else ""

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from flyinglow.nodectl import __main__ as program
+from flyinglow.nodectl import __main__ as program, arguments, spec
 from flyinglow.nodectl import config
 from flyinglow.nodectl.__main__ import EXIT_CODES, main
 from flyinglow.nodectl.arguments import parser
@@ -39,7 +39,7 @@ def test_a_vms_life_by_hand(run: Any) -> None:
     assert run("shutdown", "a1", "--seconds", "0")[:2] == (0, "a1  stopped\n")
     assert run("list")[1] == "a1  stopped\n"
     assert run("destroy", "a1")[:2] == (0, "done\n")
-    assert run("list")[:2] == (0, "")
+    assert run("list")[:2] == (0, "no VMs\n")
 
 
 def test_errors_have_an_exit_code_and_a_sentence(run: Any) -> None:
@@ -157,3 +157,15 @@ def test_every_command_has_its_function_and_its_help(capsys: pytest.CaptureFixtu
             main([name, "--help"])
         assert caught.value.code == 0
     assert "usage: flyinglow-nodectl kill-all" in capsys.readouterr().out
+
+
+def test_the_help_shows_a_specification_that_is_understood() -> None:
+    text = arguments.EXAMPLE
+    assert spec.read(json.loads(text[text.index("{") : text.rindex("}") + 1])).tag == "k1"
+
+
+@pytest.mark.parametrize("lacking", ["tag", "name", "memory_mb", "cpus"])
+def test_what_a_specification_lacks_is_named(run: Any, lacking: str) -> None:
+    given = {name: value for name, value in plain_spec("a1").items() if name != lacking}
+    code, _, said = run("create", given=json.dumps(given))
+    assert (code, lacking in said) == (2, True)
