@@ -14,7 +14,7 @@ from rigs.namespaces import Space
 from rigs.node_agent import AgentProcess
 from rigs.waiting import eventually
 
-pytestmark = [pytest.mark.root, pytest.mark.alone]
+pytestmark = [pytest.mark.root, pytest.mark.full]  # tests/e2e/test_networks.py sees most of it through the service
 
 CONTEXT = """name head
 nic eth0 public 10.77.0.11/24 head 02:00:0a:4d:00:0b gateway=10.77.0.1 ip6=fd00:77::b/64 gateway6=fd00:77::1

@@ -1,0 +1,149 @@
+"""Two nodes, two networks, both families: what guests say of theirs, while one of them pretends to be somebody else."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flyinglow.client import Consumer, Disk, File, Nic, Part, Resource, connect
+from rigs.daemon import NODES, Daemon
+from rigs.doorman import Doorman
+from rigs.guest import IMAGES, Guest
+from rigs.namespaces import Space, link, new_space
+
+__all__ = ["new_space"]
+
+pytestmark = [pytest.mark.root, pytest.mark.alone]
+
+RIG = Path(__file__).parents[1] / "rigs/doorman.py"
+TRICKS = b"""#!/bin/sh
+exec > /dev/console 2>&1
+attempt() {
+    if ping -c 2 -W 1 -I "$1" "$2" > /dev/null; then echo "TRICK $1 through"; else echo "TRICK $1 stopped"; fi
+}
+echo 0 > /proc/sys/net/ipv6/conf/eth0/accept_dad
+ip address add 198.51.100.99/32 dev eth0
+ip -6 address add fd00:51::99/128 dev eth0
+attempt 198.51.100.99 198.51.100.1
+attempt fd00:51::99 fd00:51::1
+ip address del 198.51.100.99/32 dev eth0
+ip -6 address del fd00:51::99/128 dev eth0
+"""
+PUBLIC = {"gateway": "198.51.100.1", "cidr6": "fd00:51::/64", "gateway6": "fd00:51::1", "dns": ["198.51.100.1"]}
+PRIVATE = {"gateway": "10.73.0.1", "cidr6": "fd00:73::/64", "delivery": "static"}
+
+
+class BridgedDaemon(Daemon):
+    """A service whose nodes are namespaces with bridges, one VM each."""
+
+    def _write_node(self, node: str, extra: Any) -> None:
+        super()._write_node(node, {"images": [str(IMAGES)], "bridges": ["pub", "priv"], "watch_seconds": 0.2, **extra})
+        self.agent(node).write_text(f'#!/bin/sh\nexec "{sys.executable}" "{RIG}" "{self.door(node)}" "$@"\n')
+
+    def door(self, node: str) -> Path:
+        return self.root / node / "door"
+
+    def _toml(self) -> str:
+        text = super()._toml().replace('{public = "", private = ""}', '{public = "pub", private = "priv"}')
+        text = text.replace("memory_mb = 2048", "memory_mb = 200")
+        for name, more in (("public", PUBLIC), ("private", PRIVATE)):
+            lines = "\n".join(f"{key} = {json.dumps(value)}" for key, value in more.items())
+            text = text.replace(f"[network.{name}]\n", f"[network.{name}]\n{lines}\n")
+        return text
+
+
+@pytest.fixture
+def bridged(new_space: Callable[[str], Space], guest_image: Guest) -> Iterator[tuple[BridgedDaemon, list[Space]]]:
+    spaces = [_node(new_space, name, number) for number, name in enumerate(NODES, 1)]
+    for bridge in ("pub", "priv"):
+        link(*spaces, bridge)
+    with tempfile.TemporaryDirectory(prefix="fl") as folder, ExitStack() as stack:
+        Path(folder).chmod(0o755)
+        daemon = BridgedDaemon(Path(folder) / "site", options={"driver": "qemu", "image": guest_image.entry})
+        for node, space in zip(NODES, spaces, strict=True):
+            config = daemon.root / node / "nodectl.json"
+            argv = space.argv(sys.executable, "-m", "flyinglow.nodectl", "--config", str(config))
+            stack.enter_context(Doorman(daemon.door(node), argv))
+        stack.callback(daemon.clean_up)
+        daemon.start()
+        yield daemon, spaces
+        daemon.stop()
+    for space in spaces:
+        assert [name for name in space.interfaces() if name.startswith("fl")] == []
+
+
+def _node(new_space: Callable[[str], Space], name: str, number: int) -> Space:
+    space = new_space(name)
+    for bridge, address, address6 in (
+        ("pub", f"198.51.100.{number}/24", f"fd00:51::{number}/64"),
+        ("priv", f"10.73.0.{number}/24", f"fd00:73::{number}/64"),
+    ):
+        space.bridge(bridge, address)
+        space.run("ip", "address", "add", address6, "dev", bridge, "nodad")
+    return space
+
+
+def _says(resource: Resource, *lines: str) -> Callable[[], list[str]]:
+    def heard() -> list[str]:
+        said = resource.console(max=1 << 20).data.decode(errors="replace").splitlines()
+        return said if set(lines) <= set(said) else []
+
+    return heard
+
+
+def test_honest_traffic_of_both_families_flows_while_a_guest_that_pretends_is_stopped_and_told_of(
+    bridged: tuple[BridgedDaemon, list[Space]], consumer: Consumer, eventually: Callable[..., Any]
+) -> None:
+    daemon, _ = bridged
+    both = (Nic(network="public"), Nic(network="private"))
+    thrice = (*both, Nic(network="private"))
+    trick = File(path="/etc/flyinglow/roles/pretender", content=TRICKS, mode="755")
+    plain: dict[str, Any] = {"memory_mb": 128, "disks": (Disk(image="guest"),)}
+    bad_one = Part(name="bad", provides=("pretender",), files=(trick,), nics=both, **plain)
+    parts = [Part(name="ce", nics=thrice, **plain), bad_one]
+    whole = connect(daemon.url).create(parts, name="two", duration=1200).whole
+    watch = consumer.watch(whole)
+    members = {member.name: member for member in whole.wait("Running", timeout=90).members}
+    assert {member.node for member in members.values()} == set(NODES)
+    ce, bad = members["ce"].resource, members["bad"].resource
+    public, private, second = ce.properties().nics
+    assert (public.ip, public.ip6) == ("198.51.100.20", "fd00:51::c633:6414")
+    assert (public.gateway, public.gateway6, public.delivery) == ("198.51.100.1", "fd00:51::1", "dhcp")
+    assert (private.ip6, private.prefix6, private.gateway, private.delivery) == ("fd00:73::a49:14", 64, None, "static")
+
+    lines = (
+        f"GUEST-IP eth0 198.51.100.20/24 mac={public.mac}",
+        "GUEST-IP6 eth0 fd00:51::c633:6414/64",
+        "GUEST-NET eth0 dhcp",
+        f"GUEST-IP eth1 10.73.0.20/24 mac={private.mac}",
+        "GUEST-IP6 eth1 fd00:73::a49:14/64",
+        "GUEST-NET eth1 static",
+        f"GUEST-IP eth2 10.73.0.21/24 mac={second.mac}",
+        "GUEST-ROUTE default via 198.51.100.1 dev eth0 metric 100",
+        "GUEST-ROUTE default via fd00:51::1 dev eth0 metric 100",
+    )
+    said = eventually(_says(ce, *lines), 90)
+    assert not any("default" in line and "eth0" not in line for line in said)
+    theirs = [address for nic in bad.properties().nics for address in (nic.ip, nic.ip6)]
+    ours = [address for nic in (public, private, second) for address in (nic.ip, nic.ip6)]
+    eventually(_says(bad, "TRICK 198.51.100.99 stopped", "TRICK fd00:51::99 stopped"), 90)
+    eventually(_says(ce, *(f"GUEST-PEER bad {address} ok" for address in theirs)), 90)
+    eventually(_says(bad, *(f"GUEST-PEER ce {address} ok" for address in ours)), 90)
+
+    (alarm,) = eventually(lambda: daemon.admin("alarm.list"), 60)
+    assert (alarm["workspace"], alarm["node"]) == ("bad", members["bad"].node)
+    assert alarm["counts"]
+    stopped = eventually(lambda: [nic for nic in bad.properties().nics if nic.dropped], 60)
+    assert {nic.network for nic in stopped} == {"public"}
+    assert not any(nic.dropped for nic in ce.properties().nics)
+    eventually(lambda: "was stopped" in (watch.queue.get(timeout=30).reason or ""), 60)
+    whole.destroy()
+    eventually(lambda: all(node["free"]["memory_mb"] == 200 for node in daemon.admin("node.list")), 90)
+    assert [one["workspace"] for one in daemon.admin("alarm.list")] == ["bad"]
