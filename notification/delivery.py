@@ -1,8 +1,9 @@
 """Delivery: one line for each subscription, in order, at least once, with patience for consumers that fail.
 
 A line has one request in flight. What queued up meanwhile goes into the next request together. A failed request is
-made again with the same messages and the same MessageID after 1, 2, 4 … 60 s; a consumer that failed all the time for
-``give_up`` seconds loses its subscription. All of it is in the store, so a restart goes on where it stopped.
+made again with the same messages and the same MessageID after 1, 2, 4 … 60 s; the subscription of a consumer that
+failed all the time for ``give_up`` seconds is paused, until its owner resumes it or it ends. All of it is in the
+store, so a restart goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -148,11 +149,8 @@ class Courier:
             return replace(again, limit=self._settings.batch, delivered=work.deliveries, change=_recovered)
         failed = self._failed(work.subscription, error)
         if self._hopeless(failed):
-            log.warning(
-                "subscription %s of %s dropped: its consumer %s failed %d times since %s, last: %s",
-                name, failed.owner, failed.consumer, failed.failures, failed.failing_since, error,
-            )  # fmt: skip
-            return replace(again, drop=True)
+            log.warning("subscription %s of %s paused: %s", name, failed.owner, reason := _despair(failed))
+            return replace(again, change=lambda row: _given_up(row, failed, self._now(), reason))
         return replace(again, change=lambda row: _with_failure(row, failed))
 
     async def _enter(self, entry: Entry) -> Work | None:
@@ -217,6 +215,16 @@ def _with_failure(row: Subscription, failed: Subscription) -> Subscription:
         retry_at=failed.retry_at,
         last_error=failed.last_error,
     )
+
+
+def _despair(failed: Subscription) -> str:
+    since = failed.failing_since.isoformat(timespec="seconds") if failed.failing_since else "now"
+    times = f"{failed.failures} times since {since}"
+    return f"its consumer {failed.consumer} failed {times}, last: {failed.last_error}; resume it when it answers again"
+
+
+def _given_up(row: Subscription, failed: Subscription, now: datetime, reason: str) -> Subscription:
+    return replace(_with_failure(row, failed), paused_at=row.paused_at or now, pause_reason=reason)
 
 
 def _unless_cancelled(failure: object, name: str) -> None:

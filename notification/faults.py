@@ -41,6 +41,16 @@ def topic_not_supported(message: str) -> TypedFault:
     return _fault("TopicNotSupportedFault", message)
 
 
+def many_topics(topics: Sequence[str]) -> TypedFault:
+    """Say that one topic was to be named."""
+    return _fault("MultipleTopicsSpecifiedFault", f"one topic has a current message; these are {', '.join(topics)}")
+
+
+def no_current_message(topic: str) -> TypedFault:
+    """Say that nothing was told on this topic, or that it was forgotten."""
+    return _fault("NoCurrentMessageOnTopicFault", f"there is no message on the topic {topic}, or none is kept any more")
+
+
 def filter_invalid(unknown: Sequence[str]) -> TypedFault:
     """Say that the filter has children (Clark names) that are no filters here."""
     names = ", ".join(unknown)

@@ -47,15 +47,14 @@ class Work:
 class Entry:
     """One line's report and question.
 
-    ``delivered`` is forgotten; ``change`` makes the new row of the old one; ``drop`` removes the subscription.
-    The answer is the next ``limit`` messages (0: none are wanted).
+    ``delivered`` is forgotten; ``change`` makes the new row of the old one. The answer is the next ``limit`` messages
+    (0: none are wanted).
     """
 
     subscription_id: str
     limit: int
     delivered: tuple[Delivery, ...] = ()
     change: Callable[[Subscription], Subscription] | None = None
-    drop: bool = False
 
 
 class Ledger:
@@ -75,7 +74,7 @@ class Ledger:
         self._idle: list[Deferred[None]] = []
 
     def enter(self, entry: Entry) -> Awaitable[Work | None]:
-        """Commit an entry and return what to do next; None when there is nothing, or no such subscription any more.
+        """Commit an entry and return what to do next; None when there is nothing, or nobody to send it to.
 
         Fails with the store's error.
         """
@@ -142,9 +141,6 @@ class Ledger:
 
 
 def _carry_out(tx: NotificationTx, entry: Entry, at: datetime) -> Work | None:
-    if entry.drop:
-        tx.subscriptions.remove([entry.subscription_id])
-        return None
     if entry.delivered:
         tx.deliveries.done(entry.subscription_id, entry.delivered[-1].position)
     row = tx.subscriptions.get(entry.subscription_id)
@@ -155,7 +151,7 @@ def _carry_out(tx: NotificationTx, entry: Entry, at: datetime) -> Work | None:
         if changed != row:
             tx.subscriptions.write(changed)
             row = changed
-    if entry.limit == 0:
+    if entry.limit == 0 or row.paused_at is not None:
         return None
     head = tuple(tx.deliveries.head(row.id, 1 if row.raw else entry.limit))
     return Work(subscription=row, deliveries=head) if head else None

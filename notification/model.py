@@ -18,6 +18,8 @@ class Subscription:
     ``topics`` are topic names selected (empty: all). ``consumer`` is the ConsumerReference's Address,
     ``parameters`` its reference parameters as serialized XML, to be sent back as headers. ``reference`` is a random id
     in the subscription's own URL. ``retry_at`` is set while its consumer fails; ``failing_since`` tells since when.
+    While it is paused (``paused_at``) what happens is kept for it and nothing is sent; ``pause_reason`` is empty when
+    its owner asked for that.
     """
 
     id: str
@@ -34,6 +36,8 @@ class Subscription:
     failing_since: datetime | None = None
     retry_at: datetime | None = None
     last_error: str = ""
+    paused_at: datetime | None = None
+    pause_reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

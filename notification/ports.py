@@ -51,6 +51,9 @@ class DeliveryRows(Protocol):
     def head(self, subscription_id: str, limit: int) -> list[Delivery]:
         """Return the oldest deliveries of one subscription, in order."""
 
+    def count(self, subscription_id: str) -> int:
+        """Return how many deliveries wait for one subscription."""
+
     def done(self, subscription_id: str, up_to: int) -> None:
         """Forget this subscription's deliveries up to and including this position."""
 

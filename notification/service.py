@@ -1,4 +1,4 @@
-"""The subscription service: subscribe, renew, unsubscribe, and the sweep of what is over.
+"""The subscription service: subscribe, renew, pause, resume, unsubscribe, and the sweep of what is over.
 
 A subscription belongs to who made it and to the resource it is about; both must be the caller's to see. All verbs
 block and are called on worker threads.
@@ -20,7 +20,7 @@ from flyinglow.notification.lifetime import Asked, Lifetimes, UnacceptableError,
 from flyinglow.notification.model import Subscription
 from flyinglow.notification.ports import NotificationTx
 from flyinglow.notification.subscribing import SubscribeRequest
-from flyinglow.workspace.model import Kind, ResourceKey
+from flyinglow.workspace.model import Event, Kind, ResourceKey, Topic
 from flyinglow.workspace.ports import Now, Store
 
 
@@ -55,7 +55,10 @@ class Draft:
 
 
 class SubscriptionService:
-    """Makes, renews and ends subscriptions. ``new_id`` returns 128 random bits in hex."""
+    """Makes, renews and ends subscriptions. ``new_id`` returns 128 random bits in hex.
+
+    ``woken`` is told which subscriptions are to be delivered to again, on whatever thread.
+    """
 
     def __init__(
         self,
@@ -64,12 +67,14 @@ class SubscriptionService:
         consumers: Consumers,
         now: Now,
         new_id: Callable[[], str],
+        woken: Callable[[Sequence[str]], None] = lambda _: None,
         settings: SubscriptionSettings | None = None,
     ) -> None:
         self._store = store
         self._consumers = consumers
         self._now = now
         self._new_id = new_id
+        self._woken = woken
         self._settings = settings or SubscriptionSettings()
 
     def subscribe(self, caller: Identity, producer: ResourceKey, request: SubscribeRequest) -> Granted:
@@ -141,6 +146,13 @@ class SubscriptionService:
 
     def renew(self, caller: Identity, subscription_id: str, end: Asked) -> Granted:
         """Give a subscription a new end. Raises UnknownError, or the fault that tells which ends are granted."""
+        try:
+            return self.set_end(caller, subscription_id, end)
+        except UnacceptableError as error:
+            raise faults.time_unacceptable(error.message, error.minimum, error.maximum) from error
+
+    def set_end(self, caller: Identity, subscription_id: str, end: Asked) -> Granted:
+        """Give a subscription a new end. Raises UnknownError, or UnacceptableError."""
         now = self._now()
 
         def change(tx: NotificationTx) -> Granted:
@@ -149,10 +161,7 @@ class SubscriptionService:
             tx.subscriptions.write(replace(row, ends_at=ends_at))
             return Granted(id=row.id, now=now, ends_at=ends_at)
 
-        try:
-            return self._store.call(change)
-        except UnacceptableError as error:
-            raise faults.time_unacceptable(error.message, error.minimum, error.maximum) from error
+        return self._store.call(change)
 
     def unsubscribe(self, caller: Identity, subscription_id: str) -> None:
         """End a subscription; what is not delivered yet is not delivered any more. Raises UnknownError."""
@@ -162,9 +171,55 @@ class SubscriptionService:
 
         self._store.call(change)
 
+    def pause(self, caller: Identity, subscription_id: str) -> None:
+        """Send nothing to its consumer until it is resumed; what happens meanwhile is kept. Raises UnknownError."""
+
+        def change(tx: NotificationTx) -> None:
+            row = self._find(tx, caller, subscription_id)
+            if row.paused_at is None:
+                tx.subscriptions.write(replace(row, paused_at=self._now(), pause_reason=""))
+
+        self._store.call(change)
+
+    def resume(self, caller: Identity, subscription_id: str) -> None:
+        """Send again, what was kept first; a consumer that failed is tried anew. Raises UnknownError."""
+
+        def change(tx: NotificationTx) -> None:
+            row = self._find(tx, caller, subscription_id)
+            fresh = replace(row, failures=0, failing_since=None, retry_at=None, last_error="")
+            tx.subscriptions.write(replace(fresh, paused_at=None, pause_reason=""))
+
+        self._store.call(change)
+        self._woken([subscription_id])
+
+    def current(self, caller: Identity, producer: ResourceKey, topics: Sequence[Topic]) -> Event:
+        """Return the last event of a resource on a topic (WS-BaseNotification 1.3, section 4.3).
+
+        Raises UnknownError, and MultipleTopicsSpecifiedFault or NoCurrentMessageOnTopicFault.
+        """
+        if len(topics) != 1:
+            raise faults.many_topics(topics)
+
+        def read(tx: NotificationTx) -> Event | None:
+            _require(tx, caller, producer)
+            return tx.outbox.latest(producer, topics[0].value)
+
+        event = self._store.view(read)
+        if event is None:
+            raise faults.no_current_message(topics[0])
+        return event
+
     def get(self, caller: Identity, subscription_id: str) -> Subscription:
         """Return a subscription. Raises UnknownError."""
         return self._store.view(lambda tx: self._find(tx, caller, subscription_id))
+
+    def look(self, caller: Identity, subscription_id: str) -> tuple[Subscription, int]:
+        """Return a subscription, and how many messages wait for its consumer. Raises UnknownError."""
+
+        def read(tx: NotificationTx) -> tuple[Subscription, int]:
+            return self._find(tx, caller, subscription_id), tx.deliveries.count(subscription_id)
+
+        return self._store.view(read)
 
     def expire(self, tx: NotificationTx) -> int:
         """Remove the subscriptions that are over and return how many; the sweep's transaction."""

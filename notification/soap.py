@@ -1,10 +1,12 @@
-"""The SOAP side of notification: Subscribe at each producer, Renew and Unsubscribe at a subscription's own URL."""
+"""The SOAP side of notification: what producers answer, and what a subscription answers at its own URL."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from flyinglow.notification import topics
 from flyinglow.notification.lifetime import asked
+from flyinglow.notification.payload import payload
 from flyinglow.notification.service import SubscriptionService
 from flyinglow.notification.subscribing import read
 from flyinglow.workspace.model import Kind, ResourceKey
@@ -36,6 +38,14 @@ def producer_port(service: SubscriptionService, kind: Kind, addresses: Addresses
                 E["wsnt"].CurrentTime(timestamp(granted.now)),
                 _termination(granted.ends_at),
             )
+            return answer
+
+        @operation(qname("wsnt", "GetCurrentMessage"), action=STEM + "NotificationProducer/GetCurrentMessage")
+        def get_current_message(ctx: Any, body: _Element) -> _Element:
+            call = call_of(ctx)
+            chosen = topics.select(body[0])
+            event = service.current(call.caller, ResourceKey(kind, call.resource), chosen)
+            answer: _Element = E["wsnt"].GetCurrentMessageResponse(payload(event))
             return answer
 
     return ProducerPort
@@ -71,6 +81,20 @@ def manager_port(service: SubscriptionService) -> type[ServiceBase]:
             call = call_of(ctx)
             service.unsubscribe(call.caller, call.resource)
             answer: _Element = E["wsnt"].UnsubscribeResponse()
+            return answer
+
+        @operation(qname("wsnt", "PauseSubscription"), action=STEM + "PausableSubscriptionManager/PauseSubscription")
+        def pause(ctx: Any, body: _Element) -> _Element:
+            call = call_of(ctx)
+            service.pause(call.caller, call.resource)
+            answer: _Element = E["wsnt"].PauseSubscriptionResponse()
+            return answer
+
+        @operation(qname("wsnt", "ResumeSubscription"), action=STEM + "PausableSubscriptionManager/ResumeSubscription")
+        def resume(ctx: Any, body: _Element) -> _Element:
+            call = call_of(ctx)
+            service.resume(call.caller, call.resource)
+            answer: _Element = E["wsnt"].ResumeSubscriptionResponse()
             return answer
 
     return ManagerPort

@@ -10,6 +10,7 @@ from flyinglow.factory import properties_xml as factory_xml
 from flyinglow.factory import soap as factory_soap
 from flyinglow.group import properties_xml as group_xml
 from flyinglow.group import soap as group_soap
+from flyinglow.notification import properties_xml as subscription_xml
 from flyinglow.notification.soap import manager_port, producer_port
 from flyinglow.workspace import properties_xml as workspace_xml
 from flyinglow.workspace import soap as workspace_soap
@@ -52,6 +53,7 @@ def endpoints(
     workspace = workspace_xml.WorkspaceDirectory(services.workspace, now)
     group = group_xml.GroupDirectory(services.group, addresses, now)
     ensemble = ensemble_xml.EnsembleDirectory(services.ensemble, addresses, now)
+    subscription = subscription_xml.SubscriptionDirectory(services.subscriptions, now)
     return [
         endpoint(
             "factory",
@@ -74,5 +76,10 @@ def endpoints(
             ensemble_soap.port(services.ensemble, addresses),
             *leased(ensemble, Kind.ENSEMBLE, ensemble_xml.DOCUMENT),
         ),
-        endpoint("subscription", manager_port(services.subscriptions)),
+        endpoint(
+            "subscription",
+            manager_port(services.subscriptions),
+            properties.port(subscription, subscription_xml.DOCUMENT, xpath),
+            lifetime.port(subscription),
+        ),
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid5
 
-from sqlalchemy import bindparam, delete, select
+from sqlalchemy import bindparam, delete, func, select
 
 from flyinglow.notification.model import Delivery
 from flyinglow.store.outbox import to_event
@@ -27,6 +27,7 @@ _HEAD = (
     .order_by(_C.position)
     .limit(bindparam("most"))
 )
+_COUNT = select(func.count()).select_from(DELIVERIES).where(_C.subscription_id == bindparam("of_subscription"))
 _DONE = delete(DELIVERIES).where(_C.subscription_id == bindparam("of_subscription"), _C.position <= bindparam("up_to"))
 
 
@@ -58,6 +59,10 @@ class Deliveries:
             )
             for row in self._connection.execute(_HEAD, wanted)
         ]
+
+    def count(self, subscription_id: str) -> int:
+        """Return how many deliveries wait for one subscription."""
+        return self._connection.execute(_COUNT, {"of_subscription": subscription_id}).scalar_one()
 
     def done(self, subscription_id: str, up_to: int) -> None:
         """Forget this subscription's deliveries up to and including this position."""

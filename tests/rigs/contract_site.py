@@ -16,6 +16,7 @@ from flyinglow.factory import properties_xml as factory_xml
 from flyinglow.factory import soap as factory_soap
 from flyinglow.group import properties_xml as group_xml
 from flyinglow.group import soap as group_soap
+from flyinglow.notification import properties_xml as subscription_xml
 from flyinglow.notification import soap as notification_soap
 from flyinglow.workspace import properties_xml as workspace_xml
 from flyinglow.workspace import soap as workspace_soap
@@ -84,6 +85,7 @@ class Site:
         workspace_directory = workspace_xml.WorkspaceDirectory(workspaces, now)
         group_directory = group_xml.GroupDirectory(groups, ADDRESSES, now)
         ensemble_directory = ensemble_xml.EnsembleDirectory(ensembles, ADDRESSES, now)
+        subscription_directory = subscription_xml.SubscriptionDirectory(subscriptions, now)
         return [
             self._endpoint(
                 "factory",
@@ -111,7 +113,12 @@ class Site:
                 lifetime.port(ensemble_directory),
                 notification_soap.producer_port(subscriptions, Kind.ENSEMBLE, ADDRESSES),
             ),
-            self._endpoint("subscription", notification_soap.manager_port(subscriptions)),
+            self._endpoint(
+                "subscription",
+                notification_soap.manager_port(subscriptions),
+                properties.port(subscription_directory, subscription_xml.DOCUMENT, XPATH),
+                lifetime.port(subscription_directory),
+            ),
         ]
 
     def _endpoint(self, name: str, *ports: Any) -> Endpoint:

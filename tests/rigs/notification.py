@@ -10,11 +10,14 @@ from typing import Any, TypeVar
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
+from flyinglow.access.identity import Identity
+from flyinglow.notification.consumers import ConsumerPolicy, Consumers
 from flyinglow.notification.delivery import Compose, Courier, DeliverySettings, Message
 from flyinglow.notification.drainer import Drainer
 from flyinglow.notification.folds import Fold
 from flyinglow.notification.ledger import Ledger, Settled
 from flyinglow.notification.model import Delivery, Subscription
+from flyinglow.notification.service import SubscriptionService
 from flyinglow.notification.slots import Slots
 from flyinglow.store.store import Store
 from flyinglow.workspace.model import Event, Kind, ResourceKey, Topic
@@ -135,6 +138,19 @@ class World:
     def row(self, name: str = "s1") -> Subscription | None:
         found: Subscription | None = self.store.view(lambda tx: tx.subscriptions.get(name))
         return found
+
+    def there(self, name: str = "s1") -> Subscription:
+        """The row, which must be there."""
+        row = self.row(name)
+        assert row is not None
+        return row
+
+    def resume(self, name: str = "s1") -> None:
+        """Do what the service does when a subscription is resumed."""
+        service = SubscriptionService(
+            store=self.store, consumers=Consumers(ConsumerPolicy()), now=self.now, new_id=str, woken=self.courier.wake
+        )
+        service.resume(Identity("ann"), name)
 
     def waiting(self, name: str = "s1") -> list[int]:
         """The sequences of what is queued for a subscription."""

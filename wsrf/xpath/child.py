@@ -64,10 +64,13 @@ def _parts(found: Any) -> list[tuple[str, str]]:
 
 
 def _part(node: Any) -> tuple[str, str]:
-    if isinstance(node, etree._Element):  # noqa: SLF001 - lxml has no public name for it
-        kind = "element" if isinstance(node.tag, str) else "text"
-        return kind, etree.tostring(node, with_tail=False, encoding="unicode") if kind == "element" else node.text or ""
-    return "text", node[1] if isinstance(node, tuple) else str(node)
+    if isinstance(node, tuple):  # a name space: its prefix and itself
+        return "text", str(node[1])
+    if isinstance(node, str):
+        return "text", str(node)
+    if isinstance(node.tag, str):
+        return "element", etree.tostring(node, with_tail=False, encoding="unicode")
+    return "text", node.text or ""
 
 
 if __name__ == "__main__":

@@ -177,7 +177,13 @@ class _Child:
     def __init__(self, argv: Sequence[str], clock: Callable[[], float]) -> None:
         self._socket, theirs = socket.socketpair()
         with theirs:
-            self._process = subprocess.Popen(list(argv), stdin=theirs, stdout=theirs, stderr=subprocess.DEVNULL, env={})
+            self._process = subprocess.Popen(
+                list(argv),
+                stdin=theirs.fileno(),
+                stdout=theirs.fileno(),
+                stderr=subprocess.DEVNULL,
+                env={"LC_ALL": "C"},
+            )
         self._clock = clock
         self._ready = False
 

@@ -2,24 +2,30 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 from lxml import etree
 from lxml.etree import _Element
 
 from flyinglow.access.identity import LOCAL, OPERATOR, Identity
+from flyinglow.notification import properties_xml
 from flyinglow.notification.consumers import ConsumerPolicy, Consumers
 from flyinglow.notification.lifetime import Lifetimes
+from flyinglow.notification.properties_xml import SubscriptionDirectory
 from flyinglow.notification.service import SubscriptionService, SubscriptionSettings
 from flyinglow.notification.soap import manager_port, producer_port
 from flyinglow.store import Store
-from flyinglow.workspace.model import Kind, Topic
+from flyinglow.workspace.model import Event, Kind, ResourceKey, Topic
+from flyinglow.wsrf import lifetime, properties
 from flyinglow.wsrf.addresses import Addresses
 from flyinglow.wsrf.contract import Contract
 from flyinglow.wsrf.endpoint import Endpoint
 from flyinglow.wsrf.xml import NS, qname
+from rigs.soap import XPATH
 from rigs.store import collection, workspace
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -46,25 +52,33 @@ class Site:
         self.store.migrate()
         self.seen: list[tuple[str, _Element]] = []
         self.looked_up: list[str] = []
+        self.woken: list[str] = []
         self.service = SubscriptionService(
             store=self.store,
             consumers=Consumers(ConsumerPolicy(allow_loopback=True), self.resolve),
             now=lambda: self.time,
             new_id=lambda: f"{next(ids):032x}",
+            woken=self.woken.extend,
             settings=SubscriptionSettings(lifetimes=Lifetimes(), per_owner=5, per_consumer=3),
         )
         self.endpoints = {
             kind.value: self.endpoint(kind.value, producer_port(self.service, kind, ADDRESSES)) for kind in Kind
         }
-        self.endpoints["subscription"] = self.endpoint("subscription", manager_port(self.service))
+        directory = SubscriptionDirectory(self.service, lambda: self.time)
+        self.endpoints["subscription"] = self.endpoint(
+            "subscription",
+            manager_port(self.service),
+            properties.port(directory, properties_xml.DOCUMENT, XPATH),
+            lifetime.port(directory),
+        )
         self.store.call(self.fill)
 
-    def endpoint(self, name: str, port: object) -> Endpoint:
+    def endpoint(self, name: str, *ports: Any) -> Endpoint:
         def note(kind: str, element: _Element) -> None:
             self.seen.append((kind, element))
             Contract.packaged().validate(element)
 
-        return Endpoint(name, [port], name, now=lambda: self.time, on_message=note)  # type: ignore[list-item]
+        return Endpoint(name, ports, name, now=lambda: self.time, on_message=note)
 
     def fill(self, tx: object) -> None:
         tx.workspaces.add([workspace(1), workspace(2, owner="bob"), workspace(3, destroyed_at=NOW)])  # type: ignore[attr-defined]
@@ -355,3 +369,90 @@ def test_every_message_of_a_day_has_been_judged_by_the_schemas(site: Site) -> No
     site.call("<wsnt:Unsubscribe/>", at="subscription")
     site.call("<wsnt:Unsubscribe/>", at="subscription")
     assert [kind for kind, _ in site.seen] == ["request", "response"] * 2 + ["request", "fault"]
+
+
+RP = {"rp": NS["rp"], "wsnt": NS["wsnt"], "fl": NS["fl"], "wsa": NS["wsa"], "rl": NS["rl"]}
+
+
+def test_pausing_and_resuming_wakes_the_delivery(site: Site) -> None:
+    site.subscribe()
+    for _ in range(2):  # again is as well
+        answer = site.call("<wsnt:PauseSubscription/>", at="subscription")
+        assert answer.tag == qname("wsnt", "PauseSubscriptionResponse")
+    assert site.service.get(LOCAL, f"{1:032x}").paused_at == NOW
+    assert site.woken == []
+    answer = site.call("<wsnt:ResumeSubscription/>", at="subscription")
+    assert answer.tag == qname("wsnt", "ResumeSubscriptionResponse")
+    assert (site.service.get(LOCAL, f"{1:032x}").paused_at, site.woken) == (None, [f"{1:032x}"])
+
+
+@pytest.mark.parametrize("operation", ["PauseSubscription", "ResumeSubscription"])
+def test_nobody_elses_subscription_is_paused_or_resumed(site: Site, operation: str) -> None:
+    site.subscribe()
+    answer = site.call(f"<wsnt:{operation}/>", at="subscription", caller=Identity("bob"))
+    assert site.fault(answer).tag == qname("r", "ResourceUnknownFault")
+
+
+def test_a_subscription_is_a_resource_with_properties(site: Site) -> None:
+    site.subscribe(topic("fl:state") + "<wsnt:SubscriptionPolicy><wsnt:UseRaw/></wsnt:SubscriptionPolicy>")
+    (document,) = site.call("<rp:GetResourcePropertyDocument/>", at="subscription")
+    assert document.tag == qname("fl", "SubscriptionProperties")
+    Contract.packaged().validate(etree.fromstring(etree.tostring(document)))
+    assert document.findtext("wsnt:ConsumerReference/wsa:Address", namespaces=RP) == "http://127.0.0.1:9000/x?a=1&b=2"
+    assert document.findtext("wsnt:Filter/wsnt:TopicExpression", namespaces=RP) == "fl:state"
+    assert document.find("wsnt:SubscriptionPolicy/wsnt:UseRaw", RP) is not None
+    assert document.findtext("fl:Delivery/fl:Waiting", namespaces=RP) == "0"
+    assert document.findtext("rl:TerminationTime", namespaces=RP) == "2026-01-03T03:04:05Z"
+
+
+def test_a_subscription_ends_and_is_prolonged_like_any_resource(site: Site) -> None:
+    site.subscribe()
+    duration = "<rl:RequestedLifetimeDuration>PT1H</rl:RequestedLifetimeDuration>"
+    later = f"<rl:SetTerminationTime>{duration}</rl:SetTerminationTime>"
+    answer = site.call(later, at="subscription")
+    assert answer.findtext("rl:NewTerminationTime", namespaces=RP) == "2026-01-02T04:04:05Z"
+    beyond = later.replace("PT1H", "P400D")
+    fault = site.fault(site.call(beyond, at="subscription"))
+    assert fault.tag == qname("rl", "TerminationTimeChangeRejectedFault")
+    assert site.call("<rl:Destroy/>", at="subscription").tag == qname("rl", "DestroyResponse")
+    assert site.subscriptions() == 0
+    assert site.fault(site.call("<rl:Destroy/>", at="subscription")).tag == qname("r", "ResourceUnknownFault")
+
+
+def _tell(event: Event, tx: Any) -> None:
+    tx.outbox.add([event])
+
+
+def current(expression: str, dialect: str = CONCRETE) -> str:
+    return f'<wsnt:GetCurrentMessage><wsnt:Topic Dialect="{dialect}">{expression}</wsnt:Topic></wsnt:GetCurrentMessage>'
+
+
+def test_the_current_message_is_the_last_one_on_its_topic(site: Site) -> None:
+    key = ResourceKey(Kind.WORKSPACE, f"{1:032x}")
+    told = [(Topic.STATE, "Propagated"), (Topic.STATE, "Running"), (Topic.SCHEDULE, "")]
+    for number, (name, state) in enumerate(told):
+        body = {"name": "vm", "state": state}
+        event = Event(key=key, sequence=number, topic=name, owner=LOCAL.name, at=NOW, body=body)
+        site.store.call(partial(_tell, event))
+    (change,) = site.call(current("fl:state"), action=STEM + "NotificationProducer/GetCurrentMessageRequest")
+    assert (change.tag, change.get("sequence")) == (qname("fl", "StateChange"), "1")
+    assert change.findtext("fl:State", namespaces=RP) == "Running"
+
+
+@pytest.mark.parametrize(
+    ("body", "fault"),
+    [
+        (current("fl:warning"), qname("wsnt", "NoCurrentMessageOnTopicFault")),
+        (current("fl:nothing"), qname("wsnt", "TopicNotSupportedFault")),
+        (current("fl:state", "urn:other"), qname("wsnt", "TopicExpressionDialectUnknownFault")),
+        (current("fl:*"), qname("wsnt", "InvalidTopicExpressionFault")),
+        (current("fl:*", FULL), qname("wsnt", "MultipleTopicsSpecifiedFault")),
+    ],
+)
+def test_a_current_message_that_there_is_not(site: Site, body: str, fault: str) -> None:
+    assert site.fault(site.call(body)).tag == fault
+
+
+def test_nobody_elses_current_message_is_told(site: Site) -> None:
+    answer = site.call(current("fl:state"), resource=f"{2:032x}")
+    assert site.fault(answer).tag == qname("r", "ResourceUnknownFault")

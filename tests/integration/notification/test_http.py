@@ -5,6 +5,7 @@ import re
 import socket
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,6 +23,7 @@ from flyinglow.notification.delivery import Courier, DeliverySettings
 from flyinglow.notification.drainer import Drainer
 from flyinglow.notification.envelope import Envelopes
 from flyinglow.notification.ledger import Ledger
+from flyinglow.notification.model import Subscription
 from flyinglow.notification.sender import HttpSender, SenderSettings
 from flyinglow.store.store import Store
 from flyinglow.wsrf.addresses import Addresses
@@ -330,6 +332,11 @@ class Service:
         row = subscription(number, consumer=f"http://127.0.0.1:{port}/{number}", **changes)
         return self.store.run(lambda tx: tx.subscriptions.add(row))
 
+    def row(self, number: int) -> Subscription:
+        row: Subscription | None = self.store.view(lambda tx: tx.subscriptions.get(f"s{number:03}"))
+        assert row is not None
+        return row
+
     def happen(self, sequence: int) -> Deferred[None]:
         return self.store.run(lambda tx: tx.outbox.add([event(1, sequence)]))
 
@@ -381,18 +388,26 @@ def test_a_consumer_that_was_down_and_a_restarted_service_lose_nothing(with_rig:
     with_rig(story)
 
 
-def test_a_consumer_that_failed_too_long_is_dropped(with_rig: Any, store_url: str) -> None:
+def test_a_consumer_that_failed_too_long_is_paused_and_hears_all_when_it_is_resumed(
+    with_rig: Any, store_url: str
+) -> None:
     async def story(rig: Rig) -> None:
         def fail(request: Request) -> bytes:
             request.setResponseCode(500)
             return b"<fault/>"
 
         consumer = Consumer(fail)
-        service = await Service(rig, store_url, give_up=2.0).start()
+        service = await Service(rig, store_url, give_up=1.0).start()
         await service.subscribe(1, rig.listen(consumer))
         await service.happen(1)
-        await until(rig, lambda: service.store.view(lambda tx: tx.subscriptions.count_requests()) == 0)
+        await until(rig, lambda: service.row(1).paused_at is not None)
         assert len(consumer.requests) > 1
+        consumer.answer = lambda request: b""
+        await service.happen(2)
+        resumed = replace(service.row(1), paused_at=None, failures=0, failing_since=None, retry_at=None)
+        await service.store.run(lambda tx: tx.subscriptions.write(resumed))
+        service.courier.wake([resumed.id])
+        await until(rig, lambda: consumer.seen[-2:] == [1, 2])
         await service.stop()
 
     with_rig(story)

@@ -1,5 +1,6 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 from random import Random
@@ -117,19 +118,48 @@ def test_the_jitter_spreads_retries_over_half_to_one_and_a_half(world: World, cl
     assert timedelta(seconds=1.2) < row.retry_at - START < timedelta(seconds=1.26)
 
 
-def test_a_consumer_that_fails_too_long_loses_its_subscription(world: World, clock: Clock) -> None:
+def test_a_consumer_that_fails_too_long_is_left_alone_until_its_owner_resumes_it(world: World, clock: Clock) -> None:
     world.sender.answer = lambda address, count: TimeoutError()
     world.subscribe()
     world.build(settings=DeliverySettings(longest_delay=10, give_up=30)).start()
     world.happen()
     clock.pump([1] * 29)
-    assert world.row() is not None
+    assert world.there().paused_at is None
     clock.pump([1] * 15)
-    assert world.row() is None
+    assert world.there().paused_at is not None
+    assert "failed 7 times" in world.there().pause_reason
+    assert "TimeoutError" in world.there().pause_reason
     posts = len(world.sender.posts)
-    world.happen()
+    world.happen(2)
     clock.pump([10] * 10)
     assert len(world.sender.posts) == posts
+    assert world.waiting() == [1, 2, 3]
+    world.sender.answer = lambda address, count: 200
+    world.resume()
+    assert (world.waiting(), world.there().pause_reason, world.there().failures) == ([], "", 0)
+
+
+def test_what_happens_during_a_pause_is_delivered_in_order_after_it(world: World, clock: Clock) -> None:
+    world.subscribe(paused_at=START)
+    world.build().start()
+    world.happen(3)
+    clock.pump([10] * 10)
+    assert world.sender.posts == []
+    world.resume()
+    assert world.waiting() == []
+    assert len(world.sender.posts) == 1
+
+
+def test_a_pause_while_it_fails_ends_the_attempts(world: World, clock: Clock) -> None:
+    world.sender.answer = lambda address, count: 500
+    world.subscribe()
+    world.build().start()
+    world.happen()
+    world.store.call(lambda tx: tx.subscriptions.write(replace(tx.subscriptions.get("s1"), paused_at=world.now())))
+    clock.pump([1] * 100)
+    assert len(world.sender.posts) == 1
+    assert world.courier._lines == {}
+    assert world.waiting() == [1]
 
 
 def test_an_unsubscribed_consumer_hears_no_more_even_of_what_was_being_retried(world: World, clock: Clock) -> None:
@@ -144,8 +174,6 @@ def test_an_unsubscribed_consumer_hears_no_more_even_of_what_was_being_retried(w
 
 
 def test_a_renewal_while_it_fails_is_not_undone(world: World, clock: Clock) -> None:
-    from dataclasses import replace
-
     world.sender.answer = lambda address, count: 500 if count < 3 else 200
     world.subscribe(ends_at=START + timedelta(hours=1))
     world.build().start()
