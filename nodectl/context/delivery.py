@@ -61,6 +61,21 @@ class Delivery:
             patch.make(vm, spec, self._config)
 
 
+def possible(config: Config) -> str:
+    """Say which ways this node has, and what would add the others: no site needs them all."""
+    here = [Way.FW_CFG.value] if config.driver == "qemu" else []
+    missing = []
+    for way, program, package in (
+        (Way.SEED, config.xorrisofs, "xorriso"),
+        (Way.PATCH, config.debugfs, "e2fsprogs"),
+    ):
+        if shutil.which(program):
+            here.append(way.value)
+        else:
+            missing.append(f"{way.value} needs {program} (Debian: apt-get install {package})")
+    return "; ".join([", ".join(here) or "none", *missing])
+
+
 def _clear(vm: VmDir) -> None:
     """Remove what an attempt that was cut short has left."""
     for name in (CONTEXT, USER_DATA, FILES, seed.NAME, PATCHED):

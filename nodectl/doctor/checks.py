@@ -13,6 +13,7 @@ from pathlib import Path
 
 from flyinglow.nodectl import tools
 from flyinglow.nodectl.config import Config
+from flyinglow.nodectl.context import delivery
 from flyinglow.nodectl.doctor import slots as doctor_slots
 from flyinglow.nodectl.doctor import versions
 from flyinglow.nodectl.doctor import xen as doctor_xen
@@ -53,6 +54,7 @@ def _checks(config: Config) -> Iterator[tuple[str, Callable[[], str]]]:
         yield "qemu starts", lambda: _qemu_starts(config)
     yield "mke2fs", lambda: versions.found("mke2fs", config.mke2fs)
     yield "mkswap", lambda: _present(config.mkswap, "util-linux")
+    yield "context", lambda: delivery.possible(config)
     if any(text.startswith("scp:") for text in (*config.image_sources, config.image_store, *config.save_targets)):
         yield "sftp", lambda: _present(config.sftp, "openssh-client")
     if is_root():

@@ -10,7 +10,7 @@ import pytest
 
 from flyinglow.nodectl import config
 from flyinglow.nodectl.doctor import checks as doctor
-from flyinglow.nodectl.errors import BrokenError, ExhaustedError, FlyingLowError
+from flyinglow.nodectl.errors import BrokenError, ExhaustedError, FlyingLowError, InvalidError
 from flyinglow.nodectl.hypervisor.xen import Xen
 from flyinglow.nodectl.hypervisor.xl import Xl
 from flyinglow.nodectl.messages import VmStatus
@@ -135,6 +135,21 @@ def test_the_disks_are_raw_and_the_context_is_on_the_last_one(node: Subject, xen
     assert (vm.path / "disk0.raw").read_bytes() == (xen_host.images / "root.raw").read_bytes()
     assert (vm.path / "disk2.raw").stat().st_size == 1 << 20
     assert stat.S_IMODE(vm.path.stat().st_mode) == 0o700
+
+
+def test_without_a_program_for_iso_9660_the_volume_is_ext4_unless_the_image_needs_the_other(
+    node: Subject, xen_host: XenHost
+) -> None:
+    poor: dict[str, Any] = {"xorrisofs": "/nowhere/xorrisofs"}
+    node.again(**poor).create(TAG, xen_host.spec(TAG))
+    seed = (node.node.state.vm(TAG).path / "seed.img").read_bytes()
+    assert (seed[1024 + 0x38 :][:2], seed[1024 + 0x78 :][:6]) == (b"\x53\xef", b"cidata")
+    node.node.destroy(TAG)
+    with pytest.raises(BrokenError, match="apt-get install xorriso"):
+        node.again(**poor).create(TAG, xen_host.spec(TAG, delivery="seed"))
+    assert not node.node.state.vm(TAG).exists()
+    with pytest.raises(InvalidError, match="Xen has no fw_cfg"):
+        node.create(TAG, delivery="fw_cfg")
 
 
 @pytest.mark.parametrize("text", ["", "Name ID Mem\\n", "Name UUID\\nwhat is this\\n", "xl: no such command\\n"])

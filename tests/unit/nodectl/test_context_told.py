@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from flyinglow.nodectl.context import cloud_init, told, ways
+from flyinglow.nodectl import config
+from flyinglow.nodectl.context import cloud_init, delivery, told, ways
 from flyinglow.nodectl.context.partitions import ext_offset
 from flyinglow.nodectl.context.patch import written
 from flyinglow.nodectl.errors import InvalidError
@@ -112,6 +113,14 @@ def test_the_way_is_the_images_and_auto_is_the_drivers() -> None:
     assert ways.chosen(VmSpec("a1", "ce", 96, 1, delivery="patch"), "xen") is ways.Way.PATCH
     with pytest.raises(InvalidError, match="Xen has no fw_cfg"):
         ways.chosen(VmSpec("a1", "ce", 96, 1, delivery="fw_cfg"), "xen")
+
+
+def test_the_doctor_says_which_ways_a_node_has(tmp_path: Path) -> None:
+    programs = {"xorrisofs": "/bin/true", "debugfs": "/nowhere/debugfs"}
+    made = config.build({"state": str(tmp_path), **programs})
+    words = "patch needs /nowhere/debugfs (Debian: apt-get install e2fsprogs)"
+    assert delivery.possible(made) == f"fw_cfg, seed; {words}"
+    assert delivery.possible(config.build({"state": str(tmp_path), "driver": "xen", **programs})) == f"seed; {words}"
 
 
 def _ext(size: int = 2048) -> bytes:
