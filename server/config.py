@@ -123,7 +123,7 @@ class NotificationTerms:
     maximum_lifetime: int = doc("The longest life of a subscription.", default=7 * 86400)
     per_owner: int = doc("Subscriptions one identity may hold; a Create counts as one.", default=1000)
     per_host: int = doc("Subscriptions that may name one consumer host; a Create counts as one.", default=200)
-    give_up_after: int = doc("A consumer that fails this long loses its subscription.", default=3600)
+    give_up_after: int = doc("The subscription of a consumer that fails this long is paused.", default=3600)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
