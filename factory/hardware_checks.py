@@ -13,7 +13,7 @@ from flyinglow.workspace.terms import HardwareTerms
 
 
 def check(part: Part, terms: HardwareTerms) -> None:
-    """Raise InvalidError for a device that is not of this site, NeverError for what it does not offer or not so often."""
+    """Raise InvalidError for a device that is not of this site, NeverError for what it does not offer."""
     asked = part.hardware
     offered = (
         ("CPUs of its own", asked.dedicated_cpus, terms.dedicated_cpus),
@@ -28,8 +28,8 @@ def check(part: Part, terms: HardwareTerms) -> None:
         raise NeverError(f"part {part.name}: nodes of this site have NUMA nodes 0 to {terms.numa_nodes - 1}", figures)
     for name, count in Counter(asked.devices).items():
         if name not in terms.devices:
-            there = ", ".join(sorted(terms.devices)) or "none"
-            raise InvalidError(f"part {part.name}: there is no device {name!r} here (there are: {there})")
+            known = ", ".join(sorted(terms.devices)) or "none"
+            raise InvalidError(f"part {part.name}: there is no device {name!r} here (there are: {known})")
         if count > terms.devices[name]:
             figures = {"devices.asked": count, "devices.max": terms.devices[name]}
             raise NeverError(f"part {part.name}: a node of this site has {terms.devices[name]} of {name!r}", figures)
