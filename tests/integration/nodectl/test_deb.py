@@ -3,9 +3,11 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,8 @@ from rigs.guest import IMAGES, Guest
 from rigs.memory import jobs_group
 
 ROOT = Path(__file__).parents[3]
+SPACES = ["unshare", "--mount", "--propagation", "private", "--net", "--pid", "--fork", "--mount-proc", "--kill-child"]
+USERS = ("/etc/passwd", "/etc/group", "/etc/shadow", "/etc/gshadow", "/etc/subuid", "/etc/subgid", "/etc/.pwd.lock")
 NIC = {"network": "n", "mac": "02:00:0a:4f:00:07", "ip": "10.79.0.7", "prefix": 24, "bridge": "br-site"}
 
 
@@ -46,6 +50,50 @@ def test_the_package_is_the_same_bytes_wherever_it_is_built(tmp_path: Path) -> N
         assert hashlib.md5((tmp_path / "tree" / path).read_bytes(), usedforsecurity=False).hexdigest() == digest
 
 
+def page_lines(*words: str) -> list[list[str]]:
+    """Return the blocks of the administrator's page whose first lines begin so."""
+    text = (ROOT / "docs/administration/node.md").read_text()
+    blocks = [block.splitlines() for block in re.findall(r"(?:^    .*\n)+", text, re.MULTILINE)]
+    return [[line[4:] for line in next(b for b in blocks if b[0][4:].startswith(word))] for word in words]
+
+
+@pytest.mark.root
+@pytest.mark.full
+def test_what_the_page_says_sets_a_node_up_and_removes_it_again(tmp_path: Path) -> None:
+    if os.geteuid() != 0 or shutil.which("visudo") is None or shutil.which("nft") is None:
+        pytest.skip("needs root, sudo and nft")
+    program = tmp_path / "flyinglow-nodectl"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m flyinglow.nodectl "$@"\n')
+    program.chmod(0o755)
+    steps = page_lines("flyinglow-nodectl bundle", "flyinglow-nodectl kill-all")
+    steps[0] += [
+        "id fljob || useradd fljob",
+        "/usr/sbin/flyinglow-nodectl status",
+        "/usr/sbin/flyinglow-nodectl doctor",
+    ]
+    steps[0].append("su fljob -c 'sudo -n /usr/sbin/flyinglow-nodectl kill-all'")
+    words = [sys.executable, deb_site.__file__, "by-hand", json.dumps(steps), str(tmp_path), ""]
+    done = subprocess.run([*SPACES, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout.splitlines()[-1])
+    answers = dict(zip(chain(*steps), told["answers"], strict=True))
+    doctor = answers.pop("/usr/sbin/flyinglow-nodectl doctor")["said"]
+    assert "ok  sudo: /usr/sbin/flyinglow-nodectl agent --stdio" in doctor
+    assert "WARNING: none wanted" in doctor
+    assert {line: answer for line, answer in answers.items() if answer["code"] != 0} == {}
+    before, used, after = told["looks"]
+    assert "/etc/sudoers.d/flyinglow" in used["files"]
+    left = {
+        path for path in {**before["files"], **after["files"]} if before["files"].get(path) != after["files"].get(path)
+    }
+    assert {path for path in left if not path.startswith(USERS)} == set()
+    assert (after["links"], after["rules"], after["processes"]) == (
+        before["links"],
+        before["rules"],
+        before["processes"],
+    )
+
+
 @pytest.mark.root
 @pytest.mark.alone
 def test_a_node_is_left_as_it_was_found(tmp_path: Path, guest_image: Guest) -> None:
@@ -62,9 +110,8 @@ def test_a_node_is_left_as_it_was_found(tmp_path: Path, guest_image: Guest) -> N
             {"order": "start", "tag": "k1", "body": {}},
         ]
         (tmp_path / "orders.json").write_text(json.dumps(orders))
-        spaces = ["unshare", "--mount", "--propagation", "private", "--net", "--pid", "--fork", "--mount-proc"]
         words = [sys.executable, deb_site.__file__, str(built(tmp_path)), str(tmp_path), str(group)]
-        done = subprocess.run([*spaces, "--kill-child", *words], capture_output=True, text=True, check=False)
+        done = subprocess.run([*SPACES, *words], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         told = json.loads(done.stdout.splitlines()[-1])
     assert [answer["ok"] for answer in told["answers"]] == [True] * 3, told["answers"]

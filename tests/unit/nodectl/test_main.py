@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from flyinglow.nodectl import __main__ as program, arguments, spec
-from flyinglow.nodectl import config
+from flyinglow.nodectl import __main__ as program
+from flyinglow.nodectl import arguments, config, spec
 from flyinglow.nodectl.__main__ import EXIT_CODES, main
 from flyinglow.nodectl.arguments import parser
 from flyinglow.nodectl.errors import KINDS, DeniedError, InvalidError
