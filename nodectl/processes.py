@@ -48,13 +48,23 @@ def arguments(pid: int) -> list[str]:
     return [os.fsdecode(part) for part in raw.split(b"\0")[:-1]]
 
 
-def with_argument(word: str) -> Iterator[ProcessMark]:
-    """Yield the living processes that have ``word`` as one of their arguments."""
-    for entry in PROC.iterdir():
-        if entry.name.isdigit() and word in arguments(int(entry.name)):
-            found = mark(int(entry.name))
+def with_argument(*words: str) -> Iterator[ProcessMark]:
+    """Yield the living processes that have one of ``words`` among their arguments."""
+    sought = [b"\0" + os.fsencode(word) + b"\0" for word in words]
+    for name in os.listdir(PROC):  # noqa: PTH208 - a VM's start and end wait for this: names are enough
+        if name.isdigit() and _has(f"{PROC}/{name}/cmdline", sought):
+            found = mark(int(name))
             if found is not None:
                 yield found
+
+
+def _has(file: str, sought: list[bytes]) -> bool:
+    try:
+        with open(file, "rb", buffering=0) as stream:  # noqa: PTH123 - as above
+            raw = b"\0" + stream.read()
+    except OSError:
+        return False
+    return any(word in raw for word in sought)
 
 
 def end(known: ProcessMark, number: int = signal.SIGKILL, seconds: float = 10.0) -> bool:

@@ -17,9 +17,11 @@ class Hands:
         """Say whether a step has this workspace in its hands."""
         return workspace_id in self._held
 
-    def remind(self, workspace_id: str) -> None:
-        """Have a held workspace looked at when it is freed."""
+    def remind(self, workspace_id: str, *, unwanted: bool = False) -> None:
+        """Have a held workspace looked at when it is freed; tell whoever holds it if it is not wanted any more."""
         self._again.add(workspace_id)
+        if unwanted:
+            self._held[workspace_id].unwanted(workspace_id)
 
     def take(self, ids: Iterable[str]) -> Grip:
         """Take those of these workspaces that nobody holds."""
@@ -52,6 +54,7 @@ class Grip:
     def __init__(self, hands: Hands, ids: set[str]) -> None:
         self._hands = hands
         self._ids = ids
+        self.unwanted: Callable[[str], None] = lambda _: None  # called with what is to be given back meanwhile
 
     def free(self, ids: Iterable[str]) -> None:
         """Let go of some."""

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
-from flyinglow.backend.api import Claim, Demand, Grant, Order, Request, node_name
+from flyinglow.backend.api import Claim, Grant, Order, node_name
 from flyinglow.nodectl.errors import BrokenError, ConflictError, FlyingLowError, InvalidError, UnknownError
 from flyinglow.nodectl.messages import OrderName, VmInfo, VmSpec, VmStatus, encode
 from flyinglow.workspace import barrier
 from flyinglow.workspace.context_endpoint import hash_of
 from flyinglow.workspace.crew import Crew
+from flyinglow.workspace.demands import request
 from flyinglow.workspace.lifecycle import advance, ready, reclaim
 from flyinglow.workspace.model import InitialState, Kind, ResourceKey, Selection, Stamp, Workspace
 from flyinglow.workspace.orders import Answer, Ask, GoneError, Round
@@ -26,6 +27,7 @@ from flyinglow.workspace.ports import Tx
 from flyinglow.workspace.spreading import Spreading
 from flyinglow.workspace.states import State, Status, Task
 from flyinglow.workspace.steps import Step, step_of
+from flyinglow.workspace.transfers import Transfers
 from flyinglow.workspace.vmspec import specs
 
 _GRANTED = (Stamp.SCHEDULED, Stamp.LAUNCHED, Stamp.ADAPTED)  # what a back-end says of a place
@@ -63,6 +65,7 @@ class Launch:
         self._set = launch_set
         self._abandoned = False
         self._round: Round | None = None
+        self._transfers = Transfers(crew.orders.send, crew.timing.destroy)
         self._spreading = Spreading(crew.orders.send, seconds=crew.timing.create, patience=crew.timing.info)
 
     def abandon(self) -> None:
@@ -80,6 +83,7 @@ class Launch:
         try:
             grants = await self._acquire(rows)
             grip = self._crew.take([row.id for row in rows])
+            grip.unwanted = self._transfers.cut
             begun = await self._begin(grants)
             grip.free([row.id for row in rows if row.id not in begun.ids])
             created = await self._create(begun)
@@ -105,7 +109,7 @@ class Launch:
 
     async def _acquire(self, rows: list[Workspace]) -> Mapping[str, Grant]:
         """Have the members' places made ready. This may wait long; the members can be destroyed meanwhile."""
-        claim = Claim(key=self._set, request=_request(rows), nodes={row.id: row.node for row in rows if row.node})
+        claim = Claim(key=self._set, request=request(rows), nodes={row.id: row.node for row in rows if row.node})
         try:
             return await self._crew.backend.acquire(claim)
         except ConflictError as error:  # granted or not, the claim was taken back
@@ -147,13 +151,17 @@ class Launch:
         ]
         if not asks or self._abandoned:
             return []
+        self._transfers.begin(begun.create)
         answers = self._round = self._crew.orders.send(asks)
         infos: dict[str, VmInfo] = {}
         failed: Failed | None = None
         while batch := await answers.some():
             good, bad = _sort(batch, {VmStatus.CREATED, VmStatus.RUNNING, VmStatus.PAUSED, VmStatus.STOPPED})
             infos |= good
+            self._transfers.end(answer.row.id for answer in batch)
             failed = failed or await self._first(bad, answers)
+            if failed is not None:
+                self._transfers.cut_all()
         if failed is not None:
             raise failed
         return await self._crew.commit("launch.created", lambda tx: self._created(tx, infos))
@@ -276,22 +284,3 @@ def _sort(
         else:
             bad.append((answer.row, BrokenError(info.reason or f"its VM is {info.status.value} on its node")))
     return good, bad
-
-
-def _request(rows: list[Workspace]) -> Request:
-    demands = tuple(
-        Demand(
-            member=row.id,
-            name=row.name,
-            memory_mb=row.allocation.memory_mb,
-            cpus=row.allocation.cpus,
-            disk_mb=row.allocation.disk_mb,
-            networks=tuple(nic.network for nic in row.nics),
-        )
-        for row in rows
-    )
-    return Request(
-        demands=demands,
-        duration=max(row.duration for row in rows),
-        preemptable=all(row.preemptable for row in rows),
-    )

@@ -111,7 +111,7 @@ class Provisioner:
         # what is given back waits for no disk to be sent: its node stops that when it is told to destroy the VM
         gone = [event.key.id for event in mine if event.body.get("task") == Task.RECLAIMING]
         self._hands.wrest(self._operation.saving.intersection(gone))
-        self._look([event.key.id for event in mine])
+        self._look([event.key.id for event in mine], unwanted=gone)
 
     def news(self, node: str, info: VmInfo) -> None:
         """Take what a node says unasked of one VM."""
@@ -155,10 +155,10 @@ class Provisioner:
 
     # turns
 
-    def _look(self, ids: Iterable[str], *, recovered: bool = False) -> None:
+    def _look(self, ids: Iterable[str], *, recovered: bool = False, unwanted: Sequence[str] = ()) -> None:
         for workspace_id in ids:
             if workspace_id in self._hands:
-                self._hands.remind(workspace_id)
+                self._hands.remind(workspace_id, unwanted=workspace_id in unwanted)
             else:
                 self._todo.setdefault(workspace_id, recovered)
         self._wake()
@@ -199,7 +199,7 @@ class Provisioner:
         for row in rows:
             step = step_of(row)
             if step is not None and row.id in self._hands:
-                self._hands.remind(row.id, unwanted=step is Step.RECLAIM)
+                self._hands.remind(row.id)
             elif step is not None:
                 by_step[step].append(row)
         self._launch(by_step[Step.LAUNCH])

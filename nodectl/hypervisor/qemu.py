@@ -121,9 +121,8 @@ class Qemu:
 
     def destroy(self, vm: VmDir) -> None:
         """End a VM at once. Raises BrokenError when its process does not die."""
-        for path in vm.pid_files:
-            for mark in list(processes.with_argument(str(path))):  # whatever the record says, or fails to say
-                self._end(vm, mark)
+        for mark in list(processes.with_argument(*map(str, vm.pid_files))):  # whatever the record says
+            self._end(vm, mark)
 
     def end_strays(self, state: StateDir) -> list[str]:
         """Kill every QEMU process that was started for a VM of these directories; name those that do not die."""
