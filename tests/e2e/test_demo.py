@@ -120,8 +120,17 @@ def test_root_that_may_not_make_namespaces_still_sees_the_demo(tmp_path: Path) -
     assert text.splitlines()[-1] == "demo: ok (simulated)"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize("privileged", [True, False])
+@pytest.mark.parametrize(
+    ("number", "privileged"),
+    [
+        (signal.SIGINT, True),
+        (signal.SIGTERM, False),
+        (signal.SIGHUP, False),
+        pytest.param(signal.SIGTERM, True, marks=pytest.mark.full),
+        pytest.param(signal.SIGHUP, True, marks=pytest.mark.full),
+        pytest.param(signal.SIGINT, False, marks=pytest.mark.full),
+    ],
+)
 def test_a_demo_that_is_interrupted_leaves_nothing_running(
     short_path: Path, number: signal.Signals, *, privileged: bool
 ) -> None:

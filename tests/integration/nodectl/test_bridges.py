@@ -23,7 +23,7 @@ from rigs.namespaces import Space, link
 from rigs.node_agent import AgentProcess
 from rigs.wire import Wire
 
-pytestmark = [pytest.mark.root, pytest.mark.alone]
+pytestmark = pytest.mark.root
 
 CLIENT = Path(__file__).parents[2] / "rigs/dhcp_client.py"
 CONTEXT = """name ce

@@ -241,7 +241,6 @@ def test_rules_that_somebody_flushed_come_back_while_the_guest_runs(guarded: Sit
     assert list((guarded.folder / "node/vms").iterdir()) == []
 
 
-@pytest.mark.alone
 def test_a_real_guest_gets_through_without_rules_and_is_stopped_counted_and_told_of_with_them(
     guarded: Site, guest_image: Guest
 ) -> None:

@@ -56,7 +56,6 @@ class Program:
 
 
 @pytest.mark.root
-@pytest.mark.alone
 def test_an_ordinary_user_gets_the_leased_address_in_a_user_mode_network(tree: Path, guest_image: Guest) -> None:
     if os.geteuid() != 0 or shutil.which("setpriv") is None:
         pytest.skip("becoming another user needs root and setpriv")

@@ -14,7 +14,7 @@ from rigs.guest import IMAGES, Guest
 from rigs.namespaces import Space
 from rigs.node_agent import AgentProcess
 
-pytestmark = [pytest.mark.root, pytest.mark.alone]
+pytestmark = pytest.mark.root
 
 USER, NUMBER = "nobody", "65534"
 NIC = {"network": "n", "mac": "02:00:0a:4d:00:0b", "ip": "10.77.0.11", "prefix": 24, "bridge": "pub", "hostname": "ce"}

@@ -19,7 +19,7 @@ from rigs.memory import hog, jobs_group
 from rigs.namespaces import Space
 from rigs.node_agent import AgentProcess
 
-pytestmark = [pytest.mark.root, pytest.mark.alone]
+pytestmark = pytest.mark.root
 ROOM: dict[str, Any] = {"slot": "k3.0", "memory_mb": 4 * (96 + 96), "cpus": 4}
 
 
@@ -174,6 +174,7 @@ def test_kill_all_ends_guests_that_do_not_answer(guest_image: Guest, configure: 
     agent.close()
 
 
+@pytest.mark.alone  # with the machine's one pool of huge pages
 def test_a_guest_lives_on_the_huge_pages_of_its_slot(
     guest_image: Guest, configure: Callable[..., Path], tmp_path: Path
 ) -> None:

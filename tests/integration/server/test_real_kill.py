@@ -17,8 +17,6 @@ from rigs.waiting import eventually
 
 __all__ = ["guest_image"]
 
-pytestmark = pytest.mark.alone
-
 RIGHT_AGAIN_SECONDS = 60.0  # a second or two on a machine that has nothing else to do
 
 

@@ -114,7 +114,6 @@ def test_a_destroy_waits_for_a_node_whose_sshd_was_killed(
     eventually(site.is_clear, BACK_SECONDS)
 
 
-@pytest.mark.alone
 def test_a_real_guest_behind_ssh_outlives_the_connection(
     ssh_node: SshNode, tmp_path: Path, daemon_factory: Callable[..., Daemon], guest_image: Guest
 ) -> None:
