@@ -72,10 +72,10 @@ class FileSystem:
         Raises InvalidError when the file system does not take them, BrokenError when it is damaged or a tool fails.
         """
         steps = list(dict.fromkeys(step for file in files for step in _folders(file.path)))
-        missing = [step for step, kind in zip(steps, self._types([f"{step}/" for step in steps])) if kind != DIRECTORY]
-        there = self._types([file.path for file in files])
+        kinds = self._types([*(f"{step}/" for step in steps), *(file.path for file in files)])
+        missing = [step for step, kind in zip(steps, kinds) if kind != DIRECTORY]
         commands = [command for step in missing for command in _mkdir(step)]
-        for number, (file, kind) in enumerate(zip(files, there)):
+        for number, (file, kind) in enumerate(zip(files, kinds[len(steps) :])):
             if kind == DIRECTORY:
                 raise InvalidError(f"{file.path} is a folder in the image: no file can be put in its place")
             source = self._scratch / f"file{number}"

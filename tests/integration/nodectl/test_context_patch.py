@@ -16,6 +16,7 @@ from flyinglow.nodectl.context import files, patch
 from flyinglow.nodectl.context.debugfs import FileSystem, Programs, Written
 from flyinglow.nodectl.context.delivery import Delivery
 from flyinglow.nodectl.errors import BrokenError, ExhaustedError, FlyingLowError, InvalidError
+from flyinglow.nodectl.hypervisor.xen_disks import RawDisks
 from flyinglow.nodectl.images.disks import Images
 from flyinglow.nodectl.messages import DiskSpec, GuestFile, VmSpec
 from flyinglow.nodectl.vmdir import VmDir
@@ -166,6 +167,17 @@ def test_only_the_vms_own_copy_is_written_to_and_a_second_attempt_begins_anew(
     assert content(flat, "/root/a") == b"mine"
     assert content(flat, "/etc/flyinglow/context") == b"name ce\n"
     assert b"instance-id" in content(flat, "/var/lib/cloud/seed/nocloud/meta-data")
+
+
+def test_xens_copies_are_written_to_as_they_are(image: Path, tmp_path: Path) -> None:
+    before = image.read_bytes()
+    made, vm = node(tmp_path, driver="xen")
+    wanted = spec(image)
+    RawDisks(made, Images(made)).prepare(vm, wanted)
+    Delivery(made).deliver(vm, wanted)
+    assert content(vm.path / "disk0.raw", "/root/a") == b"mine"
+    assert sorted(path.name for path in vm.path.iterdir()) == ["disk0.raw"]
+    assert image.read_bytes() == before
 
 
 @pytest.mark.parametrize(
