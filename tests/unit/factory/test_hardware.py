@@ -18,7 +18,7 @@ from flyinglow.store import codec
 from flyinglow.workspace.model import Hardware
 from flyinglow.workspace.terms import HardwareTerms
 from flyinglow.wsrf.addresses import Addresses
-from flyinglow.wsrf.contract import Contract
+from flyinglow.wsrf.contract import Contract, ContractError
 from rigs.site import part, request
 
 ALL = Hardware(dedicated_cpus=True, numa_node=1, huge_pages=True, devices=("gpu", "gpu"))
@@ -54,7 +54,7 @@ def test_a_part_is_read() -> None:
     ],
 )
 def test_what_the_schema_refuses(inner: str) -> None:
-    with pytest.raises(FlyingLowError):
+    with pytest.raises(ContractError):
         _read(f"<Hardware>{inner}</Hardware>")
 
 
@@ -96,7 +96,7 @@ def test_the_client_writes_it_and_a_request_file_says_it(tmp_path: Path) -> None
         'dedicated_cpus = true\nnuma_node = 0\nhuge_pages = true\ndevices = ["gpu", "gpu"]\n'
     )
     (asked,) = request_file.read(file)["parts"]
-    made = {"dedicated_cpus": True, "numa_node": 0, "huge_pages": True, "devices": ("gpu", "gpu")}
+    made: dict[str, Any] = {"dedicated_cpus": True, "numa_node": 0, "huge_pages": True, "devices": ("gpu", "gpu")}
     assert asked == Asked(name="a", memory_mb=64, disks=(Disk(image="i"),), **made)
     (told,) = values(Request(name="one", parts=(asked,), token="t"))["Part"]
     assert told["Hardware"] == {"DedicatedCPUs": True, "NUMANode": 0, "HugePages": True, "Device": ["gpu", "gpu"]}
