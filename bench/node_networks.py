@@ -23,29 +23,36 @@ PART = "networks"
 ROUNDS = 30
 AT_ONCE = 16
 MAC, NETWORK = "02:00:0a:4e:00:{:02x}", "10.78.0.{}"
+NETWORK6 = "fd00:78::{:x}"
 
 
 def measure(bench: Bench) -> list[Row]:
     """Connect and remove VMs under each kind of rules."""
     rows: list[Row] = []
-    for rules in ("nft", "ebtables", "off"):
+    for name, rules, dual in (
+        ("nft", "nft", False),
+        ("nft and IPv6", "nft", True),
+        ("ebtables", "ebtables", False),
+        ("off", "off", False),
+    ):
         with network_space() as space:
-            node = Node(bench.directory / f"networks-{rules}", bridges=["priv"], spoofing_rules=rules)
-            rows += _measure(node, space, rules)
+            node = Node(bench.directory / f"networks-{len(rows)}", bridges=["priv"], spoofing_rules=rules)
+            rows += _measure(node, space, name, dual=dual)
     return rows
 
 
-def _measure(node: Node, space: str, rules: str) -> list[Row]:
+def _measure(node: Node, space: str, rules: str, *, dual: bool) -> list[Row]:
     words = ["ip", "netns", "exec", space, *node.argv("agent", "--stdio")]
     child = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
-        order(child, "create", "stays", **_spec("stays", 200))  # a bridge that is in use has its dnsmasq
-        wired, gone = zip(*[_round(child, f"v{number}", number + 10) for number in range(ROUNDS)], strict=True)
-        together = _together(child)
+        order(child, "create", "stays", **_spec("stays", 200, dual=dual))  # a bridge that is in use has its dnsmasq
+        rounds = [_round(child, _spec(f"v{number}", number + 10, dual=dual)) for number in range(ROUNDS)]
+        wired, gone = zip(*rounds, strict=True)
+        together = _together(child, dual=dual)
         order(child, "destroy", "stays")
     finally:
         child.communicate(timeout=60)
-    bounds = (at_most(60), at_most(200)) if rules == "nft" else (None, None)
+    bounds = (at_most(60), at_most(200)) if rules.startswith("nft") else (None, None)
     return [
         _row(f"connect one VM, {rules}", wired, bounds[0]),
         _row(f"destroy one VM, {rules}", gone, bounds[1]),
@@ -55,18 +62,18 @@ def _measure(node: Node, space: str, rules: str) -> list[Row]:
     ]
 
 
-def _round(child: subprocess.Popen[str], tag: str, last: int) -> tuple[float, float]:
+def _round(child: subprocess.Popen[str], spec: dict[str, Any]) -> tuple[float, float]:
     """Return how long the node says that connecting took, and how long a VM's whole removal took here."""
-    found = order(child, "create", tag, **_spec(tag, last))
+    found = order(child, "create", spec["tag"], **spec)
     begin = time.perf_counter()
-    order(child, "destroy", tag)
+    order(child, "destroy", spec["tag"])
     return found["seconds"]["network"], time.perf_counter() - begin
 
 
-def _together(child: subprocess.Popen[str]) -> float:
+def _together(child: subprocess.Popen[str], *, dual: bool) -> float:
     begin = time.perf_counter()
     for number in range(AT_ONCE):
-        _send(child, number, "create", f"m{number}", _spec(f"m{number}", number + 100))
+        _send(child, number, "create", f"m{number}", _spec(f"m{number}", number + 100, dual=dual))
     _collect(child)
     seconds = time.perf_counter() - begin
     for number in range(AT_ONCE):
@@ -92,9 +99,10 @@ def _collect(child: subprocess.Popen[str]) -> None:
             left -= 1
 
 
-def _spec(tag: str, last: int) -> dict[str, Any]:
+def _spec(tag: str, last: int, *, dual: bool = False) -> dict[str, Any]:
     nic = {"network": "private", "mac": MAC.format(last), "ip": NETWORK.format(last), "prefix": 24}
     nic |= {"bridge": "priv", "hostname": tag}
+    nic |= {"ip6": NETWORK6.format(last)} if dual else {}
     disk = {"name": "root", "blank_mb": 1}
     return {"tag": tag, "name": tag, "memory_mb": 64, "cpus": 1, "disks": [disk], "nics": [nic]}
 
@@ -109,6 +117,7 @@ def network_space() -> Iterator[str]:
             "link set lo up",
             "link add priv type bridge forward_delay 0",
             "address add 10.78.0.1/24 dev priv",
+            "address add fd00:78::1/64 dev priv nodad",
             "link set priv up",
         ):
             subprocess.run(["ip", "-n", name, *words.split()], check=True)
