@@ -140,18 +140,18 @@ def build(user: str, out: Path) -> Path:
         )
         control = CONTROL.format(version=__version__, size=size)
         conffiles = "".join(f"/{path}\n" for path in files if path.startswith("etc/"))
-        for path, text, mode in (
+        for place, text, mode in (
             ("control", control, 0o644),
             ("conffiles", conffiles, 0o644),
             ("md5sums", sums, 0o644),
             ("prerm", PRERM, 0o755),
             ("postrm", POSTRM, 0o755),
         ):
-            _write(tree / "DEBIAN" / path, text.encode(), mode)
-        for path in [tree, *tree.rglob("*")]:
-            if path.is_dir():
-                path.chmod(0o755)
-            os.utime(path, (DATE, DATE))
+            _write(tree / "DEBIAN" / place, text.encode(), mode)
+        for made in [tree, *tree.rglob("*")]:
+            if made.is_dir():
+                made.chmod(0o755)
+            os.utime(made, (DATE, DATE))
         words = [
             "dpkg-deb",
             "--root-owner-group",

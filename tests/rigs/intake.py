@@ -220,6 +220,7 @@ class IntakeWorld:
         self.clock = clock or Clock()
         self.ledger = ledger or MemoryLedger()
         self.changes: list[SlotChange] = []
+        self.signed: list[Slot] = []
         self.news: list[tuple[str, VmInfo]] = []
         self.standings: dict[str, Standing] = {}
         self.job, rows = job_and_slots(slots)
@@ -249,7 +250,12 @@ class IntakeWorld:
             "service 1",
             lines=self.lines,
             random=random,
+            ticket=self._ticket,
         )
+
+    async def _ticket(self, slot: Slot) -> dict[str, str]:
+        self.signed.append(slot)
+        return {"text": f"{slot.id} on {slot.node}", "signature": "s"}
 
     def put(self, row: Slot) -> None:
         """Write a slot as the engine would."""

@@ -36,9 +36,9 @@ def test_the_package_is_the_same_bytes_wherever_it_is_built(tmp_path: Path) -> N
     strange = {**os.environ, "TZ": "Asia/Tokyo", "PYTHONHASHSEED": "9", "COLUMNS": "200", "SOURCE_DATE_EPOCH": "1"}
     second = built(tmp_path / "b", cwd=tmp_path, env=strange, umask=0o077)
     assert first.read_bytes() == second.read_bytes()
-    for what, words in (("-c", "root/root"), ("-I", "Depends: python3")):
+    for what, said_so in (("-c", "root/root"), ("-I", "Depends: python3")):
         said = subprocess.run(["dpkg-deb", what, str(first)], check=True, capture_output=True, text=True).stdout
-        assert words in said
+        assert said_so in said
     subprocess.run(["dpkg-deb", "-x", str(first), str(tmp_path / "tree")], check=True)
     rules = (tmp_path / "tree/etc/sudoers.d/flyinglow-node").read_text()
     assert "fljob ALL=(root) NOPASSWD: /usr/sbin/flyinglow-nodectl agent --stdio\n" in rules
