@@ -57,11 +57,9 @@ def ensure(config: Config, bridge: str, nic: NicSpec) -> None:
     Raises BrokenError when it cannot be made, or when a NIC's VLAN is not the bridge's.
     """
     wire = wire_of(config, bridge, nic.vlan)
-    if wire is None:
-        if nic.vlan is not None:
-            _check_ports(config, bridge, nic.vlan)
-        return
-    if wire in _interfaces():
+    if nic.vlan is not None:
+        _check_ports(config, bridge, nic.vlan, needed=wire is None)
+    if wire is None or wire in _interfaces():
         return
     link = wire.rpartition(".")[0]
     if link not in _interfaces():
@@ -85,11 +83,11 @@ def remove(config: Config) -> None:
             tools.run([config.ip, "link", "delete", "dev", wire])
 
 
-def _check_ports(config: Config, bridge: str, vlan: int) -> None:
-    """Refuse a bridge whose wire is, by its name, another VLAN, or of which nothing can be told."""
+def _check_ports(config: Config, bridge: str, vlan: int, *, needed: bool) -> None:
+    """Refuse a bridge that is, by its ports' names, another VLAN; and one of which nothing can be told, if needed."""
     ports = PORT.findall(tools.run([config.ip, "-oneline", "link", "show", "master", bridge]))
     numbers = {found.group(1) for found in map(NUMBER.search, ports) if found and not found.string.startswith("fl")}
-    if numbers != {str(vlan)}:
+    if numbers - {str(vlan)} or (needed and not numbers):
         has = f"it is VLAN {', '.join(sorted(numbers))}" if numbers else "none of its ports is named INTERFACE.N"
         raise BrokenError(
             f"the network is VLAN {vlan}, and bridge {bridge} on node {config.node} does not say so: {has}; "

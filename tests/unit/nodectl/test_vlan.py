@@ -66,6 +66,14 @@ def test_a_bridge_that_the_site_made_must_say_by_its_wire_which_vlan_it_is(
         vlan.ensure(node, "br", nic)
 
 
+def test_a_bridge_is_not_made_the_wire_of_two_vlans(tmp_path: Path) -> None:
+    program = tmp_path / "ip"
+    program.write_text("#!/bin/sh\necho '2: eth0.7@eth0: <BROADCAST> mtu 1500'\n")
+    program.chmod(0o755)
+    with pytest.raises(BrokenError, match="it is VLAN 7"):
+        vlan.ensure(_config(ip=str(program), trunk="lo"), "br", NicSpec(**NIC, vlan=42))
+
+
 @pytest.mark.parametrize("name", ["eth0.100.200", "e e", "x" * 11, "eth0\n", "eth0/1"])
 def test_a_trunk_is_an_interface_that_leaves_room_for_the_number(name: str) -> None:
     with pytest.raises(InvalidError, match="trunk"):
