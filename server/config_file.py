@@ -103,6 +103,9 @@ def _contradictions(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
             yield ("notification", "allow_networks"), str(error)
     if config.lease.default_duration > config.lease.maximum_duration:
         yield ("lease", "default_duration"), "is longer than maximum_duration"
+    for key, least in (("save_rate", 0.001), ("save_margin", 0), ("save_retry", 1)):
+        if not getattr(config.lease, key) >= least:
+            yield ("lease", key), f"is less than {least}"
     yield from _backend(config)
 
 

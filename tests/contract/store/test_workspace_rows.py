@@ -34,7 +34,19 @@ FULL = workspace(
     reason="node n1 did not answer",
     node="n1",
     allocation=Allocation(memory_mb=2**40, cpus=8, disk_mb=0),
-    disks=(Disk(name="root", image="debian"), Disk(name="data", blank_mb=10, mount="/data", read_only=True)),
+    disks=(
+        Disk(name="root", image="debian"),
+        Disk(name="data", blank_mb=10, mount="/data", read_only=True),
+        Disk(
+            name="own",
+            image="https://a.example/x",
+            sha256="ab" * 32,
+            format="raw",
+            size_mb=3,
+            kernel_from="debian",
+            public=True,
+        ),
+    ),
     nics=(
         Nic(network="public", name="eth0", ip="10.0.0.1", prefix=24, mac="02::1", hostname="h", dns=("a", "b")),
         Nic(network="private", gateway="10.1.0.1"),
@@ -49,6 +61,9 @@ FULL = workspace(
     initial_state=InitialState.PAUSED,
     end_action=EndAction.SAVE,
     save_uri="gsiftp://x/y",
+    end_uri="store:mine/ce.qcow2",
+    save_lead=94,
+    saved={"target": "file:///store/ce", "sha256": "ab" * 32, "bytes": 2**40, "said": "\ud800"},
     preemptable=True,
     start_by=NOON + timedelta(microseconds=1),
     starts_at=NOON + timedelta(hours=2),
@@ -195,3 +210,10 @@ def test_census_counts_by_state(any_store: Store) -> None:
         "Ended": 1,
         "Corrupted": 1,
     }
+
+
+def test_those_that_are_saved_at_their_end_are_found(any_store: Store) -> None:
+    add(any_store, workspace(1), workspace(2, end_action=EndAction.SAVE))
+    saved = workspace(2).name
+    assert found(any_store, saved_at_end=True, living=True, with_task=True) == [saved]
+    assert found(any_store, saved_at_end=False) == [workspace(1).name]

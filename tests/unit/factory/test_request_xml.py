@@ -36,6 +36,8 @@ def test_the_whole_model_is_read() -> None:
         <Disk><Name>root</Name><Image>minimal</Image><ReadOnly>1</ReadOnly></Disk>
         <Disk><Name>scratch</Name><BlankMB>100</BlankMB><MountPoint>/scratch</MountPoint></Disk>
         <Disk><Partition>cached</Partition><ReadOnly>false</ReadOnly></Disk>
+        <Disk><Image>store:mine/a</Image><SHA256>abababababababababababababababababababababababababababababababab</SHA256><Format>qcow2</Format><SizeMB>9</SizeMB>
+          <KernelFrom>debian</KernelFrom></Disk>
         <NIC><Network>public</Network><Name>outer</Name></NIC>
         <NIC><Network>private</Network></NIC>
         <Context>
@@ -49,7 +51,7 @@ def test_the_whole_model_is_read() -> None:
       </Part>
       <Lease>
         <Duration>P1DT1H1M1S</Duration><StartWithin>PT90S</StartWithin><InitialState>Paused</InitialState>
-        <EndAction>Save</EndAction><SaveTo>https://store.example/a</SaveTo>
+        <EndAction>Save</EndAction><SaveTo>https://store.example/{name}</SaveTo>
       </Lease>
       <Token>once</Token><Open>true</Open>""")
     (part,) = request.parts
@@ -59,6 +61,7 @@ def test_the_whole_model_is_read() -> None:
         Disk(name="root", image="minimal", read_only=True),
         Disk(name="scratch", blank_mb=100, mount="/scratch"),
         Disk(name="", partition="cached"),
+        Disk(name="", image="store:mine/a", sha256="ab" * 32, format="qcow2", size_mb=9, kernel_from="debian"),
     )
     assert part.nics == (Nic(network="public", name="outer"), Nic(network="private"))
     assert part.context == Context(
@@ -75,7 +78,7 @@ def test_the_whole_model_is_read() -> None:
         start_within=90,
         initial_state=InitialState.PAUSED,
         end_action=EndAction.SAVE,
-        save_uri="https://store.example/a",
+        save_uri="https://store.example/{name}",
         token="once",
         open=True,
     )

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from flyinglow.factory.uris import UriPolicy
 from flyinglow.nodectl.errors import InvalidError
-from flyinglow.server.composition import timing
+from flyinglow.server.catalogue import uri_policy
+from flyinglow.server.composition import terms, timing
 from flyinglow.server.config import Config
 from flyinglow.server.config_file import load, parse
 from flyinglow.server.config_lines import line_of
@@ -58,6 +60,19 @@ def test_every_fault_is_named_with_its_line() -> None:
         ("[network.a]\ncidr = 'ten'\nrange = '10.0.1.1-10.0.1.9'", "x:2: network.a.cidr"),
         ("[network.a]\ncidr = '10.0.0.0/24'\nrange = '10.0.0.9-10.0.0.1'", "x:3: network.a.range"),
         ("[image.a]\nformat = 'raw'", "either path or file is needed"),
+        ("[lease]\nsave_rate = 0", "x:2: lease.save_rate: is less than 0.001"),
+        ("[lease]\nsave_rate = nan", "x:2: lease.save_rate: is less than 0.001"),
+        ("[lease]\nsave_margin = -1", "x:2: lease.save_margin: is less than 0"),
+        ("[lease]\nsave_retry = 0", "x:2: lease.save_retry: is less than 1"),
+        (
+            "[image_uri]\nschemes = ['ftp']",
+            "x:2: image_uri.schemes: 'ftp' is not store, https, http, scp, sftp or file",
+        ),
+        ("[image_uri]\nhosts = ['https://a/b']", "x:2: image_uri.hosts: 'https://a/b' is not the name or number"),
+        ("[image_uri]\nhosts = ['me@a']", "x:2: image_uri.hosts: 'me@a' is not the name or number"),
+        ("[image_uri]\ndirectories = ['/']", "x:2: image_uri.directories: '/' is not the absolute path"),
+        ("[image_uri]\ndirectories = ['srv']", "x:2: image_uri.directories: 'srv' is not the absolute path"),
+        ("[image_uri]\nkernels = {x86_64 = 'debian'}", "x:2: image_uri.kernels: there is no [image.debian]"),
         ("[lease]\ndefault_duration = 10\nmaximum_duration = 5", "x:2: lease.default_duration"),
         ("[node.a]\nmemory_mb=1\ncpus=1\ndisk_mb=1\nnetworks={b=''}", "x:5: node.a.networks: there is no [network.b]"),
         ("[node.a]\nmemory_mb=1\ncpus=1\ndisk_mb=1\nchannel='pigeon'", "x:1: node.a.reach"),
@@ -144,3 +159,23 @@ def test_every_limit_of_the_provisioner_is_what_the_configuration_says() -> None
     assert made.stray_grace == 3
     assert (made.create, made.destroy, made.grace, made.info) == (5, 6, 7, 8)
     assert (made.operation, made.shutdown, made.start) == (9, 10, 11)
+
+
+def test_what_may_be_named_by_uri_and_when_saving_begins_is_what_the_configuration_says() -> None:
+    text = (
+        "[image_uri]\nschemes = ['https', 'scp']\nhosts = ['Images.Example.org']\ndirectories = ['/srv/a']\n"
+        "kernels = {x86_64 = 'a'}\ndefault_size_mb = 7\nmaximum_size_mb = 8\n[image.a]\npath = '/x'\n"
+        "[lease]\nsave_rate = 5.5\nsave_margin = 6\nsave_retry = 7\n[patience]\nsave = 9"
+    )
+    config = parse(text, "test")
+    policy, lease = uri_policy(config.image_uri), terms(config)
+    assert policy == UriPolicy(
+        schemes=("https", "scp", "sftp"),
+        hosts=("images.example.org",),
+        directories=("/srv/a",),
+        kernels={"x86_64": "a"},
+        size_mb=7,
+        most_mb=8,
+    )
+    assert (lease.save_rate, lease.save_margin, lease.save_retry, timing(config).save) == (5.5, 6, 7, 9)
+    assert uri_policy(parse("", "test").image_uri) == UriPolicy()
