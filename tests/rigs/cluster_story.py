@@ -1,7 +1,7 @@
 """The cluster of the users' guide, told by real guests: two nodes in network namespaces, the service, its endpoint.
 
 Usage: cluster_story.py REQUEST IMAGE ROOT, inside of new mount, network and process namespaces, as root. REQUEST is a
-JSON file with the request's own file and the number of workers. It prints one JSON object with what came of the request,
+JSON file with the request's own file, and whether there are workers. It prints one JSON object: what came of it,
 and of a second one in which a machine fails.
 """
 
@@ -51,7 +51,8 @@ def main() -> None:
 def _told(site: Site, request: Mapping[str, Any]) -> dict[str, Any]:
     service = connect(site.url)
     asked = request_file.read(Path(request["file"]))
-    asked["parts"] = [replace(each, count=request["workers"]) if each.name == "wn" else each for each in asked["parts"]]
+    if not request["workers"]:
+        asked["parts"] = [each for each in asked["parts"] if each.name != "wn"]
     with Consumer() as consumer:
         events: list[Notification] = []
         lease = service.create(**asked, watch=consumer.expect(callback=events.append))

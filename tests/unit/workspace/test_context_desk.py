@@ -157,36 +157,35 @@ def test_unknown_foreign_and_outlived_tokens_look_alike(site: Site, desk: Desk) 
     assert answers[0].status == 401
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"\xff\xfe",
-        b"[]",
-        b"nonsense",
-        b"[" * 60000,
-        b'{"status": "fine"}',
-        b'{"status": ["ok"]}',
-        b'{"status": "ok", "message": 5}',
-        b'{"status": "ok", "extra": 1}',
-        b'{"status": "ok", "values": []}',
-        b'{"status": "ok", "values": {"a b": "x"}}',
-        b'{"status": "ok", "values": {"../x": "x"}}',
-        b'{"status": "ok", "values": {"a": ""}}',
-        b'{"status": "ok", "values": {"a": 5}}',
-        b'{"status": "ok", "values": {"a": "two\\nlines"}}',
-        b'{"status": "ok", "values": {"a": "\\ud800"}}',
-        b'{"status": "ok", "values": {"a": "\\u0000"}}',
-        json.dumps({"status": "ok", "values": {"a": "x" * 4097}}).encode(),
-        json.dumps({"status": "ok", "values": {f"n{at}": "x" for at in range(65)}}).encode(),
-        json.dumps({"status": "ok", "values": {"n" * 65: "x"}}).encode(),
-    ],
-)  # fmt: skip
-def test_a_report_that_is_none_is_refused_and_changes_nothing(site: Site, desk: Desk, body: bytes) -> None:
+BAD_REPORTS = [
+    b"",
+    b"\xff\xfe",
+    b"[]",
+    b"nonsense",
+    b"[" * 60000,
+    b'{"status": "fine"}',
+    b'{"status": ["ok"]}',
+    b'{"status": "ok", "message": 5}',
+    b'{"status": "ok", "extra": 1}',
+    b'{"status": "ok", "values": []}',
+    b'{"status": "ok", "values": {"a b": "x"}}',
+    b'{"status": "ok", "values": {"../x": "x"}}',
+    b'{"status": "ok", "values": {"a": ""}}',
+    b'{"status": "ok", "values": {"a": 5}}',
+    b'{"status": "ok", "values": {"a": "two\\nlines"}}',
+    b'{"status": "ok", "values": {"a": "\\ud800"}}',
+    b'{"status": "ok", "values": {"a": "\\u0000"}}',
+    json.dumps({"status": "ok", "values": {"a": "x" * 4097}}).encode(),
+    json.dumps({"status": "ok", "values": {f"n{at}": "x" for at in range(65)}}).encode(),
+    json.dumps({"status": "ok", "values": {"n" * 65: "x"}}).encode(),
+]
+
+
+def test_reports_that_are_none_are_refused_and_change_nothing(site: Site, desk: Desk) -> None:
     site.create(part("ce"))
     site.settle()
-    reply = site.run(desk.report(token(site, "ce"), body))
-    assert reply.status == 400
+    for body in BAD_REPORTS:
+        assert site.run(desk.report(token(site, "ce"), body)).status == 400, body[:80]
     assert site.workspace.guest(LOCAL, site.row("ce").id) is None
 
 
