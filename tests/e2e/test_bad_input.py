@@ -25,6 +25,7 @@ pytestmark = pytest.mark.xdist_group("bad-input")
 
 OPTIONS = {"nodectl": {"simulated": {"delays": {"create": 1.0}}}}
 Eventually = Callable[..., Any]
+SHA = "ab" * 32
 
 
 def part(name: str = "wn", **changes: Any) -> Part:
@@ -78,8 +79,16 @@ def nothing_stays(shared: Daemon, eventually: Eventually) -> Any:
         ([part(nics=(Nic(network="private"),) * 9)], InvalidError),
         ([part(disks=())], InvalidError),
         ([part(disks=(Disk(image="windows"),))], InvalidError),
-        ([part(disks=(Disk(image="file:///etc/shadow"),))], InvalidError),
+        ([part(disks=(Disk(image="file:///etc/shadow", sha256=SHA, format="raw"),))], DeniedError),
+        ([part(disks=(Disk(image="http://169.254.169.254/latest", sha256=SHA, format="raw"),))], DeniedError),
+        ([part(disks=(Disk(image="store:../x", sha256=SHA, format="raw"),))], InvalidError),
+        ([part(disks=(Disk(image="store:x", format="raw"),))], InvalidError),
+        ([part(disks=(Disk(image="store:x", sha256="ab", format="raw"),))], InvalidError),
+        ([part(disks=(Disk(image="store:x", sha256=SHA, format="vmdk"),))], InvalidError),
+        ([part(disks=(Disk(image="store:x", sha256=SHA, format="raw", kernel_from="mine"),))], InvalidError),
         ([part(disks=(Disk(image="../../etc/shadow"),))], InvalidError),
+        ([part(disks=(Disk(image="/dev/sda"),))], InvalidError),
+        ([part(disks=(Disk(partition="../../x"),))], InvalidError),
         ([part("a"), part("a")], InvalidError),
         ([part("a-1"), part("a", count=2)], InvalidError),
         ([part("A")], InvalidError),
@@ -96,6 +105,44 @@ def test_a_request_that_nobody_could_grant(
         site.create(parts, name="x")
     assert "Traceback" not in caught.value.message
     assert list(site.list()) == []
+
+
+CANARY = "c4n4ry"
+
+
+@pytest.mark.parametrize(
+    "uri", [f"https://me:{CANARY}@a.example/x", f"https://a.example/x?key={CANARY}", f"scp://me:{CANARY}@a.example/x"]
+)
+def test_credentials_in_a_uri_are_refused_and_are_nowhere_afterwards(shared: Daemon, site: Site, uri: str) -> None:
+    lease = site.create([part("a", count=2)], name="x")
+    image = Disk(image=uri, sha256=SHA, format="raw")
+    attempts: list[Callable[[], object]] = [
+        lambda: site.create([part(disks=(image,))], name="y"),
+        lambda: site.create([part()], name="z", end_action="Save", save_to=uri),
+        lambda: lease.resources["a-1"].shutdown("Save", uri),
+        lambda: lease.whole.shutdown("Save", f"{uri}/{{name}}"),
+    ]
+    for attempt in attempts:
+        with pytest.raises((InvalidError, DeniedError)) as caught:
+            attempt()
+        assert CANARY not in caught.value.message
+    kept = [path.read_bytes() for path in (shared.log, *shared.state.glob("*.sqlite*"))]
+    assert len(kept) >= 2
+    assert not any(CANARY.encode() in data for data in kept)
+
+
+def test_a_group_is_saved_with_a_result_for_each_and_names_of_their_own(site: Site, eventually: Eventually) -> None:
+    lease = site.create([part("a", count=2)], name="x", duration=600)
+    lease.whole.wait("Running", timeout=30)
+    with pytest.raises(InvalidError, match="under one name"):
+        lease.whole.shutdown("Save", "store:x")
+    with pytest.raises(InvalidError, match="stands for nothing"):
+        lease.whole.shutdown("Save", "store:{owner}")
+    results = lease.whole.shutdown("Save", "store:mine/{name}")
+    assert [(result.name, result.error) for result in results] == [("a-1", None), ("a-2", None)]
+    # simulated disks cannot be sent, which each of them says
+    reasons = {"its disks are pretended"}
+    eventually(lambda: {m.reason.rpartition(": ")[2] for m in lease.whole.properties().members} == reasons)
 
 
 def test_never_tells_the_limit_that_stands_in_the_way(site: Site) -> None:
