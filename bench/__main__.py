@@ -20,6 +20,7 @@ from pathlib import Path
 import figures
 import launch
 import node_images
+import node_memory
 import node_networks
 import node_slots
 import node_vms
@@ -44,6 +45,7 @@ MEASURES: Mapping[str, Callable[[Bench], list[Row]]] = {
     "figures-qemu": figures.measure_real,
     "reports": reports.measure,
     "node": node_slots.measure,
+    "memory": node_memory.measure,
     "images": node_images.measure,
     "networks": node_networks.measure,
     "vms": node_vms.measure,
