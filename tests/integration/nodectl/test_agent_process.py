@@ -128,7 +128,7 @@ def test_vms_outlive_their_agent_and_the_next_one_watches_them(configure: Config
     agent.kill()
     with AgentProcess(config) as other:
         assert [vm["status"] for vm in other.order("list")["vms"]] == ["running"]
-        vm = StateDir(tmp_path / "state").vm("a1")
+        vm = StateDir(tmp_path / "state", tmp_path / "run").vm("a1")
         record = vm.record()
         assert record is not None
         vm.update(record, simulated={**record.simulated, "exit_at": 0.0})
