@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 
+from flyinglow.notification.contents import Contents
 from flyinglow.notification.folds import Fold
 from flyinglow.notification.model import Subscription
 from flyinglow.notification.ports import NotificationTx
@@ -21,6 +22,8 @@ from flyinglow.workspace.model import Event
 from flyinglow.workspace.ports import Now, Store
 
 log = logging.getLogger(__name__)
+
+UNTOLD = "its message filter took too long to evaluate; subscribe with a simpler one, then end this one"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +35,7 @@ class Drained:
 
 
 def wants(subscription: Subscription, event: Event) -> bool:
-    """Say whether a subscription's filter lets an event through."""
+    """Say whether an event is on one of a subscription's topics."""
     return not subscription.topics or event.topic.value in subscription.topics
 
 
@@ -51,6 +54,7 @@ class Drainer:
         clock: IReactorTime,
         now: Now,
         queued: Callable[[Sequence[str]], None],
+        contents: Contents,
         batch: int = 500,
         interval: float = 5.0,
     ) -> None:
@@ -58,6 +62,7 @@ class Drainer:
         self._folds = tuple(folds)
         self._now = now
         self._queued = queued
+        self._contents = contents
         self._batch = batch
         self._interval = interval
         self._timer = LoopingCall(self._tick)
@@ -132,4 +137,16 @@ class Drainer:
         for row in tx.subscriptions.of(list(dict.fromkeys(event.key for event in events))):
             if row.ends_at is None or row.ends_at > now:
                 interested.setdefault(row.producer, []).append(row)
-        return [(row.id, event.id) for event in events for row in interested.get(event.key, ()) if wants(row, event)]
+        return [
+            (row.id, event.id) for event in events for row in self._wanting(tx, event, interested.get(event.key, ()))
+        ]
+
+    def _wanting(self, tx: NotificationTx, event: Event, rows: Sequence[Subscription]) -> list[Subscription]:
+        """Return who is to be told of an event; one whose filter cannot tell is paused, and keeps the event."""
+        chosen = [row for row in rows if wants(row, event)]
+        judged = self._contents.judge(event, chosen)
+        for row in chosen:
+            if judged.get(row.id, True) is None and row.paused_at is None:
+                log.warning("subscription %s of %s paused: %s", row.id, row.owner, UNTOLD)
+                tx.subscriptions.write(replace(row, paused_at=self._now(), pause_reason=UNTOLD))
+        return [row for row in chosen if judged.get(row.id, True) is not False]

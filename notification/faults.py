@@ -57,9 +57,9 @@ def filter_invalid(unknown: Sequence[str]) -> TypedFault:
     return _fault("InvalidFilterFault", f"these are no filters known here: {names}", _qnames("UnknownFilter", unknown))
 
 
-def message_content_invalid() -> TypedFault:
-    """Say that no MessageContent filter is understood."""
-    return _fault("InvalidMessageContentExpressionFault", "no MessageContent expression is understood here; use topics")
+def message_content_invalid(message: str) -> TypedFault:
+    """Say that a MessageContent filter is not one that can be evaluated."""
+    return _fault("InvalidMessageContentExpressionFault", message)
 
 
 def producer_properties_invalid() -> TypedFault:

@@ -16,6 +16,7 @@ from flyinglow.access.identity import Identity
 from flyinglow.nodectl.errors import UnknownError
 from flyinglow.notification import faults
 from flyinglow.notification.consumers import Consumers, RefusedError
+from flyinglow.notification.contents import Contents
 from flyinglow.notification.lifetime import Asked, Lifetimes, UnacceptableError, grant
 from flyinglow.notification.model import Subscription
 from flyinglow.notification.ports import NotificationTx
@@ -67,6 +68,7 @@ class SubscriptionService:
         consumers: Consumers,
         now: Now,
         new_id: Callable[[], str],
+        contents: Contents,
         woken: Callable[[Sequence[str]], None] = lambda _: None,
         settings: SubscriptionSettings | None = None,
     ) -> None:
@@ -74,6 +76,7 @@ class SubscriptionService:
         self._consumers = consumers
         self._now = now
         self._new_id = new_id
+        self._contents = contents
         self._woken = woken
         self._settings = settings or SubscriptionSettings()
 
@@ -97,6 +100,7 @@ class SubscriptionService:
             ends_at = grant(request.end, now, self._settings.lifetimes)
         except UnacceptableError as error:
             raise faults.initial_time_unacceptable(error.message, error.minimum, error.maximum) from error
+        self._contents.check(request.contents)
         try:
             self._consumers.check(request.consumer)
         except RefusedError as error:

@@ -1,7 +1,7 @@
 """What a Subscribe request asks for: read from its (validated) XML into plain values.
 
-Several TopicExpressions select the union of their topics. An expression language over message contents or over
-the producer's properties is not built; asking for one is answered by the fault that the standard has for it.
+Several TopicExpressions select the union of their topics, several MessageContents must all be true. Expressions over
+the producer's properties are not built; asking for one is answered by the fault that the standard has for it.
 """
 
 from __future__ import annotations
@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Final
 
 from lxml import etree
 
-from flyinglow.notification import faults, topics
+from flyinglow.notification import contents, faults, topics
 from flyinglow.notification.lifetime import Asked, asked
 from flyinglow.workspace import producer_xml
 from flyinglow.wsrf.xml import NS, qname, text_of
 
 if TYPE_CHECKING:
     from lxml.etree import _Element
+
+    from flyinglow.wsrf.xpath.evaluator import Query
 
 PARAMETERS_MOST: Final = 16
 PARAMETERS_LONGEST: Final = 8192
@@ -35,6 +37,7 @@ class SubscribeRequest:
     consumer: str
     parameters: tuple[str, ...] = ()
     topics: tuple[str, ...] = ()
+    contents: tuple[Query, ...] = ()
     filter_xml: str = ""
     raw: bool = False
     end: Asked = Asked()
@@ -50,6 +53,7 @@ def read(body: _Element) -> SubscribeRequest:
         consumer=text_of(consumer, qname("wsa", "Address")),
         parameters=_parameters(consumer),
         topics=_topics(chosen),
+        contents=contents.read(chosen),
         filter_xml="" if chosen is None else _text(chosen),
         raw=_raw(body.find(qname("wsnt", "SubscriptionPolicy"))),
         end=asked(body.find(qname("wsnt", "InitialTerminationTime"))),
@@ -86,8 +90,8 @@ def _topics(chosen: _Element | None) -> tuple[str, ...]:
         match child.tag:
             case producer_xml.TOPIC_EXPRESSION:
                 selected += [topic.value for topic in topics.select(child)]
-            case topics.MESSAGE_CONTENT:
-                raise faults.message_content_invalid()
+            case contents.MESSAGE_CONTENT:
+                continue
             case topics.PRODUCER_PROPERTIES:
                 raise faults.producer_properties_invalid()
             case str() as name:

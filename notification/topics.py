@@ -22,9 +22,8 @@ if TYPE_CHECKING:
 
     from lxml.etree import _Element
 
-MESSAGE_CONTENT: Final = qname("wsnt", "MessageContent")
 PRODUCER_PROPERTIES: Final = qname("wsnt", "ProducerProperties")
-"""The filters that WS-BaseNotification defines beside topic expressions."""
+"""The filter over the producer's own properties."""
 
 TOPICS: Final[Mapping[str, Topic]] = MappingProxyType({qname("fl", topic.value): topic for topic in Topic})
 """Topic names in Clark notation."""

@@ -20,6 +20,7 @@ from flyinglow.factory.service import FactoryService
 from flyinglow.group.service import GroupService
 from flyinglow.nodectl.errors import InvalidError
 from flyinglow.notification.consumers import Consumers
+from flyinglow.notification.contents import Contents
 from flyinglow.notification.lifetime import Lifetimes
 from flyinglow.notification.service import SubscriptionService, SubscriptionSettings
 from flyinglow.server.catalogue import catalogue, uri_policy
@@ -203,6 +204,7 @@ def compose(
             backend,
             consumers,
             images,
+            Contents(carriers.filters),
             lambda waiting: reactor.callFromThread(carriers.courier.wake, waiting),
         ),
         provisioner=provisioner,
@@ -258,6 +260,7 @@ def _services(
     backend: Backend,
     consumers: Consumers,
     images: Catalogue,
+    contents: Contents,
     woken: Callable[[Sequence[str]], None],
 ) -> Services:
     lease_terms = terms(config)
@@ -267,6 +270,7 @@ def _services(
         consumers=consumers,
         now=clock,
         new_id=new_id,
+        contents=contents,
         woken=woken,
         settings=SubscriptionSettings(
             lifetimes=Lifetimes(longest=config.notification.maximum_lifetime),

@@ -178,3 +178,4 @@ class Daemon:
         for pool in (self._workers, parts.notifying.lookups, self._database):
             pool.stop()
         self._xpath.close()
+        parts.notifying.filters.close()

@@ -11,18 +11,23 @@ from twisted.python.threadpool import ThreadPool
 
 from flyinglow.group.derive import CollectionFold
 from flyinglow.notification.consumers import ConsumerPolicy, Consumers
+from flyinglow.notification.contents import Contents
 from flyinglow.notification.delivery import Courier, DeliverySettings
 from flyinglow.notification.drainer import Drainer
 from flyinglow.notification.envelope import Envelopes
 from flyinglow.notification.ledger import Ledger
 from flyinglow.notification.sender import HttpSender
 from flyinglow.server.stamps import stamp_notified
+from flyinglow.wsrf.xpath.evaluator import ProcessXPath, XPathLimits
 
 if TYPE_CHECKING:
     from flyinglow.server.config import Config
     from flyinglow.store import Store
     from flyinglow.workspace.ports import Now
     from flyinglow.wsrf.addresses import Addresses
+
+
+_FILTERS = XPathLimits(seconds=0.2)  # a transaction waits for them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +38,7 @@ class Notifying:
     courier: Courier
     sender: HttpSender
     lookups: ThreadPool
+    filters: ProcessXPath
 
 
 def policy(config: Config) -> ConsumerPolicy:
@@ -47,10 +53,16 @@ def policy(config: Config) -> ConsumerPolicy:
 
 
 def notifying(
-    config: Config, store: Store, reactor: Any, now: Now, addresses: Addresses, consumers: Consumers
+    config: Config,
+    store: Store,
+    reactor: Any,
+    now: Now,
+    addresses: Addresses,
+    consumers: Consumers,
 ) -> Notifying:
     """Build what carries events over an open store."""
     lookups = ThreadPool(1, 4, "lookups")
+    filters = ProcessXPath(_FILTERS)
     sender = HttpSender(reactor=reactor, consumers=consumers, pool=lookups, tls=None)
     courier = Courier(
         store=store,
@@ -62,5 +74,12 @@ def notifying(
         random=random.random,
         settings=DeliverySettings(give_up=config.notification.give_up_after),
     )
-    drainer = Drainer(store=store, folds=[CollectionFold(now)], clock=reactor, now=now, queued=courier.wake)
-    return Notifying(drainer=drainer, courier=courier, sender=sender, lookups=lookups)
+    drainer = Drainer(
+        store=store,
+        folds=[CollectionFold(now)],
+        clock=reactor,
+        now=now,
+        queued=courier.wake,
+        contents=Contents(filters),
+    )
+    return Notifying(drainer=drainer, courier=courier, sender=sender, lookups=lookups, filters=filters)

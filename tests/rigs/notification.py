@@ -12,6 +12,7 @@ from twisted.internet.task import Clock
 
 from flyinglow.access.identity import Identity
 from flyinglow.notification.consumers import ConsumerPolicy, Consumers
+from flyinglow.notification.contents import Contents
 from flyinglow.notification.delivery import Compose, Courier, DeliverySettings, Message
 from flyinglow.notification.drainer import Drainer
 from flyinglow.notification.folds import Fold
@@ -21,6 +22,8 @@ from flyinglow.notification.service import SubscriptionService
 from flyinglow.notification.slots import Slots
 from flyinglow.store.store import Store
 from flyinglow.workspace.model import Event, Kind, ResourceKey, Topic
+from flyinglow.wsrf.xpath.evaluator import XPath
+from rigs.soap import XPATH
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 T = TypeVar("T")
@@ -92,6 +95,7 @@ class World:
         compose: Compose = plain,
         settled: Settled | None = None,
         batch: int = 500,
+        xpath: XPath | None = None,
     ) -> "World":
         self.ledger = Ledger(store=self.store, clock=self.clock, now=self.now, settled=settled or self._settled)
         self.courier = Courier(
@@ -99,7 +103,13 @@ class World:
             now=self.now, random=lambda: 0.5, slots=slots, settings=settings,
         )  # fmt: skip
         self.drainer = Drainer(
-            store=self.store, folds=folds, clock=self.clock, now=self.now, queued=self.courier.wake, batch=batch
+            store=self.store,
+            folds=folds,
+            clock=self.clock,
+            now=self.now,
+            queued=self.courier.wake,
+            batch=batch,
+            contents=Contents(xpath or XPATH),
         )
         return self
 
@@ -148,7 +158,12 @@ class World:
     def resume(self, name: str = "s1") -> None:
         """Do what the service does when a subscription is resumed."""
         service = SubscriptionService(
-            store=self.store, consumers=Consumers(ConsumerPolicy()), now=self.now, new_id=str, woken=self.courier.wake
+            store=self.store,
+            consumers=Consumers(ConsumerPolicy()),
+            now=self.now,
+            new_id=str,
+            contents=Contents(XPATH),
+            woken=self.courier.wake,
         )
         service.resume(Identity("ann"), name)
 

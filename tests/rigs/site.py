@@ -19,6 +19,7 @@ from flyinglow.factory.service import FactoryService
 from flyinglow.group.derive import CollectionFold
 from flyinglow.group.service import GroupService
 from flyinglow.notification.consumers import ConsumerPolicy, Consumers
+from flyinglow.notification.contents import Contents
 from flyinglow.notification.service import SubscriptionService
 from flyinglow.store import Store
 from flyinglow.workspace.catalogue import Image
@@ -40,6 +41,7 @@ from flyinglow.workspace.service import WorkspaceService
 from flyinglow.workspace.sweep import Sweeper, SweepReport
 from flyinglow.workspace.terms import Terms
 from flyinglow.workspace.timing import Timing
+from rigs.soap import XPATH
 from rigs.store import OpenStore, open_store  # noqa: F401
 
 START = datetime(2030, 1, 1, 12, tzinfo=UTC)
@@ -70,7 +72,11 @@ def pool(network: str, size: int) -> list[Nic]:
 def subscriptions(store: Store, now: Callable[[], datetime], new_id: Callable[[], str]) -> SubscriptionService:
     """Make the service by which a Create can subscribe its maker; consumers may be on this machine."""
     return SubscriptionService(
-        store=store, consumers=Consumers(ConsumerPolicy(allow_loopback=True)), now=now, new_id=new_id
+        store=store,
+        consumers=Consumers(ConsumerPolicy(allow_loopback=True)),
+        now=now,
+        new_id=new_id,
+        contents=Contents(XPATH),
     )
 
 

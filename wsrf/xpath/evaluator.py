@@ -70,10 +70,10 @@ class XPath(Protocol):
     def select(self, document: bytes, query: Query) -> tuple[Part, ...]:
         """Return what the expression selects. Raises InvalidError when it cannot be evaluated, ExhaustedError."""
 
-    def holds(self, document: bytes, queries: Sequence[Query]) -> tuple[bool, ...]:
-        """Return for each expression whether it is true of the document; one that cannot be evaluated is not.
+    def holds(self, document: bytes, queries: Sequence[Query]) -> tuple[bool | None, ...]:
+        """Return for each expression whether it is true of the document; None when that cannot be evaluated in time.
 
-        One that takes too long is not, either; those after it are evaluated all the same.
+        One that takes too long does not keep the others from being evaluated.
         """
 
 
@@ -123,13 +123,13 @@ class ProcessXPath:
             raise InvalidError(f"the expression cannot be evaluated: {result['error'][:_WORDS]}")
         return tuple(Part(text, kind == "element") for kind, text in result["parts"])
 
-    def holds(self, document: bytes, queries: Sequence[Query]) -> tuple[bool, ...]:
+    def holds(self, document: bytes, queries: Sequence[Query]) -> tuple[bool | None, ...]:
         """See ``XPath.holds``."""
         try:
-            return tuple(bool(result.get("truth")) for result in self._asked(document, queries, "truth"))
+            return tuple(result.get("truth") for result in self._asked(document, queries, "truth"))
         except ExhaustedError:
             if len(queries) == 1:
-                return (False,)
+                return (None,)
         half = len(queries) // 2  # whichever it is that takes too long, the others are not to suffer
         return self.holds(document, queries[:half]) + self.holds(document, queries[half:])
 

@@ -14,6 +14,7 @@ from lxml.etree import _Element
 from flyinglow.access.identity import LOCAL, OPERATOR, Identity
 from flyinglow.notification import properties_xml
 from flyinglow.notification.consumers import ConsumerPolicy, Consumers
+from flyinglow.notification.contents import Contents
 from flyinglow.notification.lifetime import Lifetimes
 from flyinglow.notification.properties_xml import SubscriptionDirectory
 from flyinglow.notification.service import SubscriptionService, SubscriptionSettings
@@ -25,6 +26,7 @@ from flyinglow.wsrf.addresses import Addresses
 from flyinglow.wsrf.contract import Contract
 from flyinglow.wsrf.endpoint import Endpoint
 from flyinglow.wsrf.xml import NS, qname
+from flyinglow.wsrf.xpath.evaluator import DIALECT
 from rigs.soap import XPATH
 from rigs.store import collection, workspace
 
@@ -58,6 +60,7 @@ class Site:
             consumers=Consumers(ConsumerPolicy(allow_loopback=True), self.resolve),
             now=lambda: self.time,
             new_id=lambda: f"{next(ids):032x}",
+            contents=Contents(XPATH),
             woken=self.woken.extend,
             settings=SubscriptionSettings(lifetimes=Lifetimes(), per_owner=5, per_consumer=3),
         )
@@ -134,6 +137,11 @@ def topic(expression: str, dialect: str = SIMPLE, more: str = "") -> str:
     return f"<wsnt:Filter>{content}</wsnt:Filter>"
 
 
+def content(*expressions: str) -> str:
+    made = [f'<wsnt:MessageContent Dialect="{DIALECT}">{text}</wsnt:MessageContent>' for text in expressions]
+    return f"<wsnt:Filter>{''.join(made)}</wsnt:Filter>"
+
+
 @pytest.mark.parametrize("kind", list(Kind))
 @pytest.mark.parametrize("soap", ["1.1", "1.2"])
 def test_subscribing_to_each_kind_of_resource(site: Site, kind: Kind, soap: str) -> None:
@@ -207,6 +215,11 @@ def test_filters_that_select(site: Site, inside: str, topics: tuple[str, ...]) -
         ("<wsnt:Filter><x:Sieve xmlns:x='urn:x'/></wsnt:Filter>", "InvalidFilterFault"),
         ("<wsnt:Filter><wsnt:MessageContent Dialect='urn:d'>x</wsnt:MessageContent></wsnt:Filter>",
          "InvalidMessageContentExpressionFault"),
+        (content("//"), "InvalidMessageContentExpressionFault"),
+        (content(""), "InvalidMessageContentExpressionFault"),
+        (content("$x"), "InvalidMessageContentExpressionFault"),
+        (content("//unknown:State"), "InvalidMessageContentExpressionFault"),
+        (content(*["1"] * 11), "InvalidMessageContentExpressionFault"),
         ("<wsnt:Filter><wsnt:ProducerProperties Dialect='urn:d'>x</wsnt:ProducerProperties></wsnt:Filter>",
          "InvalidProducerPropertiesExpressionFault"),
         ("<wsnt:SubscriptionPolicy><x:Fast xmlns:x='urn:x'/></wsnt:SubscriptionPolicy>",

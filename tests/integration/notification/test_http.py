@@ -19,6 +19,7 @@ from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from flyinglow.backend.testing import ReactorThread
 from flyinglow.notification.consumers import ConsumerPolicy, Consumers, RefusedError
+from flyinglow.notification.contents import Contents
 from flyinglow.notification.delivery import Courier, DeliverySettings
 from flyinglow.notification.drainer import Drainer
 from flyinglow.notification.envelope import Envelopes
@@ -27,6 +28,7 @@ from flyinglow.notification.model import Subscription
 from flyinglow.notification.sender import HttpSender, SenderSettings
 from flyinglow.store.store import Store
 from flyinglow.wsrf.addresses import Addresses
+from rigs.soap import XPATH
 from rigs.store import event, subscription
 
 SEQUENCE = re.compile(rb'sequence="(\d+)"')
@@ -315,7 +317,10 @@ class Service:
             compose=Envelopes(Addresses("http://site.example:8080")).compose,
             settings=DeliverySettings(first_delay=0.05, longest_delay=0.4, **settings),
         )  # fmt: skip
-        self.drainer = Drainer(store=self.store, folds=[], clock=rig.reactor, now=now, queued=self.courier.wake)
+        contents = Contents(XPATH)
+        self.drainer = Drainer(
+            store=self.store, folds=[], clock=rig.reactor, now=now, queued=self.courier.wake, contents=contents
+        )
         self.store.listen(lambda events: rig.reactor.callFromThread(self.drainer.notice, events))
 
     async def start(self) -> "Service":

@@ -6,6 +6,8 @@ from twisted.internet.task import Clock
 
 from flyinglow.notification.ports import NotificationTx
 from flyinglow.workspace.model import Event, Kind, ResourceKey
+from flyinglow.wsrf.xml import NS
+from flyinglow.wsrf.xpath.evaluator import DIALECT, ProcessXPath, XPathLimits
 from rigs.notification import KEY, World
 
 GROUP = ResourceKey(Kind.GROUP, "c" * 32)
@@ -142,3 +144,38 @@ def test_stop_waits_for_the_transaction_under_way_and_starts_no_other(world: Wor
     assert stopped == [None]
     world.happen()
     assert unsent(world) == 1
+
+
+CONTENT = f'<wsnt:MessageContent Dialect="{DIALECT}">%s</wsnt:MessageContent>'
+STATED = f'<wsnt:Filter xmlns:wsnt="{NS["wsnt"]}" xmlns:fl="{NS["fl"]}">%s</wsnt:Filter>'
+
+
+def sieve(*expressions: str) -> str:
+    return STATED % "".join(CONTENT % text for text in expressions)
+
+
+def test_a_message_is_sent_when_every_expression_over_its_content_is_true(world: World) -> None:
+    world.subscribe("all")
+    world.subscribe("running", filter_xml=sieve("/fl:StateChange/fl:State = 'Running'"))
+    world.subscribe("paused", filter_xml=sieve("//fl:State = 'Paused'"))
+    world.subscribe("both", filter_xml=sieve("//fl:State = 'Running'", "/*/@sequence &gt; 1"))
+    world.subscribe("other", filter_xml=sieve("//fl:State"), topics=["warning"])
+    world.build().start()
+    world.happen(2)
+    told = [address.rpartition("/")[2] for address, _, _ in world.sender.posts]
+    assert sorted(told) == ["all", "all", "both", "running", "running"]
+
+
+def test_a_filter_that_takes_too_long_pauses_its_subscription_and_no_other(world: World) -> None:
+    endless = "count(//*[count(//*[count(//*)&gt;1])&gt;1])"
+    for _ in range(5):
+        endless = f"count(//*[{endless}&gt;1])"
+    world.subscribe("endless", filter_xml=sieve(endless))
+    world.subscribe("quick", filter_xml=sieve("//fl:State"))
+    xpath = ProcessXPath(XPathLimits(seconds=0.05))
+    world.build(xpath=xpath).start()
+    world.happen()
+    xpath.close()
+    assert "took too long" in world.there("endless").pause_reason
+    assert world.waiting("endless") == [1]
+    assert [address for address, _, _ in world.sender.posts] == ["http://quick.test/quick"]
