@@ -24,6 +24,7 @@ MIB = 1 << 20
 COPY_SECONDS = 3600.0
 RAW = "disk0.raw"  # where Xen's disks are copies already
 FOLDER = "/etc/flyinglow"
+HOME = "root"  # of its user 0, as every distribution has it
 NO_CLOUD = "/var/lib/cloud/seed/nocloud"
 PRIVATE = 0o600
 
@@ -63,7 +64,7 @@ def written(spec: VmSpec, *, cloud: bool) -> list[Written]:
     if spec.hostname or spec.context:
         found["/etc/hosts"] = Written("/etc/hosts", told.hosts(spec.context, spec.hostname).encode())
     if spec.keys:
-        place = "/root/.ssh/authorized_keys"
+        place = f"/{HOME}/.ssh/authorized_keys"
         found[place] = Written(place, "".join(f"{key}\n" for key in spec.keys).encode(), PRIVATE)
     if spec.files:
         names = "".join(f"{file.path}\n" for file in spec.files).encode()

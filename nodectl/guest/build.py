@@ -20,6 +20,7 @@ from flyinglow.nodectl.guest.context_script import CONTEXT_SCRIPT
 from flyinglow.nodectl.guest.network_script import DHCP_SCRIPT
 
 NAME = "flyinglow-guest"
+HOME = "root"
 ROOT_DEVICE = "/dev/vda"
 ROOT_SIZE = "16M"
 APPEND = f"{scripts.ROOT_PARAMETER}={ROOT_DEVICE} console=ttyS0 quiet panic=-1 no_timer_check"
@@ -84,7 +85,7 @@ def _complete(root: Path) -> None:
             (root / "bin" / name).symlink_to("busybox")
     _program(root / "etc/udhcpc.script", DHCP_SCRIPT)
     (root / "etc/context.sh").write_text(CONTEXT_SCRIPT, encoding="ascii")
-    (root / "etc/passwd").write_text("root::0:0:root:/root:/bin/sh\n", encoding="ascii")
+    (root / "etc/passwd").write_text(f"root::0:0:root:/{HOME}:/bin/sh\n", encoding="ascii")
     (root / "etc/resolv.conf").symlink_to("/run/resolv.conf")
     (root / "sbin").symlink_to("bin")  # where a kernel that Xen tells to end looks for poweroff and reboot
 

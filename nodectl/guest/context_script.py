@@ -22,6 +22,8 @@ members; its exit status says whether this machine is well.
 
 CONTEXT_SCRIPT = r"""# Take what this machine is told; read by the first program.
 context=/run/context
+HOME=$(sed -n 's/^root:.*:\([^:]*\):[^:]*$/\1/p' /etc/passwd)
+export HOME
 ours='name|hostname|role|requires|nic|disk|member|value|endpoint|token|peer|spoof'
 
 find_context() {
@@ -76,10 +78,10 @@ write_hosts() {
 }
 
 write_keys() {
-    mkdir -p -m 700 /root/.ssh
-    grep -vE "^($ours) " $context | grep -E '(^| )(ssh|ecdsa|sk)-[^ ]+ [A-Za-z0-9+/=]+' > /root/.ssh/authorized_keys
-    chmod 600 /root/.ssh/authorized_keys
-    echo "GUEST-KEY $(wc -l < /root/.ssh/authorized_keys)"
+    mkdir -p -m 700 $HOME/.ssh
+    grep -vE "^($ours) " $context | grep -E '(^| )(ssh|ecdsa|sk)-[^ ]+ [A-Za-z0-9+/=]+' > $HOME/.ssh/authorized_keys
+    chmod 600 $HOME/.ssh/authorized_keys
+    echo "GUEST-KEY $(wc -l < $HOME/.ssh/authorized_keys)"
 }
 
 write_files() {
@@ -104,7 +106,7 @@ take_context() {
 }
 
 serve_ssh() {
-    [ -x /bin/dropbear ] && [ -s /root/.ssh/authorized_keys ] || return 0
+    [ -x /bin/dropbear ] && [ -s $HOME/.ssh/authorized_keys ] || return 0
     mkdir -p /dev/pts && mount -t devpts devpts /dev/pts 2>/dev/null
     key=/etc/dropbear/host_key
     [ -s $key ] || dropbearkey -t ed25519 -f $key > /dev/null 2>&1
@@ -191,7 +193,7 @@ join() {  # wait until all that are required have reported, then let the lessee'
         sleep 1
     done
     sed -n 's/^value /GUEST-VALUE /p' /run/members
-    known_hosts > /root/.ssh/known_hosts
+    known_hosts > $HOME/.ssh/known_hosts
     if [ -x /etc/flyinglow/joined ]; then
         /etc/flyinglow/joined < /dev/null > /run/joined 2>&1 || { echo 'GUEST-JOINED failed'; return 1; }
     fi

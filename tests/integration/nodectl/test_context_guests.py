@@ -35,7 +35,7 @@ FILES = {
     "/etc/flyinglow/roles/compute-element": (b"#!/bin/sh\necho value port 2811\n", 0o755),
     "/etc/flyinglow/roles/broken": (b"#!/bin/sh\necho 'no \"disk\"'; exit 1\n", 0o755),
     '/opt/app data/a "b" $c;`d`': (bytes(range(256)) * 40, 0o640),
-    "/root/empty": (b"", 0o600),
+    "/opt/empty": (b"", 0o600),
 }
 SECONDS = 120  # of a guest's boot, emulated, on a machine that has other work
 

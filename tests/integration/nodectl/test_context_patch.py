@@ -140,7 +140,7 @@ def node(tmp_path: Path, **settings: Any) -> tuple[config.Config, VmDir]:
 
 def spec(image: Path, **changes: Any) -> VmSpec:
     disk = DiskSpec("root", str(image), format="qcow2" if image.suffix == ".qcow2" else "raw")
-    given = (GuestFile("/root/a", base64.b64encode(b"mine").decode(), 0o600),)
+    given = (GuestFile("/srv/a", base64.b64encode(b"mine").decode(), 0o600),)
     plain = VmSpec("a1", "ce", 64, 1, disks=(disk,), hostname="ce", context="name ce\n", files=given, delivery="patch")
     return replace(plain, **changes)
 
@@ -164,7 +164,7 @@ def test_only_the_vms_own_copy_is_written_to_and_a_second_attempt_begins_anew(
     assert source.read_bytes() == before
     flat = tmp_path / "flat.raw"
     subprocess.run(["qemu-img", "convert", "-O", "raw", vm.path / "disk0.qcow2", flat], check=True)
-    assert content(flat, "/root/a") == b"mine"
+    assert content(flat, "/srv/a") == b"mine"
     assert content(flat, "/etc/flyinglow/context") == b"name ce\n"
     assert b"instance-id" in content(flat, "/var/lib/cloud/seed/nocloud/meta-data")
 
@@ -175,7 +175,7 @@ def test_xens_copies_are_written_to_as_they_are(image: Path, tmp_path: Path) -> 
     wanted = spec(image)
     RawDisks(made, Images(made)).prepare(vm, wanted)
     Delivery(made).deliver(vm, wanted)
-    assert content(vm.path / "disk0.raw", "/root/a") == b"mine"
+    assert content(vm.path / "disk0.raw", "/srv/a") == b"mine"
     assert sorted(path.name for path in vm.path.iterdir()) == ["disk0.raw"]
     assert image.read_bytes() == before
 
@@ -206,5 +206,5 @@ def test_a_disk_without_room_for_the_copy_is_said_to_be_full(image: Path, tmp_pa
 
 def test_files_of_the_limits_own_size_get_through(image: Path, tmp_path: Path) -> None:
     data = os.urandom(files.MOST_BYTES)
-    system(image, tmp_path).write([Written("/root/large", data)])
-    assert content(image, "/root/large") == data
+    system(image, tmp_path).write([Written("/srv/large", data)])
+    assert content(image, "/srv/large") == data

@@ -31,7 +31,7 @@ HOOK = b"""#!/bin/sh
 echo 'value queue a "batch\\queue"'
 echo "value peers $(grep -c 10.79.0 /etc/hosts)"
 """
-JOINED = b"#!/bin/sh\ngrep -q '^se,10.79.0.12,' /root/.ssh/known_hosts\n"
+JOINED = b"#!/bin/sh\ngrep -q '^se,10.79.0.12,' ~/.ssh/known_hosts\n"
 
 
 @pytest.fixture
