@@ -11,6 +11,14 @@ from flyinglow.cli.demo.lrm_site import NODECTL
 from flyinglow.client import Disk, Nic, Part
 from rigs.lrm_service import LrmService, slurm_service
 
+ASK = """import json, subprocess, sys
+agent = subprocess.Popen(sys.argv[2:], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+agent.stdin.write(sys.argv[1] + chr(10))
+agent.stdin.flush()
+print(next(line for line in agent.stdout if json.loads(line).get("id") == 1))
+agent.stdin.close()
+agent.wait()
+"""
 RESERVE = {"v": 1, "id": 1, "order": "reserve", "tag": None}
 
 
@@ -26,6 +34,7 @@ def test_a_lease_runs_on_slots_and_gives_everything_back() -> None:
         assert len(service.slots("Ready")) == 2
         assert "needs a ticket" in taken_by_hand(service, "node1")
         assert "needs a ticket" in taken_by_hand(service, "node3")
+        taken_again(service, "node1")
         lease.whole.destroy()
         service.wait(lambda: not service.admin("workspace.list"), "the end of all rows")
         service.wait(lambda: all(job["over"] for job in service.jobs()), "the end of the job")
@@ -36,8 +45,20 @@ def test_a_lease_runs_on_slots_and_gives_everything_back() -> None:
 def taken_by_hand(service: LrmService, node: str) -> str:
     """Let a job of the same user, without a lease, ask the agent for a slot; return what it is told."""
     order = json.dumps({**RESERVE, "body": {"slot": "mine.0", "memory_mb": 100, "cpus": 1}})
-    words = f"(echo '{order}'; sleep 1) | sudo -n {NODECTL} agent --stdio"
-    done = service.world.run_on(node, ["setpriv", "--reuid=lease", "--clear-groups", "sh", "-c", words])
-    answer = next(line for line in map(json.loads, done.stdout.splitlines()) if line.get("id") == 1)
+    words = ["setpriv", "--reuid=lease", "--clear-groups", "python3", "-c", ASK, order, "sudo", "-n", NODECTL]
+    done = service.world.run_on(node, [*words, "agent", "--stdio"])
+    answer = json.loads(done.stdout)
     assert not answer["ok"]
     return str(answer["error"]["message"])
+
+
+def taken_again(service: LrmService, node: str) -> None:
+    """Kill a node's agent; its pilot starts another one, which needs, and gets, a ticket of its own."""
+    (before,) = service.status(node)["slots"]
+    service.world.run_on(node, ["kill", "-9", str(before["pid"])])
+
+    def taken() -> bool:
+        slots = service.status(node)["slots"]
+        return bool(slots and slots[0]["alive"] and slots[0]["pid"] != before["pid"])
+
+    service.wait(taken, "a new agent on the slot")
