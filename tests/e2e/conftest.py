@@ -12,6 +12,7 @@ import pytest
 from flyinglow.client import Consumer, Site, connect
 from flyinglow.client.notification import Notification
 from flyinglow.client.watch import Watch
+from rigs import waiting
 from rigs.daemon import Daemon, daemon, daemon_factory
 from rigs.guest import guest_image
 from rigs.machines import machines
@@ -49,16 +50,7 @@ def consumer() -> Iterator[Consumer]:
 @pytest.fixture
 def eventually() -> Eventually:
     """Give a function that asks again and again until the answer is true, and returns it; it fails in the end."""
-
-    def ask(question: Callable[[], Any], seconds: float = 120.0) -> Any:
-        deadline = time.monotonic() + seconds
-        while not (answer := question()):
-            if time.monotonic() > deadline:
-                pytest.fail(f"not true after {seconds:g} s; last answer: {answer!r}")
-            time.sleep(0.02)
-        return answer
-
-    return ask
+    return waiting.eventually
 
 
 @pytest.fixture

@@ -7,8 +7,13 @@ from typing import Any
 import pytest
 
 
-def eventually(question: Callable[[], Any], seconds: float = 180.0) -> Any:
-    """Ask until the answer is true, and return it; fail in the end."""
+LEAST = 180.0
+"""Seconds: what is a moment here may be minutes on a slow machine with other work, and who waits for it loses nothing."""
+
+
+def eventually(question: Callable[[], Any], seconds: float = LEAST) -> Any:
+    """Ask until the answer is true, and return it; fail in the end, which is never sooner than ``LEAST``."""
+    seconds = max(seconds, LEAST)
     deadline = time.monotonic() + seconds
     while not (answer := question()):
         if time.monotonic() > deadline:
