@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-
 LEAST = 180.0
-"""Seconds: what is a moment here may be minutes on a slow machine with other work, and who waits for it loses nothing."""
+"""Seconds: what is a moment here may be minutes on a slow machine with other work, and waiting costs nothing."""
 
 
 def eventually(question: Callable[[], Any], seconds: float = LEAST) -> Any:
