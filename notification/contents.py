@@ -34,8 +34,6 @@ _KEPT: Final = 4096
 _SAMPLE: Final = (
     b'<fl:StateChange xmlns:fl="urn:flyinglow:types:1" sequence="1"><fl:State>Running</fl:State></fl:StateChange>'
 )
-    b'<fl:StateChange xmlns:fl="urn:flyinglow:types:1" sequence="1"><fl:State>Running</fl:State></fl:StateChange>'
-)
 
 
 def read(chosen: _Element | None) -> tuple[Query, ...]:

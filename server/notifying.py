@@ -74,12 +74,6 @@ def notifying(
         random=random.random,
         settings=DeliverySettings(give_up=config.notification.give_up_after),
     )
-    drainer = Drainer(
-        store=store,
-        folds=[CollectionFold(now)],
-        clock=reactor,
-        now=now,
-        queued=courier.wake,
-        contents=Contents(filters),
-    )
+    folds, contents = [CollectionFold(now)], Contents(filters)
+    drainer = Drainer(store=store, folds=folds, clock=reactor, now=now, queued=courier.wake, contents=contents)
     return Notifying(drainer=drainer, courier=courier, sender=sender, lookups=lookups, filters=filters)
