@@ -6,12 +6,14 @@ Run as root: it works in a network namespace of its own. Targets: 60 ms to conne
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import statistics
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from node_slots import Node, order
@@ -46,8 +48,10 @@ def _measure(node: Node, space: str, rules: str, *, dual: bool) -> list[Row]:
     child = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         order(child, "create", "stays", **_spec("stays", 200, dual=dual))  # a bridge that is in use has its dnsmasq
+        before = _processor(child)
         rounds = [_round(child, _spec(f"v{number}", number + 10, dual=dual)) for number in range(ROUNDS)]
         wired, gone = zip(*rounds, strict=True)
+        work = (_processor(child) - before) / ROUNDS
         together = _together(child, dual=dual)
         order(child, "destroy", "stays")
     finally:
@@ -56,6 +60,7 @@ def _measure(node: Node, space: str, rules: str, *, dual: bool) -> list[Row]:
     return [
         _row(f"connect one VM, {rules}", wired, bounds[0]),
         _row(f"destroy one VM, {rules}", gone, bounds[1]),
+        Row(part=PART, name=f"the two together, {rules}, processor time", value=work * 1000, unit="ms"),
         Row(
             part=PART, name=f"create {AT_ONCE} VMs at once, {rules}, per VM", value=together / AT_ONCE * 1000, unit="ms"
         ),
@@ -68,6 +73,12 @@ def _round(child: subprocess.Popen[str], spec: dict[str, Any]) -> tuple[float, f
     begin = time.perf_counter()
     order(child, "destroy", spec["tag"])
     return found["seconds"]["network"], time.perf_counter() - begin
+
+
+def _processor(child: subprocess.Popen[str]) -> float:
+    """Return the seconds of processor time that an agent and the programs it has waited for have used."""
+    fields = Path(f"/proc/{child.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return sum(int(word) for word in fields[11:15]) / os.sysconf("SC_CLK_TCK")
 
 
 def _together(child: subprocess.Popen[str], *, dual: bool) -> float:

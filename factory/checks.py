@@ -25,6 +25,7 @@ from flyinglow.workspace.terms import Terms
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?\Z")
 TOKEN_MAX = 128  # characters
 NIC_MAX = 8
+INTERFACE_NAME_MAX = 15  # the kernel's own limit
 DISK_MAX = 8
 MOUNT = re.compile(r"[A-Za-z0-9/_.+-]{2,255}\Z")
 BLANK_LEAST_MB = {"ext4": 4, "swap": 1}
@@ -168,6 +169,10 @@ def _nics(part: Part, networks: Collection[str]) -> None:
     if len(part.nics) > NIC_MAX:
         raise InvalidError(f"part {part.name}: a workspace has at most {NIC_MAX} network interfaces")
     _unique(f"part {part.name}: interface", (nic.name for nic in part.nics if nic.name))
+    for nic in part.nics:
+        if len(nic.name) > INTERFACE_NAME_MAX:
+            message = f"part {part.name}: the name of an interface has at most {INTERFACE_NAME_MAX} characters"
+            raise InvalidError(f"{message}, not {len(nic.name)}: {nic.name}")
     for nic in part.nics:
         if nic.network not in networks:
             known = ", ".join(sorted(networks)) or "none"

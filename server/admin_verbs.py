@@ -10,6 +10,7 @@ from flyinglow.backend import reach
 from flyinglow.backend.abilities import Operated
 from flyinglow.backend.api import NodePolicy, NodeState, node_name
 from flyinglow.nodectl.errors import ConflictError, InvalidError, UnknownError
+from flyinglow.nodectl.spec import INTERFACE
 from flyinglow.workspace.alarm_book import alarms
 from flyinglow.workspace.model import Selection
 
@@ -157,6 +158,10 @@ class AdminVerbs:
         if unknown := set(node.networks) - set(self._networks):
             message = f"the configuration has no [network.{min(unknown)}]"
             raise InvalidError(message)
+        for bridge in filter(None, node.networks.values()):
+            if not INTERFACE.match(bridge):
+                message = f"{bridge!r} is no bridge: a name has at most 15 characters"
+                raise InvalidError(message)
         reach.parse(node.reach, node.name)
         return node
 

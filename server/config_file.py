@@ -20,6 +20,7 @@ from cattrs.errors import (
 
 from flyinglow.backend import loading, reach
 from flyinglow.nodectl.errors import FlyingLowError, InvalidError
+from flyinglow.nodectl.spec import INTERFACE
 from flyinglow.server import config_networks
 from flyinglow.server.config import Config, GuestListener, NodeListener
 from flyinglow.server.config_lines import line_of
@@ -139,9 +140,11 @@ def _nodes(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
             reach.parse({"channel": node.channel, **node.reach}, name)
         except InvalidError as error:
             yield ("node", name, "reach"), error.message
-        for network in node.networks:
+        for network, bridge in node.networks.items():
             if network not in config.network:
                 yield ("node", name, "networks"), f"there is no [network.{network}]"
+            if bridge and not INTERFACE.match(bridge):
+                yield ("node", name, "networks"), f"{bridge!r} is no bridge: a name has at most 15 characters"
 
 
 def _listening(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
