@@ -20,6 +20,7 @@ from flyinglow.nodectl.doctor import xen as doctor_xen
 from flyinglow.nodectl.errors import BrokenError, FlyingLowError
 from flyinglow.nodectl.hypervisor.commandline import rights
 from flyinglow.nodectl.hypervisor.qmp import Qmp
+from flyinglow.nodectl.images import listening
 from flyinglow.nodectl.network.firewall_choice import firewall_of
 from flyinglow.nodectl.network.ports import bridge_addresses
 from flyinglow.nodectl.trust import is_root, weak_spot
@@ -57,6 +58,8 @@ def _checks(config: Config) -> Iterator[tuple[str, Callable[[], str]]]:
     yield "context", lambda: delivery.possible(config)
     if any(text.startswith("scp:") for text in (*config.image_sources, config.image_store, *config.save_targets)):
         yield "sftp", lambda: _present(config.sftp, "openssh-client")
+    if config.peer_address:
+        yield "peers", lambda: listening.possible(config.peer_address)
     if is_root():
         yield from _network(config)
     if is_root():

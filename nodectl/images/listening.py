@@ -41,3 +41,14 @@ def own_address(text: str) -> str:
         if ipaddress.ip_address(here) in network:
             return here
     raise BrokenError(f"this node has no address in {text} (configuration key peer_address)")
+
+
+def possible(text: str) -> str:
+    """Say where this node would listen. Raises BrokenError when it cannot."""
+    here = own_address(text)
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in here else socket.AF_INET) as trial:
+            trial.bind((here, 0))
+    except OSError as error:
+        raise BrokenError(f"{here} is no address of this node (configuration key peer_address)") from error
+    return f"other nodes get images at {here}"

@@ -18,6 +18,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from flyinglow.nodectl import config
+from flyinglow.nodectl.doctor.checks import examine
 from flyinglow.nodectl.errors import BrokenError, FlyingLowError, InvalidError
 from flyinglow.nodectl.images import notes
 from flyinglow.nodectl.images.disks import Images
@@ -327,8 +328,28 @@ def test_agents_of_one_node_take_ports_one_after_the_other(tmp_path: Path, site:
 
 def test_a_node_without_such_an_address_says_so(tmp_path: Path, site: ImageServer) -> None:
     for address in ("203.0.113.0/24", "203.0.113.7"):
+        node = Node(tmp_path / "n", site, peer_address=address)
         with pytest.raises(BrokenError, match="peer_address"):
-            Node(tmp_path / "n", site, peer_address=address).offer()
+            node.offer()
+        assert "peer_address" in next(found.text for found in examine(node.config) if found.name == "peers")
+    found = examine(Node(tmp_path / "n", site, peer_address="127.0.0.0/8").config)
+    assert ("peers", True) in [(finding.name, finding.ok) for finding in found]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"peer_address": "node1.example.org"},
+        {"peer_address": 7},
+        {"peer_address": "10.0.0.0/99"},
+        {"peer_port": 65535},
+        {"peer_port": -1},
+        {"peer_port": True},
+    ],
+)
+def test_a_configuration_that_cannot_be_is_refused(tmp_path: Path, settings: dict[str, Any]) -> None:
+    with pytest.raises(InvalidError, match=f"configuration key {next(iter(settings))}"):
+        config.build({"state": str(tmp_path), **settings})
 
 
 @pytest.mark.parametrize(
