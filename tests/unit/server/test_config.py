@@ -81,10 +81,7 @@ def test_every_fault_is_named_with_its_line() -> None:
         ("[network.a]\ncidr='10.0.0.0/24'\nrange='10.0.0.2-10.0.0.9'\ndns=['x']", "x:4: network.a.dns"),
         ("[network.a]\ncidr='10.0.0.0/24'\nrange='10.0.0.2-10.0.0.9'\nmac_prefix='53:54:00'", "x:4: network.a.mac"),
         (_NETWORK + "cidr6='10.1.0.0/24'", "x:4: network.a.cidr6"),
-        (
-            _NETWORK + f"[node.n]\nmemory_mb=1\ncpus=1\ndisk_mb=1\nnetworks={{a='{'b' * 16}'}}",
-            "x:8: node.n.networks: 'bbb",
-        ),
+        (_NETWORK + _NODE + f"networks={{a='{'b' * 16}'}}", "x:8: node.n.networks: 'bbbbbbbbbbbbbbbb' is no bridge"),
         (_NETWORK + "cidr6='fd00::/97'", "x:4: network.a.cidr6: fd00::/97 leaves fewer than 32 bits"),
         (_NETWORK + "gateway6='fd00::1'", "x:4: network.a.gateway6: there is no cidr6"),
         (_NETWORK + "cidr6='fd00::/64'\ngateway6='fd01::1'", "x:5: network.a.gateway6: 'fd01::1' is not an address"),
