@@ -168,6 +168,13 @@ def tidy(service: LrmService) -> None:
         slurm(service).run_in_head(["scancel", "-u", user], check=False)
 
 
+def dismiss(service: LrmService) -> None:
+    """End pilots that have given everything back, and would tell a service that is gone until their grace is over."""
+    service.wait(lambda: not service.clean_nodes(), "the nodes as they were")
+    slurm(service).run_in_head(["scancel", "--signal=KILL", "-u", "lease"], check=False)
+    service.wait(lambda: not mine(service), "the end of all jobs in Slurm")
+
+
 def hog(service: LrmService, seconds: int, *options: str) -> str:
     """Let another user's job have nodes for so long; return its number once it runs."""
     argv = ["sbatch", "--parsable", "--chdir=/tmp", "--output=/dev/null", *options]
@@ -176,4 +183,18 @@ def hog(service: LrmService, seconds: int, *options: str) -> str:
     return job
 
 
-__all__ = ["Story", "calm", "for_all", "hog", "listed", "mine", "only", "part", "slurm", "state", "telling", "tidy"]
+__all__ = [
+    "Story",
+    "calm",
+    "dismiss",
+    "for_all",
+    "hog",
+    "listed",
+    "mine",
+    "only",
+    "part",
+    "slurm",
+    "state",
+    "telling",
+    "tidy",
+]

@@ -15,7 +15,7 @@ from rigs.lrm_service import LrmService, gridengine_service
 
 pytestmark = pytest.mark.xdist_group("gridengine-faults")
 
-NOTIFY = 40
+NOTIFY = 20
 SHARE = 0.05  # of the notice, for which pilots wait for the service
 SHORT = 60  # seconds; what the site's own rule makes of a job's limit while there is the file beside qsub
 QSUB = """#!/bin/sh

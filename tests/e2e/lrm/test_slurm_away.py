@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rigs.lease_story import Story, calm, for_all, hog, listed, mine, only, part, slurm, telling, tidy
+from rigs.lease_story import Story, calm, dismiss, for_all, hog, listed, mine, only, part, slurm, telling, tidy
 from rigs.lrm_service import LrmService, slurm_service
 
 pytestmark = pytest.mark.xdist_group("slurm-away")
@@ -127,9 +127,9 @@ def test_the_pilots_give_everything_back_in_time_while_the_service_is_away(servi
         service.kill()
         began = time.monotonic()
         slurm(service).run_in_head(["scancel", job["id"]])
-        service.wait(lambda: not service.clean_nodes(), "the nodes' memory", GRACE)
+        service.wait(lambda: not service.clean_nodes(), "the nodes' memory")
         assert time.monotonic() - began < GRACE - 1
-        service.wait(lambda: not mine(service), "the end of the job")
+        dismiss(service)
         service.start()
         assert job["id"] in story.cancelled()
     calm(service)

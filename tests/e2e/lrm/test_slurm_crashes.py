@@ -24,7 +24,7 @@ from flyinglow.cli.demo.slurm_world import USERS, SlurmWorld
 from flyinglow.client import Lease, Part
 from flyinglow.nodectl.errors import FlyingLowError
 from flyinglow.workspace.lifecycle import STEPS
-from rigs.lease_story import calm, hog, mine, part
+from rigs.lease_story import calm, dismiss, hog, mine, part
 from rigs.lrm_service import LrmService, lrm_service
 from rigs.slurm import slurm_world
 
@@ -306,8 +306,7 @@ def test_a_crash_while_jobs_are_asked_for_ahead_of_need_asks_for_them_once(world
         assert len(submitted(world) - before) == 1
         service.stop()
         world.run_in_head(["scancel", "-u", "lease"])
-        service.wait(lambda: not mine(service), "the end of the jobs")
-        service.wait(lambda: not service.clean_nodes(), "the nodes as they were")
+        dismiss(service)
 
 
 @pytest.mark.full

@@ -14,7 +14,7 @@ from flyinglow.cli.demo.lrm_site import SUDOERS
 from flyinglow.cli.demo.slurm_world import SlurmWorld
 from flyinglow.nodectl.errors import DeniedError
 from rigs.guest import IMAGES, Guest
-from rigs.lease_story import calm, mine, only, part, slurm, telling, tidy
+from rigs.lease_story import calm, dismiss, mine, only, part, slurm, telling, tidy
 from rigs.lrm_service import LrmService, lrm_service
 from rigs.slurm import slurm_world
 
@@ -55,8 +55,7 @@ def ruled(world: SlurmWorld, image: Guest, policy: str, options: Mapping[str, An
         finally:
             service.kill()  # some policies would ask for jobs again
             tidy(service)
-            service.wait(lambda: not mine(service), "the end of all jobs in Slurm")
-        service.wait(lambda: not service.clean_nodes(), "the nodes as they were")
+            dismiss(service)
 
 
 def taken(service: LrmService, node: str) -> int:
