@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-PLACES = ("/etc", "/usr/sbin", "/usr/share/man/man8", "/usr/share/doc", "/var/lib", "/srv", "/run", "/root")
+PLACES = ("/etc", "/usr/sbin", "/usr/share/man/man8", "/usr/share/doc", "/var/lib", "/srv", "/run")
 IGNORED = ("/var/lib/dpkg", "/run/over", "/etc/ld.so.cache", "/run/lock", "/run/netns")
 CONFIG = "/etc/flyinglow/nodectl.json"
 PROGRAM = "/usr/sbin/flyinglow-nodectl"
