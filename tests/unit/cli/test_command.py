@@ -125,10 +125,11 @@ def test_ctrl_c_detaches_and_never_destroys(capsys: pytest.CaptureFixture[str]) 
 def test_a_dry_run_says_what_would_be_and_leases_nothing(waits: str, capsys: pytest.CaptureFixture[str]) -> None:
     site = FakeSite()
     site.waits = waits
-    assert do(site, *CREATE, "--count", "2", "--preemptable", "--dry-run") == Exit.OK
+    assert do(site, *CREATE, "--count", "2", "--preemptable", "--ready-barrier", "5m", "--dry-run") == Exit.OK
     ends = f"it would wait: {waits}" if waits else "it would start at once"
     assert capsys.readouterr().out == f"It would be granted: 2 workspaces for 1h30m; {ends}.\n"
     assert (site.asked["name"], site.asked["preemptable"], "token" in site.asked) == ("vm", True, False)
+    assert site.asked["ready_barrier"] == 300
     assert do(site, *CREATE, "--dry-run", "--token", "t", "--json") == Exit.OK
     assert json.loads(capsys.readouterr().out) == {"workspaces": 2, "duration": 5400, "waits": waits}
     assert (site.asked["token"], "preemptable" in site.asked) == ("t", False)
@@ -144,7 +145,7 @@ def test_a_dry_run_says_what_would_be_and_leases_nothing(waits: str, capsys: pyt
 )
 def test_an_estimate_in_words(outlook: Estimate, said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     file = tmp_path / "request.toml"
-    file.write_text('name = "x"\npreemptable = true\n[[parts]]\nname = "a"\nmemory_mb = "1G"\n')
+    file.write_text('name = "x"\npreemptable = true\nready_barrier = "2m"\n[[parts]]\nname = "a"\nmemory_mb = "1G"\n')
     site = FakeSite()
     site.outlook = outlook
     assert do(site, "estimate", str(file)) == Exit.OK
@@ -152,6 +153,7 @@ def test_an_estimate_in_words(outlook: Estimate, said: str, capsys: pytest.Captu
     assert out.startswith(said)
     assert outlook.reason in out
     assert (site.asked["name"], site.asked["preemptable"], site.asked["parts"][0].memory_mb) == ("x", True, 1024)
+    assert site.asked["ready_barrier"] == 120
     file.write_text('name = "x"\npreemptable = "yes"')
     assert do(site, "estimate", str(file)) == Exit.INVALID
     assert "true or false" in capsys.readouterr().err

@@ -46,6 +46,7 @@ def made(**changes: Any) -> etree._Element:
     [
         {},
         {"duration": 90061, "start_within": 0},
+        {"ready_barrier": 300, "preemptable": True},
         {"start_by": datetime(2030, 1, 1, 12, tzinfo=UTC), "open": True},
         {"join": JOIN, "end_action": "Save", "save_to": "file:///tmp/x", "initial_state": "Paused"},
         {"parts": (Part(name="vm", memory_mb=1),)},
