@@ -29,15 +29,15 @@ def caught() -> Iterator[Bell]:
 def test_every_notice_is_handed_on_with_its_number_oldest_first(caught: Bell) -> None:
     for number in NOTICES:
         os.kill(os.getpid(), number)
-    assert caught.wait(5.0) == list(NOTICES)
+    assert caught.wait(120.0) == list(NOTICES)
 
 
 def test_a_ring_ends_the_wait_and_is_no_signal() -> None:
     bell = Bell()
     bell.ring()
     began = clock.monotonic()
-    assert bell.wait(5.0) == []
-    assert clock.monotonic() - began < 4.0
+    assert bell.wait(200.0) == []
+    assert clock.monotonic() - began < 100
     assert bell.wait(0.0) == []
 
 
