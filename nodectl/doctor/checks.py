@@ -14,6 +14,7 @@ from pathlib import Path
 from flyinglow.nodectl import tools
 from flyinglow.nodectl.config import Config
 from flyinglow.nodectl.context import delivery
+from flyinglow.nodectl.doctor import hypervisor as doctor_hypervisor
 from flyinglow.nodectl.doctor import slots as doctor_slots
 from flyinglow.nodectl.doctor import versions
 from flyinglow.nodectl.doctor import xen as doctor_xen
@@ -47,12 +48,8 @@ def _checks(config: Config) -> Iterator[tuple[str, Callable[[], str]]]:
     yield from doctor_slots.checks(config)
     if config.driver == "simulated":
         return
-    if config.driver == "xen":
-        yield from doctor_xen.checks(config)
-    else:
-        yield "qemu", lambda: versions.found("qemu", config.qemu)
-        yield "qemu-img", lambda: versions.found("qemu-img", config.qemu_img)
-        yield "qemu starts", lambda: _qemu_starts(config)
+    yield from _driver(config)
+    yield from doctor_hypervisor.hardware(config)
     yield "mke2fs", lambda: versions.found("mke2fs", config.mke2fs)
     yield "mkswap", lambda: _present(config.mkswap, "util-linux")
     yield "context", lambda: delivery.possible(config)
@@ -81,6 +78,18 @@ def _network(config: Config) -> Iterator[tuple[str, Callable[[], str]]]:
     if config.driver != "xen":
         yield "/dev/net/tun", _tun
     yield "spoofing rules", firewall_of(config).check
+
+
+def _driver(config: Config) -> Iterator[tuple[str, Callable[[], str]]]:
+    if config.driver == "xen":
+        yield from doctor_xen.checks(config)
+    elif config.driver == "libvirt":
+        yield from doctor_hypervisor.libvirt(config)
+        yield "qemu-img", lambda: versions.found("qemu-img", config.qemu_img)
+    else:
+        yield "qemu", lambda: versions.found("qemu", config.qemu)
+        yield "qemu-img", lambda: versions.found("qemu-img", config.qemu_img)
+        yield "qemu starts", lambda: _qemu_starts(config)
 
 
 def _finding(name: str, check: Callable[[], str]) -> Finding:
