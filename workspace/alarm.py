@@ -34,13 +34,13 @@ def raise_alarm(tx: Tx, row: Workspace, info: VmInfo, now: datetime) -> Workspac
         node=node_name(row.node or ""),
         sent=info.alarm,
     )
-    reason = f"its guest sent what is not its own, and was stopped: {info.alarm}"
+    told = f"its guest sent what is not its own, and was stopped: {info.alarm}"
     nics = tuple(
         replace(nic, dropped=tuple(sorted(info.dropped_at.get(str(number), {}).items())))
         for number, nic in enumerate(row.nics)
     )
     note(tx, _entry(row, info, now))
-    return tell(tx, row, Topic.NETWORKING, {"nics": nic_bodies(nics), "reason": reason}, now=now, nics=nics)
+    return tell(tx, row, Topic.NETWORKING, {"nics": nic_bodies(nics), "reason": told}, now=now, nics=nics)
 
 
 def _entry(row: Workspace, info: VmInfo, now: datetime) -> Alarm:
