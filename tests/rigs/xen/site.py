@@ -23,6 +23,7 @@ from rigs.lrm_service import OPTIONS, LrmService
 from rigs.xen.world import DOMAIN_0_MB, USER, XenWorld
 
 IMAGES = "/srv/flyinglow/images"
+PATIENCE = "[patience]\nstart = 240\noperation = 240\ndestroy = 240\n"  # xl takes long on an emulated machine
 NODE: Mapping[str, Any] = {
     "driver": "xen",
     "memory": "xen",
@@ -69,7 +70,7 @@ class DefaultSite(LrmSite):
             lines += [f"networks = {{{bridges}}}", f"[node.{name}.reach]", f'address = "{world.address(name)}"']
             lines += ['user = "root"', f'agent = "{NODECTL}"', "connect_timeout = 60"]
             lines += [f'identity = "{self.root}/id"', f'known_hosts = "{world.directory}/known_hosts"']
-        return "\n".join(lines) + "\n"
+        return "\n".join(lines) + "\n" + self.more
 
 
 @contextlib.contextmanager
@@ -86,6 +87,7 @@ def site_on(world: XenWorld, guest: Guest, *, lrm: bool) -> Iterator[LrmSite]:
             image=catalogue(guest),
             nodectl=NODE,
             node_memory_mb=DOMAIN_0_MB,
+            more=PATIENCE,
         )
         site.build()
         shutil.copy(world.directory / "id", root / "id")
