@@ -51,7 +51,7 @@ def test_what_has_not_begun_at_the_end_is_forgotten() -> None:
     while not orders._closed:
         pass
     gate.set()
-    closing.join(5)
+    closing.join(120)
     orders.put("a", lambda: done.append(3))
     assert done == [1]
 

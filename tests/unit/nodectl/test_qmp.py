@@ -42,7 +42,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
 
     yield start
     for thread in threads:
-        thread.join(5)
+        thread.join(120)
     listener.close()
 
 

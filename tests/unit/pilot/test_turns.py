@@ -21,19 +21,19 @@ def test_it_turns_until_there_is_nothing_to_do_and_again_when_it_is_woken(time: 
     turn = Counting(0.0, 0.0, None)
     worker = Worker("t", turn, Log(-1, time.clock, "t"))
     worker.start()
-    assert all(turn.turned.acquire(timeout=5.0) for _ in range(3))
+    assert all(turn.turned.acquire(timeout=120.0) for _ in range(3))
     assert not turn.turned.acquire(timeout=0.05)
     worker.wake()
-    assert turn.turned.acquire(timeout=5.0)
+    assert turn.turned.acquire(timeout=120.0)
 
 
 def test_a_pause_is_cut_short(time: FakeTime) -> None:
     turn = Counting(3600.0)
     worker = Worker("t", turn, Log(-1, time.clock, "t"))
     worker.start()
-    assert turn.turned.acquire(timeout=5.0)
+    assert turn.turned.acquire(timeout=120.0)
     worker.wake()
-    assert turn.turned.acquire(timeout=5.0)
+    assert turn.turned.acquire(timeout=120.0)
 
 
 class Kept(Log):
@@ -60,7 +60,7 @@ def test_a_fault_is_logged_and_ends_nothing() -> None:
     turn, log = Faulty(), Kept()
     worker = Worker("poll", turn, log)
     worker.start()
-    assert turn.turned.acquire(timeout=5.0)
+    assert turn.turned.acquire(timeout=120.0)
     worker.wake()
     assert turn.turned.acquire(timeout=10.0)
     assert log.said == [("fault", {"thread": "poll", "error": "ZeroDivisionError: oh"})]

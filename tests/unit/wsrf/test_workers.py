@@ -25,7 +25,7 @@ def run(pool: WorkerPool) -> int:
     """Run something and return which thread it was on."""
     done: Future[int] = Future()
     pool.callInThread(lambda: done.set_result(threading.get_ident()))
-    return done.result(10)
+    return done.result(120)
 
 
 def test_threads_end_after_their_share_and_new_ones_take_over(pool: WorkerPool) -> None:
