@@ -48,10 +48,10 @@ def _measure(node: Node, space: str, rules: str, *, dual: bool) -> list[Row]:
     child = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         order(child, "create", "stays", **_spec("stays", 200, dual=dual))  # a bridge that is in use has its dnsmasq
-        before = _processor(child)
+        before = processor(child)
         rounds = [_round(child, _spec(f"v{number}", number + 10, dual=dual)) for number in range(ROUNDS)]
         wired, gone = zip(*rounds, strict=True)
-        work = (_processor(child) - before) / ROUNDS
+        work = (processor(child) - before) / ROUNDS
         together = _together(child, dual=dual)
         order(child, "destroy", "stays")
     finally:
@@ -75,7 +75,7 @@ def _round(child: subprocess.Popen[str], spec: dict[str, Any]) -> tuple[float, f
     return found["seconds"]["network"], time.perf_counter() - begin
 
 
-def _processor(child: subprocess.Popen[str]) -> float:
+def processor(child: subprocess.Popen[str]) -> float:
     """Return the seconds of processor time that an agent and the programs it has waited for have used."""
     fields = Path(f"/proc/{child.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
     return sum(int(word) for word in fields[11:15]) / os.sysconf("SC_CLK_TCK")

@@ -39,6 +39,7 @@ from flyinglow.nodectl.trust import is_root
 from flyinglow.nodectl.vmdir import StateDir
 
 LOCK = "networks"
+JUST_NOW = 20.0  # seconds after which what was connected is looked at again
 FRESH = 1.0  # seconds for which counters that were read are good enough
 
 
@@ -108,6 +109,7 @@ class BridgeNetworks:
         self._firewall = firewall_of(config) if firewall is None else firewall
         self._clock = clock
         self._reading = Reading()
+        self._fresh: dict[str, tuple[VmSpec, float]] = {}  # what was connected just now, for the start that follows
 
     def attach(self, spec: VmSpec) -> None:
         """Connect every NIC of ``spec``. May be repeated. Raises BrokenError, ConflictError or DeniedError."""
@@ -115,7 +117,7 @@ class BridgeNetworks:
         nics = list(bridged(spec))
         for _, nic, bridge in nics:
             self._check(nic, bridge)
-        if not nics:
+        if not nics or self._is_fresh(spec, {tap for tap, _, _ in nics}):
             return
         servers = self._servers(nics)
         for _, nic, bridge in nics:
@@ -133,9 +135,16 @@ class BridgeNetworks:
                     self._dhcp(bridge).write_down(tap, nic)
                 else:
                     self._dhcp(bridge).add(tap, nic, hostname_of(spec), servers[bridge])
+        self._fresh[spec.tag] = spec, self._clock()
+
+    def _is_fresh(self, spec: VmSpec, taps: set[str]) -> bool:
+        """Say, once, whether exactly this was connected a moment ago: a start follows a creation."""
+        known, at = self._fresh.pop(spec.tag, (None, 0.0))
+        return known == spec and self._clock() - at < JUST_NOW and self._taps and taps <= _interfaces()
 
     def detach(self, tag: str) -> None:
         """Disconnect all NICs of a VM, whatever is known of it. May be repeated."""
+        self._fresh.pop(tag, None)
         prefix = prefix_of(tag)
         self._remove({name for name in _interfaces() if name.startswith(prefix)})
         if not self._bridges():
