@@ -10,6 +10,9 @@ from datetime import datetime
 from flyinglow.factory.model import CreateRequest
 from flyinglow.workspace.model import Hardware
 
+_LEASED_SINCE = frozenset({"ip6", "prefix6", "gateway6", "dns6", "delivery", "vlan", "dropped"})
+"""What NICs are leased with, and was not there when marks were first made."""
+
 
 def digest(request: CreateRequest) -> str:
     """Return the SHA-256 (hex) of all that the request asks for; the token itself is no part of it."""
@@ -26,6 +29,9 @@ def digest(request: CreateRequest) -> str:
             if disk[key] is None:
                 del disk[key]  # likewise
         del disk["public"]  # which is not asked for
+    for nic in (nic for part in asked["parts"] for nic in part["nics"]):
+        for key in _LEASED_SINCE & nic.keys():
+            del nic[key]  # nor are these
     return hashlib.sha256(json.dumps(asked, sort_keys=True, default=_plain).encode()).hexdigest()
 
 

@@ -29,7 +29,9 @@ def store(tmp_path: Path) -> Path:
 
 
 def prepare(tmp_path: Path, store: Path, source: str, **changes: Any) -> tuple[VmDir, VmSpec]:
-    settings = config.build({"state": str(tmp_path / "s"), "run": str(tmp_path / "r"), "image_store": f"file://{store}"})
+    settings = config.build(
+        {"state": str(tmp_path / "s"), "run": str(tmp_path / "r"), "image_store": f"file://{store}"}
+    )
     state = StateDir(settings.state, settings.run)
     state.prepare()
     vm = state.vm("a1")
