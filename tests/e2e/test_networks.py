@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -140,6 +141,9 @@ def test_honest_traffic_of_both_families_flows_while_a_guest_that_pretends_is_st
     (alarm,) = eventually(lambda: daemon.admin("alarm.list"), 60)
     assert (alarm["workspace"], alarm["node"]) == ("bad", members["bad"].node)
     assert alarm["counts"]
+    words = ["admin", "alarms", "--state-dir", str(daemon.state), "--json"]
+    shown = subprocess.run([sys.executable, "-m", "flyinglow.cli", *words], check=True, capture_output=True, timeout=60)
+    assert [one["tag"] for one in json.loads(shown.stdout)] == [alarm["tag"]]
     stopped = eventually(lambda: [nic for nic in bad.properties().nics if nic.dropped], 60)
     assert {nic.network for nic in stopped} == {"public"}
     assert not any(nic.dropped for nic in ce.properties().nics)

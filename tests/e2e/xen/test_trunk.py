@@ -10,7 +10,7 @@ import pytest
 
 from flyinglow.cli.demo.lrm_site import NODECTL, SUDOERS
 from rigs.guest import Guest
-from rigs.xen.site import site_on
+from rigs.xen.site import IMAGES, site_on
 from rigs.xen.world import XenNode, XenWorld, xen_world
 
 pytestmark = [pytest.mark.xen, pytest.mark.timeout(900), pytest.mark.xdist_group("xen")]
@@ -27,7 +27,7 @@ def world() -> Iterator[XenWorld]:
 def spec(tag: str, number: int, vlan: int) -> dict[str, Any]:
     nic = {"network": "private", "bridge": "br-v", "mac": f"52:54:00:0f:01:{number:02x}", "prefix": 24}
     nic |= {"ip": f"10.79.0.{100 + number}", "hostname": tag, "vlan": vlan}
-    return {"tag": tag, "name": tag, "memory_mb": 96, "cpus": 1, "kernel": "/k", "nics": [nic]}
+    return {"tag": tag, "name": tag, "memory_mb": 96, "cpus": 1, "kernel": f"{IMAGES}/kernel", "nics": [nic]}
 
 
 def create(node: XenNode, given: dict[str, Any]) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def test_the_same_network_is_the_same_vlan_on_both_nodes_of_a_trunk(world: XenWo
             ):
                 node.run(words.split())
             plain = json.loads(node.run(["cat", "/etc/flyinglow/nodectl.json"]).stdout)
-            told = {**plain, "bridges": ["br-v"], "trunk": "eth0", "images": ["/"]}
+            told = {**plain, "bridges": ["br-v"], "trunk": "eth0"}
             node.run(["tee", CONFIG], text=json.dumps(told))
             made = create(node, spec(f"v{number}", number, 42))
             assert made.get("status") == "created", made
