@@ -6,6 +6,7 @@ What a creation that was cut short has left is made anew, and what there is goes
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 from typing import Protocol
 
 from flyinglow.nodectl.config import Config
@@ -15,6 +16,7 @@ from flyinglow.nodectl.messages import VmSpec
 from flyinglow.nodectl.vmdir import VmDir
 
 CONTEXT, USER_DATA, FILES = "context", "user-data", "files.tar"  # what QEMU shows its guest, in the VM's directory
+CHUNK = 128 << 10  # bytes of the archive in one item: Linux reads an item a page at a time, each time from its start
 PATCHED = "disk0.patched"
 
 
@@ -30,13 +32,19 @@ class Items:
 
     def deliver(self, vm: VmDir, spec: VmSpec) -> None:
         """Write them."""
-        for name, data in (
-            (CONTEXT, spec.context.encode("utf-8", "surrogatepass")),
-            (USER_DATA, spec.user_data.encode("utf-8", "surrogatepass")),
-            (FILES, files.archive(spec.files) if spec.files else b""),
-        ):
-            if data:
-                (vm.path / name).write_bytes(data)
+        for name, text in ((CONTEXT, spec.context), (USER_DATA, spec.user_data)):
+            if text:
+                (vm.path / name).write_bytes(text.encode("utf-8", "surrogatepass"))
+        archive = files.archive(spec.files) if spec.files else b""
+        for number, start in enumerate(range(0, len(archive), CHUNK)):
+            (vm.path / f"{FILES}.{number:02}").write_bytes(archive[start : start + CHUNK])
+
+
+def items(vm: VmDir) -> list[tuple[str, Path]]:
+    """Return the items that QEMU shows a VM's guest: what each is called there, and its file."""
+    plain = [("opt/lease/context", vm.path / CONTEXT), ("opt/flyinglow/user-data", vm.path / USER_DATA)]
+    parts = [(f"opt/flyinglow/files/{path.suffix[1:]}", path) for path in sorted(vm.path.glob(f"{FILES}.*"))]
+    return [(name, path) for name, path in (*plain, *parts) if path.is_file()]
 
 
 class Delivery:
@@ -78,7 +86,7 @@ def possible(config: Config) -> str:
 
 def _clear(vm: VmDir) -> None:
     """Remove what an attempt that was cut short has left."""
-    for name in (CONTEXT, USER_DATA, FILES, seed.NAME, PATCHED):
-        (vm.path / name).unlink(missing_ok=True)
+    for path in (*(path for _, path in items(vm)), vm.path / seed.NAME, vm.path / PATCHED):
+        path.unlink(missing_ok=True)
     for left in (*vm.path.glob("seed*"), *vm.path.glob("patch*")):
         shutil.rmtree(left)

@@ -32,7 +32,8 @@ find_context() {
     if [ -n "$volume" ] && mkdir -p /run/volume && mount -o ro "$volume" /run/volume 2>/dev/null; then
         way=volume text=/run/volume/lease/context data=/run/volume/lease/user-data files=/run/volume/lease/files.tar
     elif [ -d $fw_cfg ]; then
-        way=fw_cfg text=$fw_cfg/lease/context/raw data=$fw_cfg/flyinglow/user-data/raw files=$fw_cfg/flyinglow/files/raw
+        way=fw_cfg text=$fw_cfg/lease/context/raw data=$fw_cfg/flyinglow/user-data/raw
+        files="$fw_cfg/flyinglow/files/*/raw"
     else
         way=image text=/etc/flyinglow/context data=/etc/flyinglow/user-data files=
     fi
@@ -85,8 +86,7 @@ write_keys() {
 }
 
 write_files() {
-    if [ -n "$files" ] && [ -r "$files" ]; then
-        cat "$files" > /run/files.tar
+    if [ -n "$files" ] && cat $files > /run/files.tar 2>/dev/null; then
         tar -x -v -f /run/files.tar -C / | sed 's|^|/|' > /run/files
         rm /run/files.tar
     elif [ -r /etc/flyinglow/files ] && [ "$way" = image ]; then

@@ -23,11 +23,6 @@ from flyinglow.nodectl.vmdir import VmDir
 LONGEST_SOCKET_PATH = 107
 SMALLEST_USER_NETWORK = 29
 SANDBOX = "on,obsolete=deny,spawn=deny,resourcecontrol=deny"
-FILES = (
-    ("opt/lease/context", delivery.CONTEXT),
-    ("opt/flyinglow/user-data", delivery.USER_DATA),
-    ("opt/flyinglow/files", delivery.FILES),
-)
 
 
 def command_line(config: Config, accelerator: str, vm: VmDir, spec: VmSpec, disks: Sequence[DiskFile]) -> list[str]:
@@ -98,9 +93,8 @@ def _nic(spec: VmSpec, number: int, nic: NicSpec) -> list[str]:
 
 def _files(vm: VmDir) -> list[str]:
     words = []
-    for name, file in FILES:
-        if (vm.path / file).is_file():
-            words += ["-fw_cfg", f"name={name},file={quoted(vm.path / file)}"]
+    for name, path in delivery.items(vm):
+        words += ["-fw_cfg", f"name={name},file={quoted(path)}"]
     return words
 
 

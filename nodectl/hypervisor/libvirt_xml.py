@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from xml.etree.ElementTree import Element, SubElement, tostring
 
 from flyinglow.nodectl.config import Config
+from flyinglow.nodectl.context import delivery
 from flyinglow.nodectl.errors import InvalidError
-from flyinglow.nodectl.hypervisor.commandline import FILES
 from flyinglow.nodectl.hypervisor.hardware import Given
 from flyinglow.nodectl.hypervisor.mark import Mark
 from flyinglow.nodectl.images.disks import DiskFile, path_of
@@ -81,7 +81,7 @@ def _processors(root: Element, config: Config, place: Place, spec: VmSpec) -> No
 
 
 def _boot(root: Element, config: Config, place: Place, spec: VmSpec) -> None:
-    shown = [(name, place.vm.path / file) for name, file in FILES if (place.vm.path / file).is_file()]
+    shown = delivery.items(place.vm)
     if shown:
         told = _add(root, "sysinfo", type="fwcfg")
         for name, path in shown:

@@ -98,7 +98,7 @@ def test_files_keys_and_user_data_reach_the_guest_and_nobody_else(
     (vm,) = (path for node in ("n1", "n2") for path in (daemon.node_state(node) / "vms").glob("*"))
     own = vm.relative_to(daemon.root)
     found = holders(daemon.root, forms)
-    assert {own / "spec.json", own / "user-data", own / "files.tar"} <= found
+    assert {own / "spec.json", own / "user-data", own / "files.tar.00"} <= found
     elsewhere = {path for path in found if own not in path.parents}
     assert {path.parts[0] for path in elsewhere} <= {"service"}, elsewhere  # the store, which only its owner reads
     assert not {path for path in elsewhere if path.suffix in {".log", ".json", ".toml"}}

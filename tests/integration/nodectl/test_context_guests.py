@@ -115,5 +115,5 @@ def test_nothing_is_told_where_the_image_takes_nothing(node: Subject) -> None:
     node.create("a1", **told(), delivery="none")
     vm = node.node.state.vm("a1")
     names = {path.name for path in vm.path.iterdir()}
-    assert not names & {"context", "user-data", "files.tar", "seed.img", "disk0.patched"}
+    assert not names & {"context", "user-data", "files.tar.00", "seed.img", "disk0.patched"}
     assert stat.S_IMODE(vm.path.stat().st_mode) == 0o700

@@ -10,10 +10,12 @@ import pytest
 
 from flyinglow.nodectl import config
 from flyinglow.nodectl.context import cloud_init, delivery, told, ways
+from flyinglow.nodectl.context.delivery import Delivery
 from flyinglow.nodectl.context.partitions import ext_offset
 from flyinglow.nodectl.context.patch import written
 from flyinglow.nodectl.errors import InvalidError
 from flyinglow.nodectl.messages import GuestFile, NicSpec, VmSpec
+from flyinglow.nodectl.vmdir import VmDir
 
 CONTEXT = """\
 name ce
@@ -119,6 +121,22 @@ def test_the_doctor_says_which_ways_a_node_has(tmp_path: Path) -> None:
     words = "patch needs /nowhere/debugfs (Debian: apt-get install e2fsprogs)"
     assert delivery.possible(made) == f"fw_cfg, seed; {words}"
     assert delivery.possible(config.build({"state": str(tmp_path), "driver": "xen", **programs})) == f"seed; {words}"
+
+
+def test_large_archives_are_shown_in_parts_and_made_anew(tmp_path: Path) -> None:
+    vm = VmDir(tmp_path / "a1", tmp_path)
+    vm.path.mkdir()
+    made = Delivery(config.build({"state": str(tmp_path)}))
+    data = bytes(range(256)) * 1200
+    large = GuestFile("/x", base64.b64encode(data).decode())
+    made.deliver(vm, VmSpec(**{**vars(SPEC), "files": (large,), "user_data": "u"}))
+    names = [name for name, _ in delivery.items(vm)]
+    assert names == ["opt/lease/context", "opt/flyinglow/user-data", *(f"opt/flyinglow/files/{n:02}" for n in range(3))]
+    whole = b"".join(path.read_bytes() for name, path in delivery.items(vm) if "/files/" in name)
+    assert data in whole
+    made.deliver(vm, SPEC)
+    assert [name for name, _ in delivery.items(vm)] == ["opt/lease/context", "opt/flyinglow/files/00"]
+    assert len(list(vm.path.iterdir())) == 2
 
 
 def _ext(size: int = 2048) -> bytes:
