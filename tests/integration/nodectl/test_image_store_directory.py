@@ -29,9 +29,8 @@ def store(tmp_path: Path) -> Path:
 
 
 def prepare(tmp_path: Path, store: Path, source: str, **changes: Any) -> tuple[VmDir, VmSpec]:
-    settings = config.build(
-        {"state": str(tmp_path / "s"), "run": str(tmp_path / "r"), "image_store": f"file://{store}"}
-    )
+    plain = {"state": str(tmp_path / "s"), "run": str(tmp_path / "r"), "image_store": f"file://{store}"}
+    settings = config.build({**plain, "image_sources": ["http://127.0.0.1:1", "scp://localhost:1"]})
     state = StateDir(settings.state, settings.run)
     state.prepare()
     vm = state.vm("a1")
