@@ -104,9 +104,9 @@ def test_a_destroy_that_a_kill_cut_short_is_finished_by_the_next_start(daemon_fa
 
 
 @one_store
-def test_nothing_is_offered_to_pilots_and_guests_yet(daemon_factory: Callable[..., Daemon]) -> None:
+def test_pilots_and_guests_are_not_offered_what_clients_are(daemon_factory: Callable[..., Daemon]) -> None:
     daemon = daemon_factory(start=False)
-    ports = [_free(daemon, section) for section in ("node", "guest")]
+    ports = [_free(daemon, "node"), daemon.guest_port]
     daemon.start()
     for port in ports:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
