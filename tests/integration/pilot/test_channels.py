@@ -82,7 +82,7 @@ def test_reports_go_by_ssh_while_http_fails_and_are_not_taken_twice(
     channel = {"address": NODE, "port": 22, "user": "root", **files}
     site.misbehave("slow-reserve")  # nothing is served yet, so that giving back need not wait for the service
     pilot = site.start(ssh=channel, grace=240.0, share=0.5, patience=30.0)
-    eventually(lambda: "acknowledged" in pilot.log and "reserve" in site.agent_log)
+    eventually(lambda: "acknowledged" in pilot.log and (site.node / "log").exists() and "reserve" in site.agent_log)
     site.service.down()
     pilot.signal()
     eventually(lambda: "signalled" in pilot.log)
