@@ -1,6 +1,8 @@
 """A node stopped a guest from sending what is not its own: who is told, and how often."""
 
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 from structlog.testing import capture_logs
 
@@ -8,6 +10,7 @@ from flyinglow.access.identity import LOCAL
 from flyinglow.nodectl.messages import VmInfo, VmStatus
 from flyinglow.workspace.alarm_book import KEPT, Alarm, alarms, note
 from flyinglow.workspace.model import Topic
+from flyinglow.workspace.ports import Tx
 from rigs.site import Site, part, whole
 
 WORDS = "3 ARP for another address"
@@ -55,11 +58,23 @@ def test_the_administrator_has_a_list_that_outlives_the_workspace(site: Site) ->
     assert site.store.view(alarms) == found
 
 
+def _note(alarm: Alarm, tx: Tx) -> None:
+    note(tx, alarm)
+
+
 def test_the_list_does_not_grow_for_ever(site: Site) -> None:
-    facts = {"workspace": "w", "owner": "o", "node": "n", "sent": "s", "counts": {}, "last": "2", "first": "1"}
+    facts: dict[str, Any] = {
+        "workspace": "w",
+        "owner": "o",
+        "node": "n",
+        "sent": "s",
+        "counts": {},
+        "last": "2",
+        "first": "1",
+    }
     for number in range(KEPT + 5):
-        site.store.call(lambda tx, number=number: note(tx, Alarm(tag=f"t{number}", **facts)))
-    site.store.call(lambda tx: note(tx, Alarm(tag="t9", **{**facts, "first": "3"})))
+        site.store.call(partial(_note, Alarm(tag=f"t{number}", **facts)))
+    site.store.call(partial(_note, Alarm(tag="t9", **{**facts, "first": "3"})))
     found = site.store.view(alarms)
     assert (len(found), found[0].tag, found[-1].tag, found[-1].first) == (KEPT, "t5", "t9", "1")
 
