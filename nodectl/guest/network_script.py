@@ -42,6 +42,8 @@ bring_up_all() {
         [ -e "$path" ] || continue
         nic=${path##*/}
         nics="$nics $nic"
+        # an address that is still being tried is not used: another NIC's would go out here, which is stopped
+        echo 0 2>/dev/null > "/proc/sys/net/ipv6/conf/$nic/accept_dad"
         ip link set "$nic" up
         bring_up "$nic" $number &
         number=$((number + 1))

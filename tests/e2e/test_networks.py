@@ -138,7 +138,9 @@ def test_honest_traffic_of_both_families_flows_while_a_guest_that_pretends_is_st
     eventually(_says(ce, *(f"GUEST-PEER bad {address} ok" for address in theirs)), 90)
     eventually(_says(bad, *(f"GUEST-PEER ce {address} ok" for address in ours)), 90)
 
-    (alarm,) = eventually(lambda: daemon.admin("alarm.list"), 60)
+    found = eventually(lambda: daemon.admin("alarm.list"), 60)
+    assert [one["workspace"] for one in found] == ["bad"], [(one["workspace"], one["sent"]) for one in found]
+    (alarm,) = found
     assert (alarm["workspace"], alarm["node"]) == ("bad", members["bad"].node)
     assert alarm["counts"]
     words = ["admin", "alarms", "--state-dir", str(daemon.state), "--json"]
