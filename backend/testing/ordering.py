@@ -17,7 +17,14 @@ if TYPE_CHECKING:
     from flyinglow.backend.testing.bench import Bench
     from flyinglow.nodectl.messages import VmSpec
 
-UNTAGGED = {OrderName.LIST, OrderName.CREATE, OrderName.DESTROY, OrderName.RESERVE, OrderName.RELEASE}
+UNTAGGED = {
+    OrderName.LIST,
+    OrderName.CREATE,
+    OrderName.OFFER,  # of an image, before there is a VM
+    OrderName.DESTROY,
+    OrderName.RESERVE,
+    OrderName.RELEASE,
+}
 TAGGED = [order for order in OrderName if order not in UNTAGGED]
 BODIES: dict[OrderName, dict[str, Any]] = {
     OrderName.START: {"paused": False},

@@ -117,7 +117,11 @@ class BridgeNetworks:
         nics = list(bridged(spec))
         for _, nic, bridge in nics:
             self._check(nic, bridge)
-        if not nics or self._is_fresh(spec, {tap for tap, _, _ in nics}):
+        if not nics:
+            return
+        if self._is_fresh(spec, {tap for tap, _, _ in nics}):
+            self._reading = Reading()  # as they are now: no guest runs without its rules
+            self.guard(spec)
             return
         servers = self._servers(nics)
         for _, nic, bridge in nics:

@@ -2,11 +2,15 @@
 
 import ipaddress
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 from rigs import frames
 from rigs.wire import Wire
 
+T = TypeVar("T")
 ALL_SERVERS, ALL_SERVERS_MAC = "ff02::1:2", "33:33:00:01:00:02"
 ALL_ROUTERS, ALL_ROUTERS_MAC = "ff02::2", "33:33:00:00:00:02"
 SOLICIT, ADVERTISE, REQUEST, REPLY = 1, 2, 3, 7
@@ -95,7 +99,7 @@ def route(wire: Wire, mac: str, rounds: int = 20) -> Advertised | None:
     """Ask for routers until one says what it is; None when none does."""
     for _ in range(rounds):
         wire.send(solicitation(mac))
-        found = wire.hears(lambda frame: answers(wire, mac, frame) or advertised(frame), 0.5)
+        found = wire.hears(_answering(wire, mac, advertised), 0.5)
         if isinstance(found, Advertised):
             return found
     return None
@@ -111,7 +115,7 @@ def _exchange(wire: Wire, mac: str, kind: int, server: bytes, rounds: int) -> He
     transaction = bytes([kind]) + frames.mac(mac)[-2:]
     for _ in range(rounds):
         wire.send(message(mac, kind, transaction, server))
-        found = wire.hears(lambda frame: answers(wire, mac, frame) or read(frame, transaction), 0.5)
+        found = wire.hears(_answering(wire, mac, partial(read, transaction=transaction)), 0.5)
         if isinstance(found, Heard):
             return found
     return None
@@ -122,6 +126,16 @@ def answers(wire: Wire, mac: str, frame: bytes) -> None:
     own = frames.link_local(mac)
     if frame[12:14] == b"\x86\xdd" and frame[20] == 58 and frame[54] == 135 and frame[62:78] == frames.ip(own):
         wire.send(frames.neighbour(mac, own, own, answer=True))
+
+
+def _answering(wire: Wire, mac: str, look: Callable[[bytes], T | None]) -> Callable[[bytes], T | None]:
+    """Look at what is heard, and answer meanwhile who asks for our MAC."""
+
+    def heard(frame: bytes) -> T | None:
+        answers(wire, mac, frame)
+        return look(frame)
+
+    return heard
 
 
 def _option(code: int, value: bytes) -> bytes:

@@ -5,6 +5,7 @@ words that they bring; ``doorman.py SOCKET WORDS...`` comes, and is what the ser
 """
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -45,7 +46,9 @@ class Doorman:
             except OSError:
                 return
             words = json.loads(visitor.makefile("rb", buffering=0).readline())
-            self._children.append(subprocess.Popen([*self._argv, *words], stdin=visitor, stdout=visitor))
+            self._children.append(
+                subprocess.Popen([*self._argv, *words], stdin=visitor.fileno(), stdout=visitor.fileno())
+            )
             visitor.close()
 
 
@@ -60,7 +63,7 @@ def main() -> None:
 
 
 def _bring(door: socket.socket) -> None:
-    while data := sys.stdin.buffer.raw.read(65536):  # type: ignore[attr-defined]
+    while data := os.read(sys.stdin.fileno(), 65536):
         door.sendall(data)
     door.shutdown(socket.SHUT_WR)
 

@@ -15,7 +15,7 @@ from rigs.xen.world import XenNode, XenWorld, xen_world
 
 pytestmark = [pytest.mark.xen, pytest.mark.timeout(900), pytest.mark.xdist_group("xen")]
 
-CONFIG = "/root/trunk.json"
+CONFIG = "/etc/flyinglow/trunk.json"
 
 
 @pytest.fixture(scope="module")

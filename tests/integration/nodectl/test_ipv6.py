@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -32,8 +33,8 @@ def _give_ipv6(site: Site) -> None:
     eventually(lambda: "tentative" not in site.node.run("ip", "-6", "address", "show", "dev", "priv"))
 
 
-def _create(dual: Site, rules: str, **changes: object) -> None:
-    known = {"ip6": IP6, "prefix6": 64, "dns6": [DNS6], **changes}
+def _create(dual: Site, rules: str, **changes: Any) -> None:
+    known: dict[str, Any] = {"ip6": IP6, "prefix6": 64, "dns6": [DNS6], **changes}
     dual.create(rules, **known)
     dual.create(rules, "b2", PEER_MAC, PEER_IP, **{**known, "ip6": PEER6})
 

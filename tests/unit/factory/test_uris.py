@@ -1,6 +1,7 @@
 """Images by URI: only as the site allows, with checksum and format, and never with credentials or a kernel."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,7 @@ OPEN = UriPolicy(
 )
 
 
-def disk(uri: str, **changes: object) -> Disk:
+def disk(uri: str, **changes: Any) -> Disk:
     return replace(Disk(name="root", image=uri, sha256=SHA, format="qcow2"), **changes)
 
 
@@ -89,7 +90,7 @@ def test_its_size_is_held_on_the_node(site: Site) -> None:
 
 
 def test_it_is_saved_in_the_time_that_its_size_needs(site: Site) -> None:
-    asked = {"end_action": EndAction.SAVE, "save_uri": "store:{name}"}
+    asked: dict[str, Any] = {"end_action": EndAction.SAVE, "save_uri": "store:{name}"}
     key = whole(site.create(part(disks=(disk("store:x", size_mb=300),)), **asked)).id
     assert site.workspace.get(LOCAL, key).save_lead == 120 + 15
 

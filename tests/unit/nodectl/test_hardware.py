@@ -26,7 +26,7 @@ class Node:
             (topology / f"node{number}/cpulist").write_text(f"{cpus}\n")
         memory = tmp_path / "meminfo"
         memory.write_text("MemTotal: 8000000 kB\nHugePages_Total: 64\nHugepagesize: 2048 kB\n")
-        plain = {"state": str(tmp_path / "state"), "run": str(tmp_path / "run"), "node": "n1"}
+        plain: dict[str, Any] = {"state": str(tmp_path / "state"), "run": str(tmp_path / "run"), "node": "n1"}
         plain.update(dedicated_cpus=[2, 3, 4, 5, 6, 7], devices={"gpu": GPUS, "nic": ["0000:5e:00.1"]})
         made = config.build({**plain, **settings})
         self.state = StateDir(made.state, made.run)

@@ -94,5 +94,5 @@ def test_extensions_that_take_memory_or_hide_others_are_refused(
         if at + 8 < len(data):
             struct.pack_into(">II", data, at, 0, 0)
     path.write_bytes(data)
-    with pytest.raises(InvalidError, match="kind that is not taken|no end"):
+    with pytest.raises(InvalidError, match=r"kind that is not taken|no end"):
         qcow2.check(path, MOST)

@@ -63,7 +63,7 @@ def test_only_guests_of_a_slot_are_made_of_its_huge_pages(tmp_path: Path) -> Non
     words = command_line(settings, "tcg", vm, spec, [])
     assert words[words.index("-M") + 1] == "q35,memory-backend=memory"
     backend = words[words.index("-object") + 1]
-    assert backend == "memory-backend-file,id=memory,size=96M,mem-path=/mnt/a,,b,prealloc=on"
+    assert backend == "memory-backend-file,mem-path=/mnt/a,,b,prealloc=on,id=memory,size=96M"
     plain = config.build({"state": str(tmp_path)})
     assert "-object" not in command_line(plain, "tcg", vm, spec, [])
 
@@ -136,7 +136,9 @@ def test_status_and_tidy_for_people(tmp_path: Path, capsys: pytest.CaptureFixtur
     file.write_text(json.dumps({**settings, "memory_mb": 1000, "cpus": 2}))
     assert main(["--config", str(file), "status"]) == 0
     said = capsys.readouterr().out
-    assert said == "n1: own share 1000 of 1000 MiB, is to be 1000, never below 256 (accounted); 2 CPUs\n"
+    assert (
+        said == "n1: own share 1000 of 1000 MiB, is to be 1000, never below 256 (accounted); 2 CPUs\nno slots, no VMs\n"
+    )
     assert main(["--config", str(file), "tidy"]) == 0
     assert capsys.readouterr().out == "undone 0\n"
     assert main(["sudoers", "a b"]) == 2

@@ -1,6 +1,7 @@
 """The end action Save: the guest goes down so long before the end that its disk can be sent, and what becomes of it."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ def site(make_site: MakeSite) -> Site:
     return make_site(terms=TERMS)
 
 
-def lease(site: Site, *, duration: int = 300, **changes: object) -> str:
+def lease(site: Site, *, duration: int = 300, **changes: Any) -> str:
     key = whole(site.create(duration=duration, end_action=EndAction.SAVE, save_uri=PLACE, **changes)).id
     site.settle()
     return key
