@@ -89,7 +89,7 @@ class Node:
             if vm.exists() and not self._is_new(vm, spec):
                 return self._view.look(vm)
             with self._undoing(vm), tools.os_errors(f"VM {tag} could not be created"):
-                with self.scope.admitted(vm, spec, self.state.vms()) as slot:
+                with self.scope.admitted(vm, spec, self.state.vms) as slot:
                     vm.create(spec, slot)
                 self._make(vm, spec)
             return self._view.look(vm)

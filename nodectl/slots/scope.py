@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from flyinglow.nodectl.errors import BrokenError, ConflictError, ExhaustedError
@@ -63,9 +63,10 @@ class Scope:
         return not self._bound and vm.slot is None if room is None else vm.slot == room.slot
 
     @contextlib.contextmanager
-    def admitted(self, vm: VmDir, spec: VmSpec, others: Sequence[VmDir]) -> Iterator[str | None]:
+    def admitted(self, vm: VmDir, spec: VmSpec, known: Callable[[], Sequence[VmDir]]) -> Iterator[str | None]:
         """Yield the slot a new VM is in; until the block ends, in which the VM is written down, no other is admitted.
 
+        ``known`` returns all VMs there are, asked when no other can be admitted any more.
         Raises ExhaustedError, with figures, for a VM that does not fit, and ConflictError when the slot is ending.
         """
         with self._lock:
@@ -74,7 +75,7 @@ class Scope:
             if self._bound and self._room is None:
                 raise ConflictError("no slot is held, and this agent makes VMs in a slot only")
             if self._room is not None:
-                self._check(self._room, spec, [other for other in others if other.tag != vm.tag])
+                self._check(self._room, spec, [other for other in known() if other.tag != vm.tag])
             yield None if self._room is None else self._room.slot
 
     def _check(self, room: Room, spec: VmSpec, others: Sequence[VmDir]) -> None:
