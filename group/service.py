@@ -60,9 +60,8 @@ class CollectionService:
         ``save_to`` is for mode Save: a URI with ``{name}`` or ``{tag}`` in it, where each member's own is put. Raises
         InvalidError for one that cannot be saved to.
         """
-        if mode is ShutdownMode.SAVE:
-            targets.check(save_to)
-        return self._fan_out(caller, resource, SHUTDOWN_VERBS[mode], save_to)
+        place = targets.check(save_to) if mode is ShutdownMode.SAVE else None
+        return self._fan_out(caller, resource, SHUTDOWN_VERBS[mode], place)
 
     def destroy(self, caller: Identity, resource: str) -> None:
         """Commit the intent to destroy it and every member; from then on all their EPRs are unknown."""

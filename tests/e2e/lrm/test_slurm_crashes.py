@@ -32,7 +32,8 @@ pytestmark = pytest.mark.xdist_group("slurm-crashes")
 
 SECONDS = 180.0
 GRACE = 40
-ELSEWHERE = {"sweep.purge", "sweep.forget", "lrm.renew"}
+ELSEWHERE = {"sweep.purge", "sweep.forget", "sweep.save", "lrm.renew"}
+ELSEWHERE |= {"context.report", "barrier.counted", "barrier.passed", "barrier.failed"}
 """Steps that know nothing of where a lease runs (tests/integration/server/test_crashes.py has them), and one that takes
 as long as a slot lasts, which tests/unit/backend/lrm/test_engine_crashes.py has."""
 

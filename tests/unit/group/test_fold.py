@@ -107,7 +107,7 @@ def test_a_fan_out_has_one_result_per_member(site: Site) -> None:
     site.settle()
     site.workspace.shutdown(LOCAL, key_of(created, "worker-2").id, ShutdownMode.NORMAL)
     site.settle()
-    results = site.group.shutdown(LOCAL, whole(created).id, ShutdownMode.PAUSE)
+    results = site.group.shutdown(LOCAL, whole(created).id, ShutdownMode.PAUSE, "")  # SaveTo is not there
     assert [(r.workspace.name, r.error and r.error.kind) for r in results] == [
         ("worker-1", None), ("worker-2", "conflict"), ("worker-3", None),
     ]  # fmt: skip
