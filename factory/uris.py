@@ -47,7 +47,7 @@ class UriPolicy:
         if disk.image is None or not is_uri(disk.image):
             return disk
         place = address.read(disk.image, ANY_STORE)
-        uri = disk.image if disk.image.startswith("store:") else disk.image.replace("sftp:", "scp:", 1)
+        uri = f"scp:{disk.image[len('sftp:') :]}" if disk.image.startswith("sftp:") else disk.image
         return replace(
             disk,
             image=uri,

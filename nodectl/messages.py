@@ -225,9 +225,19 @@ def slot_spec(body: dict[str, Any]) -> SlotSpec:
 
 
 def encode(value: Any) -> dict[str, Any]:
-    """Return a message dataclass as plain JSON types."""
-    plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(value)))
+    """Return a message dataclass as plain JSON types.
+
+    What a specification leaves at its default is left out: a node refuses fields that it does not know, and one of an
+    earlier version is to take whatever asks for nothing new.
+    """
+    plain: dict[str, Any] = json.loads(json.dumps(value, default=_fields))
     return plain
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    lean = isinstance(value, (VmSpec, DiskSpec, NicSpec))
+    told = [(each.name, getattr(value, each.name), each.default) for each in dataclasses.fields(value)]
+    return {name: given for name, given, default in told if not (lean and given == default)}
 
 
 def vm_spec(body: dict[str, Any]) -> VmSpec:

@@ -1,7 +1,8 @@
 """The guest listener's HTTP: guests' reports in, their launch set's values out, nothing else.
 
 Whoever speaks here is a stranger until its token is known. What one token may ask for is bounded in number and at a
-time; an address from which tokens come that nobody knows is heard no more for a while, but for tokens that are known.
+time; an address from which tokens come that nobody knows is heard little for a while, but for tokens that are known.
+Not even then is it heard no more: behind it there may be others, whose tokens were never asked about.
 Nothing of what a guest says is logged.
 """
 
@@ -67,15 +68,20 @@ class _Gate:
             b"/members": Buckets(clock, burst=20, seconds=1.0),
         }
         self._misses = Buckets(clock, burst=20, seconds=3.0)
+        self._reserve = Buckets(clock, burst=4, seconds=2.0)  # for tokens never heard of, behind such an address
         self._known: dict[str, None] = {}
+        self._unknown: dict[str, None] = {}
         self._under_way: Counter[str] = Counter()
 
     def enter(self, path: bytes, token: str, peer: str) -> bool:
         """Say whether a request may go on; one that may must ``leave``."""
-        if token not in self._known and self._misses.empty(peer):
+        barred = token not in self._known and self._misses.empty(peer)
+        if barred and (token in self._unknown or self._reserve.empty(peer)):
             return False
         if self._under_way[token] >= AT_ONCE or not self._verbs[path].take(token):
             return False
+        if barred:
+            self._reserve.take(peer)
         self._under_way[token] += 1
         return True
 
@@ -88,12 +94,13 @@ class _Gate:
     def learn(self, token: str, peer: str, *, known: bool) -> None:
         """Remember whether a token was known."""
         self._known.pop(token, None)
+        self._unknown.pop(token, None)
         if not known:
             self._misses.take(peer)
-            return
-        self._known[token] = None
-        if len(self._known) > KEPT:
-            del self._known[next(iter(self._known))]
+        kept = self._known if known else self._unknown
+        kept[token] = None
+        if len(kept) > KEPT:
+            del kept[next(iter(kept))]
 
 
 class _Door(Resource):
@@ -121,6 +128,8 @@ class _Door(Resource):
         if not self._gate.enter(request.path, token, peer):
             return _set(request, _OFTEN)
         answer = Deferred.fromCoroutine(self._answered(request, token, peer))
+        if request.path == b"/report":  # done to its end whoever hangs up: others wait for it
+            answer = _apart(answer)
         request.notifyFinish().addErrback(lambda _: answer.cancel())
         answer.addCallbacks(_write, _failed, callbackArgs=(request,), errbackArgs=(request,))
         return NOT_DONE_YET
@@ -138,6 +147,13 @@ class _Door(Resource):
             return self._desk.report(token, request.content.read())
         wait = request.args.get(b"wait", [b"0"])[-1]
         return self._desk.members(token, float(wait)) if _SECONDS.match(wait) else _at_once(_SLEEPY)
+
+
+def _apart(work: Deferred[Reply]) -> Deferred[Reply]:
+    """Return what has the same result and may be cancelled, which the work is not."""
+    result: Deferred[Reply] = Deferred()
+    work.addCallbacks(result.callback, result.errback)
+    return result
 
 
 async def _at_once(reply: Reply) -> Reply:

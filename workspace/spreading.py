@@ -16,6 +16,7 @@ import structlog
 
 from flyinglow.backend.api import Order, node_name
 from flyinglow.nodectl.errors import FlyingLowError
+from flyinglow.nodectl.images import address
 from flyinglow.nodectl.messages import Offer, Offered, OrderName, Upstream, VmSpec, encode
 from flyinglow.workspace.model import Workspace
 from flyinglow.workspace.orders import Answer, Ask, Round
@@ -117,7 +118,7 @@ def _offered(answer: Answer) -> Offered:
         if answer.error is not None:
             raise answer.error
         url, held = answer.body.get("url", ""), answer.body.get("held", [])
-        if isinstance(url, str) and isinstance(held, list):
+        if address.is_node(f"{url}/", "/") and isinstance(held, list):
             return Offered(url, tuple(map(str, held)))
     except FlyingLowError as error:
         log.info("a node passes no images on", node=node_name(answer.row.node or ""), reason=error.message)

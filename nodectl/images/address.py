@@ -7,6 +7,7 @@ step out of a directory: what is not plain is refused.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ STORE = "store"
 HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,252}[A-Za-z0-9])?\Z|[0-9a-f:]+\Z")
 USER = re.compile(r"[a-z_][a-z0-9_.-]{0,31}\Z")
 PLAIN = re.compile(r"/[A-Za-z0-9_.,+@=/~-]*\Z")  # what sftp takes for nothing but a path
+LABEL = 63  # characters of one label of a host's name at the most
 LONGEST = 255  # characters of a name of the store
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+@=-]*(/[A-Za-z0-9_][A-Za-z0-9_.+@=-]*)*\Z")
 
@@ -72,12 +74,21 @@ def read(text: str, store: str = "") -> Address:
         raise InvalidError("an image's address needs an absolute path without .. and without a fragment")
     if parts.scheme == "file":
         return _file(parts, path)
-    if not HOST.match(host):
-        raise InvalidError("an image's address needs the plain name or number of a host")
+    _check_server(parts, host)
     user, password = _secrets(parts)
     target = parts.path + (f"?{parts.query}" if parts.query else "")
     address = Address(parts.scheme, host, port or PORTS[parts.scheme], path, target, user, password)
     return _scp(address, parts) if parts.scheme == "scp" else address
+
+
+def is_node(url: object, target: str) -> bool:
+    """Tell whether a URL is ``http://NUMBER:PORT`` with this target and nothing else, as nodes name one another."""
+    try:
+        there = read(url) if isinstance(url, str) else None
+        ipaddress.ip_address(there.host if there else "")
+    except (InvalidError, ValueError):
+        return False
+    return there is not None and there.scheme == "http" and there.target == target and there.user is None
 
 
 def redacted(text: str) -> str:
@@ -106,6 +117,14 @@ def _below(address: Address, root: Address) -> bool:
         return False
     folder = root.path.rstrip("/") + "/"
     return address.path == root.path or address.path.startswith(folder)
+
+
+def _check_server(parts: SplitResult, host: str) -> None:
+    labels = () if ":" in host else host.split(".")
+    if not HOST.match(host) or not all(0 < len(label) <= LABEL for label in labels):
+        raise InvalidError("an image's address needs the plain name or number of a host")
+    if not parts.path.isascii() or not parts.query.isascii():
+        raise InvalidError("path and query of an image's address are in ASCII, the rest of what there is as %XX")
 
 
 def _stored(name: str, store: str) -> str:

@@ -29,11 +29,11 @@ READ_ONLY = 0o444
 
 
 class Source(Protocol):
-    """One file somewhere. ``is_hearsay``: another try from the beginning may bring other bytes."""
+    """One file somewhere."""
 
     @property
-    def is_hearsay(self) -> bool:
-        """Whether what came is somebody else's copy."""
+    def behind(self) -> Source | None:
+        """What lies behind somebody else's copies, for when those were wrong; None where the file itself is asked."""
 
     def fetch(self, part: Path, meter: Meter) -> None:
         """Append to ``part`` what it lacks. Raises TransientError when it is worth another try."""
@@ -98,14 +98,14 @@ class Cache:
 
     def _fetch(self, digest: str, source: Source, meter: Meter, whole: Path) -> None:
         part = self._folder / (digest + PART)
-        doubtful = source.is_hearsay or _size(part) > 0  # what was there before may have been of another file
+        doubtful = source.behind is not None or _size(part) > 0  # what was there before may have been of another file
         meter.room = lambda total: self.make_room(total - _size(part), digest)
         meter.hear = lambda total: note_size(self._folder, digest, total)
         self._try(source, part, meter)
         found = sha256(part, meter)
         if found != digest and doubtful:
             part.unlink()
-            self._try(source, part, meter)
+            self._try(source.behind or source, part, meter)
             found = sha256(part, meter)
         note_size(self._folder, digest, None)
         if found != digest:

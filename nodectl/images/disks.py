@@ -20,7 +20,7 @@ from urllib.parse import unquote, urlsplit
 from flyinglow.nodectl import tools
 from flyinglow.nodectl.config import Config
 from flyinglow.nodectl.errors import BrokenError, DeniedError, ExhaustedError, InvalidError
-from flyinglow.nodectl.images import address, blank, notes, publicly, qcow2
+from flyinglow.nodectl.images import address, blank, notes, qcow2
 from flyinglow.nodectl.images.address import Address
 from flyinglow.nodectl.images.cache import Bounds, Cache, Source
 from flyinglow.nodectl.images.facts import Facts
@@ -175,9 +175,8 @@ class Images:
         if there.scheme == "file":
             return Shared(Path(there.path), Path(address.read(config.image_store).path))
         if there.scheme == "scp":
-            number = publicly.address_of(there.host, there.port) if public else None
             known = config.image_known_hosts
-            return Ssh(there, config.sftp, config.image_identity, known, config.image_timeout, number)
+            return Ssh(there, config.sftp, config.image_identity, known, config.image_timeout, public=public)
         return Web(there, config.image_timeout, config.image_authorities, public=public)
 
 

@@ -45,7 +45,7 @@ class Web:
     authorities: str | None = None  # PEM file of the authorities that are trusted; None: the node's own
     bearer: str = field(default="", repr=False)  # the key of an offer, where the server is another node
     public: bool = False  # whether to connect to public addresses only
-    is_hearsay = False
+    behind = None
 
     def fetch(self, part: Path, meter: Meter) -> None:
         """Append to ``part`` what it lacks; from the beginning where the server cannot resume.
@@ -96,7 +96,10 @@ class Web:
         raise InvalidError(f"{self.address} leads round in circles")
 
     def _next(self, here: Address, location: str) -> Address:
-        there = address.read(urljoin(f"{here.scheme}://{_netloc(here)}{here.target}", location))
+        try:
+            there = address.read(urljoin(f"{here.scheme}://{_netloc(here)}{here.target}", location))
+        except ValueError:
+            raise InvalidError(f"{self.address} leads to what is no URI") from None
         if there.authority != self.address.authority:
             raise DeniedError(f"{self.address} leads to another server ({there.scheme}://{there.host}): not followed")
         return replace(there, user=self.address.user, password=self.address.password)

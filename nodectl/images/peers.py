@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hmac
-import ipaddress
 import re
 import threading
 import time
@@ -59,17 +58,19 @@ class Peers:
         held = self._shelf.held(offer.digests)
         with self._lock:
             self._forget_old()
-            if len(self._offers) >= MOST_OFFERS:
+            if len(self._offers) >= MOST_OFFERS and offer.key not in self._offers:
                 raise ExhaustedError(f"this node keeps {MOST_OFFERS} offers at once")
             self._offers[offer.key] = (frozenset(offer.digests), self._clock() + offer.seconds)
             return encode(Offered(self._listening(), held))
 
     @contextlib.contextmanager
     def expecting(self, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """Use the hints of an order to create while it is carried out; gives the order without them."""
+        """Use the hints of an order to create while it is carried out; gives the order without them.
+
+        What is no hint is left out: it may be another node's doing, and the image has its source.
+        """
         plain = dict(body)
-        told = plain.pop("upstream", None)
-        hint = None if told is None else read_upstream(told)
+        hint = _hint(plain.pop("upstream", None))
         if hint is None:
             yield plain
             return
@@ -145,7 +146,10 @@ class Relayed:
         self._peers = list(peers)
         self._source = source
 
-    is_hearsay = True
+    @property
+    def behind(self) -> Source:
+        """The image's source."""
+        return self._source
 
     def fetch(self, part: Path, meter: Meter) -> None:
         """Append to ``part`` what it lacks; see ``Source``."""
@@ -184,14 +188,16 @@ def read_upstream(told: object) -> Upstream:
     return Upstream(told["key"], {digest: tuple(urls) for digest, urls in told["urls"].items()})
 
 
+def _hint(told: object) -> Upstream | None:
+    try:
+        return None if told is None else read_upstream(told)
+    except InvalidError:
+        return None
+
+
 def _check_url(url: object, digest: str) -> None:
     """Take nothing but a node by its number: what an order names is asked by root."""
-    there = address.read(url) if isinstance(url, str) else None
-    try:
-        ipaddress.ip_address(there.host if there else "")
-    except ValueError:
-        there = None
-    if there is None or there.scheme != "http" or there.target != f"/{digest}" or there.user is not None:
+    if not address.is_node(url, f"/{digest}"):
         raise InvalidError("upstream names nodes as http://ADDRESS:PORT/SHA256")
 
 

@@ -23,6 +23,8 @@ def is_public(number: str) -> bool:
         if found in NAT64:
             wrapped = ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)
     plain = found.is_global and not found.is_multicast and not found.is_reserved
+    if isinstance(found, ipaddress.IPv6Address) and found.is_site_local:
+        plain = False
     return (plain or wrapped is not None) and (wrapped is None or (wrapped.is_global and not wrapped.is_multicast))
 
 
@@ -33,8 +35,8 @@ def address_of(host: str, port: int) -> str:
     """
     try:
         found = [str(each[4][0]) for each in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
-    except OSError as error:
-        raise TransientError(f"{host} is not to be found: {error.strerror or error}") from error
+    except (OSError, UnicodeError) as error:  # the latter for a name that no name server could be asked for
+        raise TransientError(f"{host} is not to be found: {getattr(error, 'strerror', None) or error}") from error
     for number in found:
         if not is_public(number):
             raise DeniedError(

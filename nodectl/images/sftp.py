@@ -9,11 +9,12 @@ import re
 import subprocess
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
 from flyinglow.nodectl.errors import BrokenError, DeniedError, FlyingLowError, InvalidError, TransientError
+from flyinglow.nodectl.images import publicly
 from flyinglow.nodectl.images.address import PORTS, Address
 from flyinglow.nodectl.images.meter import Meter
 
@@ -32,13 +33,18 @@ class Ssh:
     known_hosts: str | None = None
     timeout: float = 30.0
     number: str | None = None  # what is connected to in place of the host's name, which still has to be known
-    is_hearsay = False
+    public: bool = False  # fetched from a public address only
+    behind = None
 
     def fetch(self, part: Path, meter: Meter) -> None:
         """Append to ``part`` what it lacks.
 
         Raises TransientError when it is worth another try, else what is wrong.
         """
+        if self.public:
+            number = publicly.address_of(self.address.host, self.address.port)
+            replace(self, number=number, public=False).fetch(part, meter)
+            return
         total = self._size(meter)
         meter.expect(total)
         part.touch()

@@ -17,7 +17,7 @@ class Shared:
 
     path: Path
     root: Path
-    is_hearsay = False
+    behind = None
 
     def fetch(self, part: Path, meter: Meter) -> None:
         """Append to ``part`` what it lacks. Raises InvalidError, or DeniedError for what leads out of the store."""

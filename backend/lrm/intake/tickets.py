@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
+from twisted.internet.defer import DeferredSemaphore
 
 from flyinglow.backend.lrm.shell import output_of
 from flyinglow.nodectl.errors import DeniedError, TransientError
@@ -26,6 +27,7 @@ log = structlog.get_logger(__name__)
 KEYGEN = "ssh-keygen"
 _SECONDS = 20.0  # that ssh-keygen may take
 _MOST = 1 << 16
+_AT_ONCE = 4  # signatures: each is a process
 
 
 class Tickets:
@@ -45,6 +47,8 @@ class Tickets:
         self._reactor = reactor
         self._now = now
         self._serial = serial
+        self._room = DeferredSemaphore(_AT_ONCE)
+        self._under_way: set[str] = set()  # slots
 
     async def prepare(self) -> None:
         """Make the key, if it is not there, and write down what nodes need of it. Raises TransientError."""
@@ -63,12 +67,28 @@ class Tickets:
             raise TransientError(f"{signers} cannot be written: {error}") from error
 
     async def ticket(self, slot: Slot) -> dict[str, str]:
-        """Return a ticket for a slot. Raises DeniedError where none are signed, TransientError when that failed."""
+        """Return a ticket for a slot; few are signed at once, and one for each slot.
+
+        Raises DeniedError where none are signed, TransientError when that failed or one is being signed already.
+        """
         if self._key is None:
             raise DeniedError(
                 f"node {slot.node} wants a ticket and this service signs none: set ticket_key in [backend.options]"
             )
-        if not self._key.exists():
+        if slot.id in self._under_way:
+            raise TransientError(f"a ticket for slot {slot.id} is being signed already")
+        self._under_way.add(slot.id)
+        try:
+            await self._room.acquire()
+            try:
+                return await self._signed(slot, self._key)
+            finally:
+                self._room.release()
+        finally:
+            self._under_way.discard(slot.id)
+
+    async def _signed(self, slot: Slot, key: Path) -> dict[str, str]:
+        if not key.exists():
             await self.prepare()
         text = written(
             Ticket(
@@ -83,7 +103,7 @@ class Tickets:
                 issued=self._now().timestamp(),
             )
         )
-        signature = await self._run(["-q", "-Y", "sign", "-f", str(self._key), "-n", NAMESPACE], text)
+        signature = await self._run(["-q", "-Y", "sign", "-f", str(key), "-n", NAMESPACE], text)
         return {"text": text, "signature": signature}
 
     async def _run(self, words: Sequence[str], given: str) -> str:

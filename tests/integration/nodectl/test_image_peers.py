@@ -19,12 +19,12 @@ import pytest
 
 from flyinglow.nodectl import config
 from flyinglow.nodectl.doctor.checks import examine
-from flyinglow.nodectl.errors import BrokenError, FlyingLowError, InvalidError
+from flyinglow.nodectl.errors import BrokenError, ExhaustedError, FlyingLowError, InvalidError
 from flyinglow.nodectl.images import notes
 from flyinglow.nodectl.images.disks import Images
 from flyinglow.nodectl.images.meter import Cancelled
-from flyinglow.nodectl.images.peers import Peers
-from flyinglow.nodectl.messages import DiskSpec, Offered, VmSpec
+from flyinglow.nodectl.images.peers import MOST_OFFERS, Peers, read_upstream
+from flyinglow.nodectl.messages import DiskSpec, Offered, Upstream, VmSpec
 from flyinglow.nodectl.vmdir import StateDir
 from flyinglow.workspace.spreading import chains
 from rigs.image_server import ImageServer, image_server
@@ -250,6 +250,27 @@ def test_whatever_a_node_does_wrong_the_image_is_right(
     assert ranges == [f"bytes={MIB}-" if fault == "short" else None]
 
 
+def test_when_several_nodes_have_what_is_wrong_the_source_is_asked(
+    nodes: list[Node], site: ImageServer, peer: ImageServer
+) -> None:
+    for name in ("one", "two"):
+        (peer.folder / name).mkdir()
+        (peer.folder / name / DIGEST).write_bytes(name.encode() * 99)
+    hints = {DIGEST: (peer.url(f"one/{DIGEST}"), peer.url(f"two/{DIGEST}"))}
+    nodes[0].peers._hints.append(Upstream(KEY, hints))  # an order names nodes by http://ADDRESS:PORT/SHA256 only
+    nodes[0].fetch("a1")
+    assert nodes[0].is_right
+    assert (len(peer.asked), len(site.asked)) == (1, 1)
+
+
+def test_an_offer_that_is_known_is_repeated_when_there_is_no_room_for_another(nodes: list[Node]) -> None:
+    for number in range(MOST_OFFERS):
+        nodes[0].offer(key=f"{number:064x}")
+    assert nodes[0].offer(key=f"{7:064x}").url
+    with pytest.raises(ExhaustedError):
+        nodes[0].offer(key="f" * 64)
+
+
 def test_a_transfer_from_a_silent_node_stops_when_it_is_not_wanted(nodes: list[Node], peer: ImageServer) -> None:
     peer.gate.clear()
     run = Fetching(nodes[0], peer.url(DIGEST))
@@ -367,10 +388,13 @@ def test_a_configuration_that_cannot_be_is_refused(tmp_path: Path, settings: dic
     ids=lambda url: str(url).replace(DIGEST, "digest"),  # every worker must give it the same name
 )
 def test_nodes_are_named_by_number_and_asked_for_nothing_else(nodes: list[Node], url: Any) -> None:
-    body = {"upstream": {"key": KEY, "urls": {DIGEST: [url]}}}
-    with pytest.raises(InvalidError) as caught, nodes[0].peers.expecting(body):
-        pass
+    told = {"key": KEY, "urls": {DIGEST: [url]}}
+    with pytest.raises(InvalidError) as caught:
+        read_upstream(told)
     assert KEY not in str(caught.value)
+    with nodes[0].peers.expecting({"upstream": told, "tag": "a1"}) as plain:  # it may be another node's doing
+        assert plain == {"tag": "a1"}
+        assert nodes[0].peers._hints == []
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,7 @@ def test_a_site_may_close_the_store_too(site: Site) -> None:
         ("scp://images.example.org/srv/ce", "scp://images.example.org/srv/ce", False),
         ("sftp://guest@elsewhere.example/ce", "scp://guest@elsewhere.example/ce", True),
         ("file:///srv/tenants/a/ce", "file:///srv/tenants/a/ce", False),
+        ("https://images.example.org/sftp:/ce", "https://images.example.org/sftp:/ce", False),
     ],
 )
 def test_what_is_allowed_goes_to_the_node_with_the_sites_kernel(

@@ -52,6 +52,10 @@ def test_an_address_is_shown_without_secrets(text: str, shown: str) -> None:
         "scp://a/b%20c",
         "scp://a/b?c",
         "http://[::1/b",
+        "https://h/\u00e9.img",
+        "https://h/x?\u00e9",
+        "http://a..b.example.org/x",
+        f"http://{'a' * 64}.example.org/x",
         "store:x",
     ],
 )

@@ -7,15 +7,18 @@ from typing import Any
 
 import pytest
 
+from flyinglow.nodectl import config
 from flyinglow.nodectl.errors import DeniedError, TransientError
 from flyinglow.nodectl.images import address, publicly
+from flyinglow.nodectl.images.disks import Images
 from flyinglow.nodectl.images.http import Web
 from flyinglow.nodectl.images.meter import Meter
+from flyinglow.nodectl.images.sftp import Ssh
 
 INSIDE = [
     "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1",
     "255.255.255.255", "::1", "::", "fe80::1%eth0", "fd00::1", "ff02::1", "::ffff:127.0.0.1", "2002:7f00:1::",
-    "64:ff9b::a01:203",
+    "64:ff9b::a01:203", "fec0::1", "feff::1",
 ]  # fmt: skip
 
 
@@ -72,3 +75,29 @@ def test_a_name_of_nobody_is_not_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
     with pytest.raises(TransientError, match="not to be found"):
         publicly.address_of("nobody.example", 80)
+
+
+@pytest.mark.parametrize("host", ["a..b.example.org", "a" * 64 + ".example.org"])
+def test_a_name_that_cannot_be_asked_for_is_not_found(host: str) -> None:
+    with pytest.raises(TransientError, match="not to be found"):
+        publicly.address_of(host, 80)
+
+
+def test_a_host_reached_by_ssh_is_looked_up_when_it_is_fetched_from(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """An image that is in the cache needs no name server."""
+    asked: list[str] = []
+
+    def unknown(host: str, *_: Any, **__: Any) -> Any:
+        asked.append(host)
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    images = Images(config.build({"state": str(tmp_path)}))
+    source = images._source(address.read("scp://a.example/x"), public=True)
+    assert isinstance(source, Ssh)
+    assert asked == []
+    with pytest.raises(TransientError, match="not to be found"):
+        source.fetch(tmp_path / "x", Meter("x", 1 << 20, float))
+    assert asked == ["a.example"]

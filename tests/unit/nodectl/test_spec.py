@@ -1,12 +1,17 @@
 """Nothing of an order gets past here that could become an option, a path or a line of somebody's configuration."""
 
+import dataclasses
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from flyinglow.nodectl.errors import InvalidError
+from flyinglow.nodectl.messages import DiskSpec, NicSpec, VmSpec, encode, vm_spec
 from flyinglow.nodectl.network.ports import tap_name
 from flyinglow.nodectl.spec import TAG, check_tag, read
+from flyinglow.nodectl.vmdir import StateDir
 
 NIC = {"network": "n", "mac": "02:00:00:00:00:01", "ip": "10.0.0.5", "prefix": 24, "hostname": "ce", "bridge": "br0"}
 DISK = {"name": "root", "source": "/images/a.raw"}
@@ -16,6 +21,52 @@ GOOD: dict[str, Any] = {"tag": "a1", "name": "ce", "memory_mb": 96, "cpus": 1, "
 def test_a_good_one_is_read() -> None:
     spec = read(GOOD)
     assert (spec.tag, spec.nics[0].dns, spec.disks[0].format) == ("a1", (), "raw")
+
+
+FIRST = {  # the keys of the first release, which takes no others
+    VmSpec: "tag name memory_mb cpus disks nics kernel initrd append hostname context user_data ready_mark",
+    DiskSpec: "name source format sha256 blank_mb read_only mount",
+    NicSpec: "network mac ip prefix hostname bridge gateway dns",
+}
+
+
+def test_a_plain_one_is_sent_as_the_first_release_takes_it() -> None:
+    spec = read({**GOOD, "kernel": "/k", "append": "quiet", "context": "x", "ready_mark": "up"})
+    told = encode(spec)
+    assert set(told) == {
+        "tag",
+        "name",
+        "memory_mb",
+        "cpus",
+        "disks",
+        "nics",
+        "kernel",
+        "append",
+        "context",
+        "ready_mark",
+    }
+    assert set(told) <= set(FIRST[VmSpec].split())
+    assert told["disks"] == [DISK]
+    assert told["nics"] == [NIC]
+    assert set(DISK) <= set(FIRST[DiskSpec].split())
+    assert set(NIC) <= set(FIRST[NicSpec].split())
+    assert vm_spec(told) == spec
+
+
+def test_what_is_asked_for_is_sent() -> None:
+    body = {**GOOD, "files": [{"path": "/x", "content": "eA==", "mode": 420}], "keys": ["k"], "delivery": "iso"}
+    body |= {"hardware": {"dedicated_cpus": True, "numa_node": None, "huge_pages": False, "devices": ["gpu"]}}
+    body |= {"nics": [{**NIC, "vlan": 7, "dns": ["10.0.0.1"]}], "disks": [{**DISK, "public": True, "sha256": "a" * 64}]}
+    assert encode(vm_spec(body)) == body
+
+
+def test_one_that_an_older_program_wrote_down_is_the_same(tmp_path: Path) -> None:
+    spec = read(GOOD)
+    vm = StateDir(tmp_path, tmp_path / "run").vm("a1")
+    vm.create(spec)
+    (vm.path / "spec.json").write_text(json.dumps(dataclasses.asdict(spec)))
+    assert "hardware" in (vm.path / "spec.json").read_text()
+    assert vm.spec() == spec
 
 
 @pytest.mark.parametrize("tag", ["", "A", "1a", "a" * 11, "a-b", "../x", "a\n", "a.b", None, 7])

@@ -119,11 +119,22 @@ def test_each_node_is_asked_once_and_told_whom_to_ask() -> None:
 
 @pytest.mark.parametrize(
     "answer",
-    [InvalidError("there is no order 'offer'"), TransientError("silent"), {}, {"url": 7}, {"url": "", "held": []}],
-)
+    [
+        InvalidError("there is no order 'offer'"), TransientError("silent"), {}, {"url": 7}, {"url": "", "held": []},
+        {"url": "http://10.0.0.2:1/x", "held": []}, {"url": "http://me:pw@10.0.0.2:1", "held": []},
+        {"url": "https://10.0.0.2:1", "held": []}, {"url": "http://metadata:1", "held": []},
+        {"url": "http://10.0.0.2:1?x", "held": []}, {"url": "http://10.0.0.2:99999", "held": []},
+        {"url": ["http://10.0.0.2:1"], "held": []}, {"url": "http://10.0.0.2:1", "held": "all"},
+    ],
+)  # fmt: skip
 def test_a_node_that_offers_nothing_is_left_out(answer: Any) -> None:
-    members = [_member(node, node, _disk()) for node in ("n1", "n2")]
-    assert _planned(Nodes(n1={"url": "http://10.0.0.1:1", "held": []}, n2=answer), members) == {}
+    members = [_member(node, node, _disk()) for node in ("n1", "n2", "n3")]
+    good = {name: {"url": f"http://10.0.0.{name[1]}:1", "held": []} for name in ("n1", "n3")}
+    planned = _planned(Nodes(**good, n2=answer), members)
+    assert [each["upstream"]["urls"] for each in planned.values()] == [{ROOT: [f"http://10.0.0.1:1/{ROOT}"]}] * len(
+        planned
+    )
+    assert "n3" in planned
 
 
 def test_nobody_is_asked_when_nothing_is_shared() -> None:
