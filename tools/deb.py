@@ -33,8 +33,8 @@ Architecture: all
 Maintainer: {MAINTAINER}
 Installed-Size: {{size}}
 Depends: python3 (>= 3.9), sudo
-Recommends: qemu-system-x86, qemu-utils, iproute2, dnsmasq-base, nftables, e2fsprogs, openssh-client
-Suggests: xen-utils-common
+Recommends: qemu-system-x86, qemu-utils, iproute2, dnsmasq-base, nftables, e2fsprogs, openssh-client, xorriso
+Suggests: xen-utils-4.17
 Section: admin
 Priority: optional
 Description: virtual machines on a cluster's nodes, leased through its batch scheduler

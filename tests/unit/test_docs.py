@@ -296,8 +296,10 @@ def test_the_unit_leaves_machines_running() -> None:
 
 def test_sudo_allows_two_lines_without_arguments() -> None:
     (block,) = blocks("sudoers")
-    allowed = [line.partition("NOPASSWD: ")[2] for line in block.text.splitlines()]
     agent = "/opt/flyinglow/bin/flyinglow-nodectl"
+    defaults, *rules = block.text.splitlines()
+    assert defaults == f"Defaults!{agent} !requiretty, !use_pty"
+    allowed = [line.partition("NOPASSWD: ")[2] for line in rules]
     assert allowed == [f"{agent} agent --stdio", f"{agent} kill-all"]
 
 
