@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 from typing import Any
 
 import pytest
 
 from flyinglow.client import Disk, Nic, Part, connect
 from flyinglow.nodectl.errors import ConflictError, ExhaustedError, InvalidError, UnknownError
-from rigs.daemon import Daemon, one_store
+from flyinglow.nodectl.messages import VmSpec, encode
+from rigs.daemon import Daemon, environment, one_store
+from rigs.unprivileged import USER, wrapped
+from rigs.waiting import eventually
 
 BIG = Part(name="big", memory_mb=2000, disks=(Disk(image="guest"),), nics=(Nic(network="private"),))
 
@@ -26,6 +32,30 @@ def test_nodes_are_listed_with_what_is_free(daemon: Daemon) -> None:
     listed = daemon.admin("node.list")
     assert [entry["name"] for entry in listed] == ["n1", "n2"]
     assert listed[0]["free"] == {"memory_mb": 2048, "cpus": 8, "disk_mb": 20480}
+
+
+def made_by_hand(daemon: Daemon, name: str, tag: str) -> None:
+    """Make a VM on a node as the user that the service is: what root makes there is none of the service's business."""
+    argv = [str(daemon.agent(name)), "--json", "create"]
+    if os.geteuid() == 0:
+        argv = ["setpriv", "--reuid", USER, "--regid", "nogroup", "--clear-groups", "--", *argv]
+    spec = json.dumps(encode(VmSpec(tag=tag, name="stray", memory_mb=64, cpus=1)))
+    done = subprocess.run(
+        wrapped(argv, daemon.root), input=spec, text=True, capture_output=True, check=False, timeout=180
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@one_store
+def test_a_vm_of_no_workspace_is_shown_until_it_is_destroyed(daemon: Daemon) -> None:
+    assert daemon.admin("stranger.list") == []
+    made_by_hand(daemon, "n1", "stray001")
+    (stranger,) = eventually(lambda: daemon.admin("stranger.list"), 120)
+    assert (stranger["node"], stranger["tag"]) == ("n1", "stray001")
+    assert 0 < stranger["ends_in"] <= 300
+    argv = ["flyinglow", "admin", "strangers", "--state-dir", str(daemon.state)]
+    done = subprocess.run(argv, env=environment(), text=True, capture_output=True, check=True, timeout=180)
+    assert "stray001" in done.stdout
 
 
 @one_store
