@@ -65,7 +65,7 @@ def _understood(words: list[str]) -> Arguments:
 
 
 def _commands() -> dict[str, Callable[[Arguments], int]]:
-    by_tag = ("info", "start", "pause", "resume", "reboot", "shutdown", "destroy")
+    by_tag = ("info", "start", "pause", "resume", "reboot", "shutdown", "destroy", "save")
     named = {"agent": _agent, "list": _list, "create": _create, "console": _console}
     named.update({"save-state": _state, "restore-state": _state})
     rest = {"kill-all": _kill_all, "tidy": _tidy, "status": _status, "doctor": _doctor}
@@ -124,7 +124,8 @@ def _create(arguments: Arguments) -> int:
 
 
 def _order(arguments: Arguments) -> int:
-    body = {name: getattr(arguments, name) for name in ("paused", "seconds") if hasattr(arguments, name)}
+    asked = {name: getattr(arguments, name, None) for name in ("paused", "seconds", "target", "disk", "format")}
+    body = {name: value for name, value in asked.items() if value is not None}
     node = compose.node_of(_config(arguments))
     return _show(arguments, node.carry_out(OrderName(arguments.command), arguments.tag, body))
 
@@ -223,7 +224,9 @@ def _show(arguments: Arguments, answer: dict[str, Any]) -> int:
 
 
 def _row(info: dict[str, Any]) -> str:
-    words = [info["tag"], info["status"], "ready" if info["ready"] else "", info["reason"]]
+    saved = info.get("saved") or {}
+    copy = f"{saved['disk']} saved to {saved['target']}, sha256 {saved['sha256']}" if saved else ""
+    words = [info["tag"], info["status"], "ready" if info["ready"] else "", info["reason"], copy]
     return "  ".join(word for word in words if word)
 
 

@@ -18,6 +18,7 @@ BY_TAG = {
     "reboot": "boot a running VM anew",
     "shutdown": "press a VM's power button, wait, then end it; its disks stay",
     "destroy": "end a VM and remove all that is its",
+    "save": "send a copy of a disk of a VM that is down to where the site allows",
     "console": "print what a guest wrote on its serial console",
 }
 EXAMPLE = """An example, with the image that build-guest makes below OUTDIR:
@@ -59,6 +60,9 @@ def parser() -> argparse.ArgumentParser:
     for name in ("start", "restore-state"):
         by_tag[name].add_argument("--paused", action="store_true", help="with its processors stopped")
     by_tag["shutdown"].add_argument("--seconds", type=float, default=30.0, help="time the guest gets (default 30)")
+    by_tag["save"].add_argument("--to", dest="target", metavar="URI", required=True, help="where to")
+    by_tag["save"].add_argument("--disk", metavar="NAME", help="which (default: the first made from an image)")
+    by_tag["save"].add_argument("--format", choices=("qcow2", "raw"), help="of the copy (default qcow2)")
     by_tag["console"].add_argument("--offset", type=int, default=0, help="from this byte on")
     by_tag["console"].add_argument("--max", type=int, default=1 << 20, help="at most so many bytes")
     commands.add_parser("status", help="how the node stands: memory, slots, VMs")

@@ -254,7 +254,7 @@ class Node:
         """Remove what there is when a creation fails; what cannot be removed stays visible as broken."""
         try:
             yield
-        except (FlyingLowError, OSError):
+        except Exception:
             with contextlib.suppress(FlyingLowError):
                 self.networks.detach(vm.tag)
             vm.remove()

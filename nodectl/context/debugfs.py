@@ -58,7 +58,10 @@ class FileSystem:
         self._scratch = scratch
         with image.open("rb") as file:
             file.seek(offset + SUPERBLOCK + INCOMPATIBLE)
-            (flags,) = struct.unpack("<I", file.read(4))
+            word = file.read(4)
+        if len(word) < 4:  # noqa: PLR2004 - as many as were asked for
+            raise InvalidError("the image ends within its file system's superblock")
+        (flags,) = struct.unpack("<I", word)
         if flags & RECOVER:
             raise InvalidError("the image's file system was not unmounted: its context cannot be written into it")
 

@@ -5,6 +5,7 @@ What a creation that was cut short has left is made anew, and what there is goes
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import Protocol
@@ -34,10 +35,17 @@ class Items:
         """Write them."""
         for name, text in ((CONTEXT, spec.context), (USER_DATA, spec.user_data)):
             if text:
-                (vm.path / name).write_bytes(text.encode("utf-8", "surrogatepass"))
+                _write(vm.path / name, text.encode("utf-8", "surrogatepass"))
         archive = files.archive(spec.files) if spec.files else b""
         for number, start in enumerate(range(0, len(archive), CHUNK)):
-            (vm.path / f"{FILES}.{number:02}").write_bytes(archive[start : start + CHUNK])
+            _write(vm.path / f"{FILES}.{number:02}", archive[start : start + CHUNK])
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a file that only its owner reads: a guest's token is in it."""
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(data)
 
 
 def items(vm: VmDir) -> list[tuple[str, Path]]:

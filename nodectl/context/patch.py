@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
+from functools import partial
 from pathlib import Path
 
 from flyinglow.nodectl import tools
@@ -16,12 +18,12 @@ from flyinglow.nodectl.context import cloud_init, files, told
 from flyinglow.nodectl.context.debugfs import FileSystem, Programs, Written
 from flyinglow.nodectl.context.delivery import PATCHED
 from flyinglow.nodectl.errors import InvalidError
+from flyinglow.nodectl.images import copying, notes, qcow2
 from flyinglow.nodectl.images.disks import disk_path, source_path
+from flyinglow.nodectl.images.meter import MIB, Meter
 from flyinglow.nodectl.messages import VmSpec
 from flyinglow.nodectl.vmdir import VmDir
 
-MIB = 1 << 20
-COPY_SECONDS = 3600.0
 RAW = "disk0.raw"  # where Xen's disks are copies already
 FOLDER = "/etc/flyinglow"
 HOME = "root"  # of its user 0, as every distribution has it
@@ -82,7 +84,8 @@ def _write(vm: VmDir, spec: VmSpec, image: Path, config: Config) -> None:
 def _copy(vm: VmDir, spec: VmSpec, target: Path, config: Config) -> None:
     disk = spec.disks[0]
     source = source_path(vm, 0, disk)
-    size = source.stat().st_blocks * 512
+    most = config.image_max_mb * MIB
+    size = qcow2.check(source, most).size if disk.format == "qcow2" else source.stat().st_blocks * copying.BLOCK
     status = os.statvfs(vm.path)
     free = status.f_bavail * status.f_frsize // MIB
     if free < size // MIB + config.minimum_free_disk_mb:
@@ -91,4 +94,14 @@ def _copy(vm: VmDir, spec: VmSpec, target: Path, config: Config) -> None:
         words = ["cp", "--sparse=always", "--reflink=auto", "--no-preserve=mode", str(source), str(target)]
     else:
         words = [config.qemu_img, "convert", "-f", disk.format, "-O", "raw", str(source), str(target)]
-    tools.run(words, seconds=COPY_SECONDS)
+    meter = Meter(
+        f"copying {disk.name}",
+        most,
+        time.monotonic,
+        cancelled=partial(notes.is_cut_short, vm.path),
+        tell=partial(notes.tell, vm.path),
+    )
+    try:
+        copying.copy(words, target, meter, size)
+    finally:
+        notes.tell(vm.path, "")

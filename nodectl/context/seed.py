@@ -49,6 +49,7 @@ def make(vm: VmDir, spec: VmSpec, makers: Makers) -> None:
             place.write_bytes(data)
         target.unlink(missing_ok=True)
         _write(Path(folder), target, iso, makers)
+        target.chmod(0o600)  # a guest's token is on it
 
 
 def path(vm: VmDir) -> Path:

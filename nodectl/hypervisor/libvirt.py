@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pwd
 import shutil
 import time
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from typing import Any
 
 from flyinglow.nodectl import processes, tools
 from flyinglow.nodectl.config import Config
-from flyinglow.nodectl.context import seed
+from flyinglow.nodectl.context import delivery, seed
 from flyinglow.nodectl.errors import BrokenError, FlyingLowError
 from flyinglow.nodectl.hypervisor.accelerator import Accelerator
 from flyinglow.nodectl.hypervisor.api import Sight
@@ -34,8 +35,7 @@ from flyinglow.nodectl.vmdir import Record, StateDir, VmDir
 
 POLL = 0.1
 PRESS_SECONDS = 5.0  # a guest that is still booting does not feel its power button: press again
-TRAVERSE = 0o711  # what a QEMU that is not root must be able to go through
-HANDED = ("context", "user-data", "files.tar")
+TRAVERSE, PRIVATE = 0o710, 0o600  # for the group of a QEMU that is not root: to go through, and to see nothing
 
 
 class Libvirt:
@@ -148,20 +148,24 @@ class Libvirt:
             return link.defineXML(text)
 
     def _kind(self, link: Any, spec: VmSpec) -> str:
-        kind = str(link.getType()).lower()
+        with told("libvirt's hypervisor could not be looked at"):
+            kind = str(link.getType()).lower()
         if kind != "qemu":
             return kind
         return {"tcg": "qemu"}.get(name := self._accelerator.choose(spec.kernel, spec.initrd), name)
 
     def _hand_over(self, vm: VmDir, disks: list[DiskFile]) -> None:
-        """Let the user that the site's QEMUs run as reach a VM's files; disks are handed over by libvirt itself."""
-        vm.console.touch(mode=0o600)
+        """Let the user that the site's QEMUs run as reach a VM's files, and nobody else: their names are on its command line."""
+        vm.console.touch(mode=PRIVATE)
         if self._config.run_as:
             with tools.os_errors(f"VM {vm.tag} could not be handed to {self._config.run_as}"):
-                for folder in (vm.path, vm.path.parent, self._config.state):
-                    folder.chmod(TRAVERSE)
-                for path in [vm.console, *(vm.path / name for name in HANDED if (vm.path / name).exists())]:
+                for path in _own_files(vm, disks):
+                    path.chmod(PRIVATE)
                     shutil.chown(path, self._config.run_as)
+                group = pwd.getpwnam(self._config.run_as).pw_gid
+                for folder in (vm.path, vm.path.parent, self._config.state):
+                    shutil.chown(folder, group=group)
+                    folder.chmod(TRAVERSE)
 
     def _note_started(self, vm: VmDir) -> None:
         _note(vm).write_text(processes.boot_id(), encoding="ascii")
@@ -187,7 +191,10 @@ class Libvirt:
 
     def _went_down(self, vm: VmDir, seconds: float) -> bool:
         deadline = time.monotonic() + seconds
-        while (found := self._domain(vm)) is not None and found.isActive():
+        while (found := self._domain(vm)) is not None:
+            with told(f"VM {vm.tag} could not be looked at"):
+                if not found.isActive():
+                    break
             if time.monotonic() >= deadline:
                 return False
             time.sleep(POLL)
@@ -219,6 +226,13 @@ class Libvirt:
 
     def _mark(self, vm: VmDir) -> Mark:
         return mark_of(self._config.state, vm.tag)
+
+
+def _own_files(vm: VmDir, disks: list[DiskFile]) -> list[Path]:
+    """Return the files of a VM's directory that its QEMU opens."""
+    own = [disk.path for disk in disks if disk.path.parent == vm.path]
+    patched = [path for path in [vm.path / delivery.PATCHED] if path.exists()]
+    return [vm.console, *(path for _, path in delivery.items(vm)), *own, *patched]
 
 
 def _boot(vm: VmDir) -> str | None:

@@ -7,6 +7,7 @@ node is configured for it, and nowhere else.
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 from collections.abc import Iterator
 from importlib import import_module
@@ -20,6 +21,7 @@ MISSING = (
     "libvirt's Python module is missing: install it for the Python that runs this program (Debian: apt-get install "
     "python3-libvirt; in an environment of one's own: pip install 'flyinglow[libvirt]')"
 )
+DISTRIBUTION = "/usr/lib/python3/dist-packages"  # root's own, where Debian puts the module
 NO_DOMAIN, INVALID_FLAGS, NO_SUPPORT = 42, 8, 3  # of libvirt's error codes
 _events = threading.Lock()
 _begun = threading.Event()
@@ -28,7 +30,7 @@ _begun = threading.Event()
 def module() -> Any:
     """Return libvirt's module, quiet and with somebody who looks after its connections. Raises BrokenError."""
     try:
-        libvirt: Any = import_module("libvirt")  # no types are known of it
+        libvirt: Any = _imported()  # no types are known of it
     except ImportError as error:
         raise BrokenError(MISSING) from error
     with _events:
@@ -38,6 +40,17 @@ def module() -> Any:
             threading.Thread(target=_tend, args=(libvirt,), name="libvirt", daemon=True).start()
             _begun.set()
     return libvirt
+
+
+def _imported() -> Any:
+    """Return the module, also for a program that was started without any place but the standard library's."""
+    try:
+        return import_module("libvirt")
+    except ImportError:
+        if not sys.flags.no_site or DISTRIBUTION in sys.path:
+            raise
+        sys.path.append(DISTRIBUTION)
+        return import_module("libvirt")
 
 
 class Link:

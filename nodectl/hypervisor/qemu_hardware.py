@@ -5,6 +5,7 @@ Words for the command line are pure. Processors are bound while they stand still
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -50,7 +51,8 @@ def bind(qmp: Qmp, pid: int, given: Sequence[int], allowed: Sequence[int]) -> No
     threads = [int(entry.name) for entry in (processes.PROC / str(pid) / "task").iterdir()]
     try:
         for thread in threads:
-            os.sched_setaffinity(thread, allowed)
+            with contextlib.suppress(ProcessLookupError):  # QEMU ends threads of its own that have nothing to do
+                os.sched_setaffinity(thread, allowed)
         for cpu in qmp.ask("query-cpus-fast") if given else ():
             os.sched_setaffinity(cpu["thread-id"], {given[cpu["cpu-index"]]})
     except OSError as error:

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from flyinglow.nodectl import processes
 from flyinglow.nodectl.agent.slot import ORDERS
 from flyinglow.nodectl.errors import ConflictError, ExhaustedError, FlyingLowError, InvalidError, UnknownError
 from flyinglow.nodectl.messages import OrderName, VmStatus
@@ -227,3 +228,34 @@ def _failing_xl(subject: Subject) -> str:
     program.write_text(f'#!/bin/bash\n[ "$1" != create ] && exec "{real}" "$@"\n{words}\n')
     program.chmod(0o755)
     return str(program)
+
+
+def test_a_vm_of_before_the_nodes_last_start_is_stopped_and_can_be_started(
+    subject: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if subject.driver == "simulated":
+        pytest.skip("a pretended VM has no process that a start of the node could end")
+    subject.create(TAG)
+    subject.node.start(TAG, paused=True)
+    subject.crash(TAG)
+    subject.until(lambda vm: vm.status is VmStatus.BROKEN, TAG)
+    monkeypatch.setattr(processes, "boot_id", lambda: "another-boot")
+    info = subject.again().info(TAG)
+    assert (info.status, info.reason) == (VmStatus.STOPPED, "the node was started anew")
+    assert subject.again().start(TAG, paused=True).status is VmStatus.PAUSED
+    subject.again().destroy(TAG)
+    assert subject.node.list() == []
+    assert not subject.node.state.vm(TAG).exists()
+
+
+def test_a_creation_that_fails_as_nobody_thought_leaves_nothing(
+    subject: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("as nobody thought")
+
+    monkeypatch.setattr(type(subject.node.contexts), "deliver", fail)
+    with pytest.raises(RuntimeError):
+        subject.create(TAG)
+    assert subject.node.list() == []
+    assert not subject.node.state.vm(TAG).exists()

@@ -17,7 +17,9 @@ from flyinglow.nodectl.context.debugfs import FileSystem, Programs, Written
 from flyinglow.nodectl.context.delivery import Delivery
 from flyinglow.nodectl.errors import BrokenError, ExhaustedError, FlyingLowError, InvalidError
 from flyinglow.nodectl.hypervisor.xen_disks import RawDisks
+from flyinglow.nodectl.images import notes
 from flyinglow.nodectl.images.disks import Images
+from flyinglow.nodectl.images.meter import Cancelled
 from flyinglow.nodectl.messages import DiskSpec, GuestFile, VmSpec
 from flyinglow.nodectl.vmdir import VmDir
 
@@ -208,3 +210,29 @@ def test_files_of_the_limits_own_size_get_through(image: Path, tmp_path: Path) -
     data = os.urandom(files.MOST_BYTES)
     system(image, tmp_path).write([Written("/srv/large", data)])
     assert content(image, "/srv/large") == data
+
+
+@pytest.mark.parametrize("length", [1082, 1100, 1123])
+def test_an_image_that_ends_within_its_superblock_is_refused(image: Path, tmp_path: Path, length: int) -> None:
+    os.truncate(image, length)
+    with pytest.raises(InvalidError):
+        system(image, tmp_path)
+
+
+def test_a_packed_image_needs_the_room_of_what_it_unpacks_to_and_is_not_unpacked_for_nobody(tmp_path: Path) -> None:
+    image = tmp_path / "image.qcow2"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", image, "48G"], check=True)
+    vm = VmDir(tmp_path / "k1", tmp_path)
+    disk = DiskSpec(name="root", source=str(image), format="qcow2")
+    spec = VmSpec(tag="k1", name="k1", memory_mb=64, cpus=1, disks=(disk,), context="hello\n")
+    vm.create(spec)
+    settings = config.build({"state": str(tmp_path), "images": [str(tmp_path)]})
+    status = os.statvfs(tmp_path)
+    tight = replace(settings, minimum_free_disk_mb=max(status.f_bavail * status.f_frsize // patch.MIB - 1024, 0))
+    with pytest.raises(ExhaustedError, match="49152 MiB"):
+        patch._copy(vm, spec, tmp_path / "copy", tight)
+    notes.cut_short(vm.path)
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", image, "1M"], check=True)
+    with pytest.raises(Cancelled):
+        patch._copy(vm, spec, tmp_path / "copy", settings)
+    assert notes.told(vm.path) == ""

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from flyinglow.nodectl import config, spec
+from flyinglow.nodectl import config, processes, spec
 from flyinglow.nodectl.errors import BrokenError, ExhaustedError, FlyingLowError, InvalidError, NeverError
+from flyinglow.nodectl.hypervisor import qemu_hardware
 from flyinglow.nodectl.hypervisor.hardware import Hardware, given_to, listed
+from flyinglow.nodectl.hypervisor.qmp import Qmp
 from flyinglow.nodectl.messages import HardwareSpec, VmSpec, vm_spec
 from flyinglow.nodectl.vmdir import StateDir, VmDir
 
@@ -196,3 +198,28 @@ def test_a_specification_without_hardware_is_as_it_was(tmp_path: Path) -> None:
 def test_lists_of_cpus_as_the_kernel_writes_them() -> None:
     read: Callable[[str], list[int]] = lambda text: list(listed(text))  # noqa: E731 - short
     assert (read("0-3,8,10-11\n"), read("\n"), read("0")) == ([0, 1, 2, 3, 8, 10, 11], [], [0])
+
+
+class Silent(Qmp):
+    """A QEMU that has nothing to say."""
+
+    def __init__(self) -> None:
+        pass
+
+
+def test_a_thread_that_ends_meanwhile_does_not_keep_the_others_from_their_cpus(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bound = []
+    for thread in ("7", "8", "9"):
+        (tmp_path / "7/task" / thread).mkdir(parents=True)
+
+    def bind(thread: int, cpus: object) -> None:
+        if thread == 8:
+            raise ProcessLookupError("no such process")
+        bound.append((thread, cpus))
+
+    monkeypatch.setattr(processes, "PROC", tmp_path)
+    monkeypatch.setattr("os.sched_setaffinity", bind)
+    qemu_hardware.bind(Silent(), 7, (), (2, 3))
+    assert sorted(bound) == [(7, (2, 3)), (9, (2, 3))]

@@ -1,10 +1,19 @@
 """The connection to a libvirtd is kept while it lives, made anew when it broke, and its failures are told apart."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
+import flyinglow
+
 from flyinglow.nodectl.errors import BrokenError, ExhaustedError, FlyingLowError, TransientError
+from flyinglow.nodectl.hypervisor import libvirt_link
 from flyinglow.nodectl.hypervisor.libvirt_link import NO_DOMAIN, Link, code, told
 from rigs import libvirt
+
+ROOT = Path(flyinglow.__file__).parent.parent
 
 
 def test_a_connection_is_kept_until_it_is_dead(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,3 +54,20 @@ def test_failures_are_told_apart(number: str, words: str, error: type[FlyingLowE
     with pytest.raises(error, match="it failed: libvirt says: ") as caught, told("it failed"):
         raise cause
     assert (code(caught.value) == NO_DOMAIN) is (number == "VIR_ERR_NO_DOMAIN")
+
+
+def test_the_module_is_found_by_a_program_that_has_no_site(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "libvirt.py").write_text("here = True\n")
+    monkeypatch.setitem(sys.modules, "libvirt", None)
+    monkeypatch.setattr(libvirt_link, "DISTRIBUTION", str(tmp_path))
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    with pytest.raises(ImportError):  # whoever has a site has said where modules are
+        libvirt_link._imported()
+    program = (
+        "import sys\n"
+        f"sys.path.insert(0, {str(ROOT)!r})\n"
+        "from flyinglow.nodectl.hypervisor import libvirt_link as link\n"
+        f"link.DISTRIBUTION = {str(tmp_path)!r}\n"
+        "assert link._imported().here and sys.path[-1] == link.DISTRIBUTION\n"
+    )
+    subprocess.run([sys.executable, "-IS", "-c", program], check=True, timeout=60)

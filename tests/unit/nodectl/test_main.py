@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from flyinglow.nodectl import __main__ as program
-from flyinglow.nodectl import arguments, config, spec
+from flyinglow.nodectl import arguments, compose, config, spec
 from flyinglow.nodectl.__main__ import EXIT_CODES, main
 from flyinglow.nodectl.arguments import parser
 from flyinglow.nodectl.errors import KINDS, DeniedError, InvalidError
@@ -169,3 +169,26 @@ def test_what_a_specification_lacks_is_named(run: Any, lacking: str) -> None:
     given = {name: value for name, value in plain_spec("a1").items() if name != lacking}
     code, _, said = run("create", given=json.dumps(given))
     assert (code, lacking in said) == (2, True)
+
+
+def test_a_disk_is_saved_by_hand(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    class Saver:
+        def save(self, _vm: object, _spec: object, body: dict[str, Any]) -> dict[str, Any]:
+            asked.append(body)
+            return {"target": body["target"], "disk": "root", "format": "raw", "sha256": "ab" * 32, "bytes": 5}
+
+    monkeypatch.setattr(compose, "_saver", lambda _: Saver())
+    run("create", given=json.dumps(plain_spec("a1")))
+    code, out, _ = run("save", "a1", "--to", "file:///srv/a.raw", "--disk", "root", "--format", "raw")
+    assert (code, out) == (0, f"a1  created  root saved to file:///srv/a.raw, sha256 {'ab' * 32}\n")
+    assert json.loads(run("--json", "save", "a1", "--to", "file:///srv/b")[1])["saved"]["bytes"] == 5
+    assert asked == [
+        {"target": "file:///srv/a.raw", "disk": "root", "format": "raw"},
+        {"target": "file:///srv/b"},
+    ]
+    run("start", "a1")
+    assert run("save", "a1", "--to", "file:///srv/b")[0] == 4
+    with pytest.raises(SystemExit):
+        run("save", "a1")
