@@ -155,7 +155,7 @@ class Libvirt:
         return {"tcg": "qemu"}.get(name := self._accelerator.choose(spec.kernel, spec.initrd), name)
 
     def _hand_over(self, vm: VmDir, disks: list[DiskFile]) -> None:
-        """Let the user that the site's QEMUs run as reach a VM's files, and nobody else: their names are on its command line."""
+        """Let the user of the site's QEMUs reach a VM's files, and nobody else: its command line tells their names."""
         vm.console.touch(mode=PRIVATE)
         if self._config.run_as:
             with tools.os_errors(f"VM {vm.tag} could not be handed to {self._config.run_as}"):

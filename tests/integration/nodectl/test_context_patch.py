@@ -19,7 +19,7 @@ from flyinglow.nodectl.errors import BrokenError, ExhaustedError, FlyingLowError
 from flyinglow.nodectl.hypervisor.xen_disks import RawDisks
 from flyinglow.nodectl.images import notes
 from flyinglow.nodectl.images.disks import Images
-from flyinglow.nodectl.images.meter import Cancelled
+from flyinglow.nodectl.images.meter import MIB, Cancelled
 from flyinglow.nodectl.messages import DiskSpec, GuestFile, VmSpec
 from flyinglow.nodectl.vmdir import VmDir
 
@@ -228,7 +228,7 @@ def test_a_packed_image_needs_the_room_of_what_it_unpacks_to_and_is_not_unpacked
     vm.create(spec)
     settings = config.build({"state": str(tmp_path), "images": [str(tmp_path)]})
     status = os.statvfs(tmp_path)
-    tight = replace(settings, minimum_free_disk_mb=max(status.f_bavail * status.f_frsize // patch.MIB - 1024, 0))
+    tight = replace(settings, minimum_free_disk_mb=max(status.f_bavail * status.f_frsize // MIB - 1024, 0))
     with pytest.raises(ExhaustedError, match="49152 MiB"):
         patch._copy(vm, spec, tmp_path / "copy", tight)
     notes.cut_short(vm.path)

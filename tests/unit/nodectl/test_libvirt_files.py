@@ -81,7 +81,7 @@ def test_a_daemon_that_goes_away_while_it_is_asked_is_told_as_passing(
         def isActive(self) -> bool:
             raise lost
 
-        getType = isActive
+        getType = isActive  # noqa: N815 - as libvirt calls it
 
     asked = driver(vm)
     monkeypatch.setattr(asked, "_domain", lambda _: Lost())

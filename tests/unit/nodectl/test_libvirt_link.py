@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 import flyinglow
-
 from flyinglow.nodectl.errors import BrokenError, ExhaustedError, FlyingLowError, TransientError
 from flyinglow.nodectl.hypervisor import libvirt_link
 from flyinglow.nodectl.hypervisor.libvirt_link import NO_DOMAIN, Link, code, told
