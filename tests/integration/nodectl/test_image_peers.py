@@ -256,7 +256,7 @@ def test_when_several_nodes_have_what_is_wrong_the_source_is_asked(
     for name in ("one", "two"):
         (peer.folder / name).mkdir()
         (peer.folder / name / DIGEST).write_bytes(name.encode() * 99)
-    hints = {DIGEST: (peer.url(f"one/{DIGEST}"), peer.url(f"two/{DIGEST}"))}
+    hints: dict[str, tuple[str, ...]] = {DIGEST: (peer.url(f"one/{DIGEST}"), peer.url(f"two/{DIGEST}"))}
     nodes[0].peers._hints.append(Upstream(KEY, hints))  # an order names nodes by http://ADDRESS:PORT/SHA256 only
     nodes[0].fetch("a1")
     assert nodes[0].is_right

@@ -64,11 +64,16 @@ def test_a_report_is_taken_to_its_end_when_its_guest_hangs_up() -> None:
     door = _Door(desk, Clock().seconds)  # type: ignore[arg-type]
     report, members = _request(b"/report", b"POST"), _request(b"/members", b"GET")
     over: list[Any] = []
-    desk.written.addBoth(lambda result: over.append(result) or result)
-    desk.waited.addErrback(lambda failure: over.append(failure.type.__name__))
+
+    def note(result: Any) -> Any:
+        over.append(type(result.value).__name__ if isinstance(result, Failure) else result)
+        return result
+
+    desk.written.addBoth(note)
+    desk.waited.addBoth(note)
     for request in (report, members):
         door.render(request)
-        request.processingFailed(Failure(ConnectionError()))
+        request.processingFailed(Failure(ConnectionError()))  # type: ignore[no-untyped-call]
     assert over == ["CancelledError"], "who waits for values no longer does"
     reply = Reply(200, b"written down\n")
     desk.written.callback(reply)
