@@ -35,7 +35,7 @@ def test_nodes_are_listed_with_what_is_free(daemon: Daemon) -> None:
 
 
 def made_by_hand(daemon: Daemon, name: str, tag: str) -> None:
-    """Make a VM on a node as the user that the service is: what root makes there is none of the service's business."""
+    """Make a VM on a node as the service's user, who could not read the directories that root would make."""
     argv = [str(daemon.agent(name)), "--json", "create"]
     if os.geteuid() == 0:
         argv = ["setpriv", "--reuid", USER, "--regid", "nogroup", "--clear-groups", "--", *argv]
