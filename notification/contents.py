@@ -7,6 +7,7 @@ neither hold up the others nor lose its own messages: its subscription is paused
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from lxml import etree
@@ -18,7 +19,7 @@ from flyinglow.wsrf.xml import qname
 from flyinglow.wsrf.xpath.evaluator import DIALECT, Query, query_at
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from lxml.etree import _Element
 
@@ -47,6 +48,13 @@ def read(chosen: _Element | None) -> tuple[Query, ...]:
     return tuple(map(query_at, elements))
 
 
+@dataclass(slots=True)
+class Patience:
+    """How many more evaluations may fail: a transaction waits for them."""
+
+    left: int = 5
+
+
 class Contents:
     """Judges events for subscriptions. Blocking; used by one thread at a time for ``judge``."""
 
@@ -66,16 +74,31 @@ class Contents:
         if None in self._xpath.holds(_SAMPLE, queries):
             raise faults.message_content_invalid("the expression cannot be evaluated, or takes too long")
 
-    def judge(self, event: Event, rows: Iterable[Subscription]) -> dict[str, bool | None]:
-        """Return by id whether each subscription's expressions let the event through; None: that could not be told."""
-        asked = [(row.id, query) for row in rows for query in self._of(row)]
-        if not asked:
+    def judge(self, event: Event, rows: Iterable[Subscription], patience: Patience) -> dict[str, bool | None]:
+        """Return by id whether each subscription's expressions let the event through; None: that could not be told.
+
+        One that is not in the answer is let through: it has no expressions, or there was no patience left to ask.
+        """
+        asked = {row.id: queries for row in rows if (queries := self._of(row))}
+        if not asked or not patience.left:
             return {}
-        truths = self._xpath.holds(etree.tostring(payload(event)), [query for _, query in asked])
-        judged: dict[str, bool | None] = {}
-        for (name, _), truth in zip(asked, truths, strict=True):
-            before = judged.get(name, True)
-            judged[name] = None if None in {before, truth} else before and truth
+        document = etree.tostring(payload(event))
+        judged = self._judged(document, asked, patience)
+        if None not in judged.values() or len(asked) == 1:
+            return judged
+        alone: dict[str, bool | None] = {}
+        for name, queries in asked.items():  # whoever it is that takes too long, the others are not to suffer
+            if patience.left:
+                alone |= self._judged(document, {name: queries}, patience)
+        return alone
+
+    def _judged(
+        self, document: bytes, asked: Mapping[str, Sequence[Query]], patience: Patience
+    ) -> dict[str, bool | None]:
+        truths = iter(self._xpath.holds(document, [query for queries in asked.values() for query in queries]))
+        judged = {name: _all([next(truths) for _ in queries]) for name, queries in asked.items()}
+        if None in judged.values():
+            patience.left -= 1
         return judged
 
     def _of(self, row: Subscription) -> tuple[Query, ...]:
@@ -86,3 +109,7 @@ class Contents:
             if len(self._queries) > _KEPT:
                 self._queries.popitem(last=False)
         return self._queries[row.id]
+
+
+def _all(truths: Sequence[bool | None]) -> bool | None:
+    return None if None in truths else all(truths)

@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 
-from flyinglow.notification.contents import Contents
+from flyinglow.notification.contents import Contents, Patience
 from flyinglow.notification.folds import Fold
 from flyinglow.notification.model import Subscription
 from flyinglow.notification.ports import NotificationTx
@@ -137,16 +137,22 @@ class Drainer:
         for row in tx.subscriptions.of(list(dict.fromkeys(event.key for event in events))):
             if row.ends_at is None or row.ends_at > now:
                 interested.setdefault(row.producer, []).append(row)
+        patience = Patience()
         return [
-            (row.id, event.id) for event in events for row in self._wanting(tx, event, interested.get(event.key, ()))
+            (row.id, event.id)
+            for event in events
+            for row in self._wanting(tx, event, interested.get(event.key, []), patience)
         ]
 
-    def _wanting(self, tx: NotificationTx, event: Event, rows: Sequence[Subscription]) -> list[Subscription]:
-        """Return who is to be told of an event; one whose filter cannot tell is paused, and keeps the event."""
+    def _wanting(
+        self, tx: NotificationTx, event: Event, rows: list[Subscription], patience: Patience
+    ) -> list[Subscription]:
+        """Return who is to be told of an event; one whose filter cannot tell is paused, and keeps what follows."""
         chosen = [row for row in rows if wants(row, event)]
-        judged = self._contents.judge(event, chosen)
-        for row in chosen:
-            if judged.get(row.id, True) is None and row.paused_at is None:
-                log.warning("subscription %s of %s paused: %s", row.id, row.owner, UNTOLD)
-                tx.subscriptions.write(replace(row, paused_at=self._now(), pause_reason=UNTOLD))
+        judged = self._contents.judge(event, [row for row in chosen if row.pause_reason != UNTOLD], patience)
+        for row in [row for row in chosen if judged.get(row.id, True) is None]:
+            log.warning("subscription %s of %s paused: %s", row.id, row.owner, UNTOLD)
+            paused = replace(row, paused_at=row.paused_at or self._now(), pause_reason=UNTOLD)
+            tx.subscriptions.write(paused)
+            rows[rows.index(row)] = paused  # so that it is not asked again
         return [row for row in chosen if judged.get(row.id, True) is not False]

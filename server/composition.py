@@ -204,7 +204,7 @@ def compose(
             backend,
             consumers,
             images,
-            Contents(carriers.filters),
+            Contents(carriers.checks),
             lambda waiting: reactor.callFromThread(carriers.courier.wake, waiting),
         ),
         provisioner=provisioner,

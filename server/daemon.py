@@ -179,3 +179,4 @@ class Daemon:
             pool.stop()
         self._xpath.close()
         parts.notifying.filters.close()
+        parts.notifying.checks.close()

@@ -38,7 +38,8 @@ class Notifying:
     courier: Courier
     sender: HttpSender
     lookups: ThreadPool
-    filters: ProcessXPath
+    filters: ProcessXPath  # those of the drainer, whom nobody else makes wait
+    checks: ProcessXPath
 
 
 def policy(config: Config) -> ConsumerPolicy:
@@ -76,4 +77,6 @@ def notifying(
     )
     folds, contents = [CollectionFold(now)], Contents(filters)
     drainer = Drainer(store=store, folds=folds, clock=reactor, now=now, queued=courier.wake, contents=contents)
-    return Notifying(drainer=drainer, courier=courier, sender=sender, lookups=lookups, filters=filters)
+    return Notifying(
+        drainer=drainer, courier=courier, sender=sender, lookups=lookups, filters=filters, checks=ProcessXPath(_FILTERS)
+    )

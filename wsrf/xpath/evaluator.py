@@ -71,9 +71,9 @@ class XPath(Protocol):
         """Return what the expression selects. Raises InvalidError when it cannot be evaluated, ExhaustedError."""
 
     def holds(self, document: bytes, queries: Sequence[Query]) -> tuple[bool | None, ...]:
-        """Return for each expression whether it is true of the document; None when that cannot be evaluated in time.
+        """Return for each expression whether it is true of the document; None for what cannot be evaluated.
 
-        One that takes too long does not keep the others from being evaluated.
+        When one takes too long, none of them is.
         """
 
 
@@ -128,10 +128,7 @@ class ProcessXPath:
         try:
             return tuple(result.get("truth") for result in self._asked(document, queries, "truth"))
         except ExhaustedError:
-            if len(queries) == 1:
-                return (None,)
-        half = len(queries) // 2  # whichever it is that takes too long, the others are not to suffer
-        return self.holds(document, queries[:half]) + self.holds(document, queries[half:])
+            return (None,) * len(queries)
 
     def close(self) -> None:
         """End the process; it is made again when something is to be evaluated."""

@@ -7,7 +7,7 @@ from twisted.internet.task import Clock
 from flyinglow.notification.ports import NotificationTx
 from flyinglow.workspace.model import Event, Kind, ResourceKey
 from flyinglow.wsrf.xml import NS
-from flyinglow.wsrf.xpath.evaluator import DIALECT, ProcessXPath, XPathLimits
+from flyinglow.wsrf.xpath.evaluator import DIALECT, Part, ProcessXPath, Query, XPathLimits
 from rigs.notification import KEY, World
 
 GROUP = ResourceKey(Kind.GROUP, "c" * 32)
@@ -166,16 +166,52 @@ def test_a_message_is_sent_when_every_expression_over_its_content_is_true(world:
     assert sorted(told) == ["all", "all", "both", "running", "running"]
 
 
+ENDLESS = "count(//*[count(//*[count(//*)&gt;1])&gt;1])"
+for _ in range(9):
+    ENDLESS = f"count(//*[{ENDLESS}&gt;1])"
+
+
 def test_a_filter_that_takes_too_long_pauses_its_subscription_and_no_other(world: World) -> None:
-    endless = "count(//*[count(//*[count(//*)&gt;1])&gt;1])"
-    for _ in range(5):
-        endless = f"count(//*[{endless}&gt;1])"
-    world.subscribe("endless", filter_xml=sieve(endless))
+    world.subscribe("endless", filter_xml=sieve(ENDLESS))
     world.subscribe("quick", filter_xml=sieve("//fl:State"))
-    xpath = ProcessXPath(XPathLimits(seconds=0.05))
+    world.subscribe("nothing", filter_xml=sieve("//fl:Nothing"))
+    xpath = ProcessXPath(XPathLimits(seconds=0.2))
     world.build(xpath=xpath).start()
-    world.happen()
+    world.happen(2)
     xpath.close()
     assert "took too long" in world.there("endless").pause_reason
-    assert world.waiting("endless") == [1]
-    assert [address for address, _, _ in world.sender.posts] == ["http://quick.test/quick"]
+    assert world.waiting("endless") == [1, 2]
+    assert [address for address, _, _ in world.sender.posts] == ["http://quick.test/quick"] * 2
+
+
+def test_many_filters_that_take_too_long_hold_nobody_up_for_long(world: World) -> None:
+    """What they cost is bounded for each transaction; whom there was no time to ask for is told rather than not."""
+    xpath = Slow()
+    for number in range(20):
+        world.subscribe(f"s{number:02}", filter_xml=sieve("//fl:Nothing"))
+    world.build(xpath=xpath)
+    world.happen(3)
+    world.start()
+    assert xpath.asked == 5
+    names = {f"s{number:02}" for number in range(20)}
+    paused = {name for name in names if world.there(name).paused_at is not None}
+    assert len(paused) == 4
+    assert {address for address, _, _ in world.sender.posts} == {f"http://{n}.test/{n}" for n in names - paused}
+
+
+class Slow:
+    """Evaluates nothing in time."""
+
+    asked = 0
+
+    def check(self, query: Query) -> None:
+        """Take it."""
+
+    def select(self, document: bytes, query: Query) -> tuple[Part, ...]:
+        """Give up."""
+        raise AssertionError
+
+    def holds(self, document: bytes, queries: Sequence[Query]) -> tuple[bool | None, ...]:
+        """Give up."""
+        self.asked += 1
+        return (None,) * len(queries)
