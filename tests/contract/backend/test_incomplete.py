@@ -54,6 +54,7 @@ def without_order_way(verb, waits):
 
 
 class TestWhole(Base):
+    seconds = 120.0  # only those that lack something wait as long as they may
     backend = SimulatedBackend
 
 

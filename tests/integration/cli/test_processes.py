@@ -53,7 +53,7 @@ def entries(daemon: Daemon, start: Start) -> list[dict[str, Any]]:
 
 
 def test_ctrl_c_detaches_from_a_create_that_goes_on(daemon_factory: Callable[..., Daemon], start: Start) -> None:
-    daemon = daemon_factory(nodectl={"simulated": {"delays": {"create": 6.0}}})
+    daemon = daemon_factory(nodectl={"simulated": {"delays": {"create": 20.0}}})
     process = start(daemon, *CREATE)
     first = line(process)  # the id is there at once
     assert line(process)  # and it waits
