@@ -261,7 +261,7 @@ SUBSCRIPTIONS = Table(
     Column("retry_at", Instant),
     Column("last_error", Text, nullable=False),
     Column("paused_at", Instant),
-    Column("pause_reason", Text, nullable=False),
+    Column("pause_reason", Text, nullable=False, server_default=""),
     Index("ix_subscriptions_producer", "producer_id", "producer_kind"),
     Index("ix_subscriptions_ends", "ends_at"),
     Index("ix_subscriptions_owner", "owner"),
