@@ -28,3 +28,5 @@ lock requirements/runtime.txt "$@" --constraint requirements/build.txt pyproject
 lock requirements/dev.txt "$@" --constraint requirements/runtime.txt pyproject.toml requirements/build.in requirements/dev.in
 lock requirements/bench.txt "$@" --constraint requirements/dev.txt \
     pyproject.toml requirements/build.in requirements/dev.in requirements/bench.in
+lock requirements/fuzz.txt "$@" --constraint requirements/dev.txt \
+    pyproject.toml requirements/build.in requirements/dev.in requirements/fuzz.in

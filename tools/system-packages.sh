@@ -15,7 +15,7 @@ demo="qemu-system-x86 qemu-utils seabios iproute2 util-linux e2fsprogs dnsmasq-b
 slurm="$demo slurm-wlm munge"
 # Grid Engine itself is unpacked, not installed, because it owns the same command names as other batch schedulers.
 gridengine="$demo libhwloc15 libjemalloc2 libmunge2 libtirpc3 libdb5.3 tcsh"
-test="$slurm $gridengine openssh-server openssh-client openssl postgresql php-cli php-soap php-xml nodejs npm procps iputils-ping iptables openssl libvirt-daemon-system libvirt-daemon-driver-qemu python3-libvirt"
+test="$slurm $gridengine openssh-server openssh-client openssl postgresql php-cli php-soap php-xml nodejs npm procps iputils-ping iptables openssl libvirt-daemon-system libvirt-daemon-driver-qemu python3-libvirt globus-proxy-utils voms-clients"
 bench="$test wrk"
 xen="$slurm openssh-client mmdebstrap kmod dpkg"
 

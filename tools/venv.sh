@@ -1,7 +1,7 @@
 #!/bin/bash
 # Bring a virtual environment in line with one of the pinned lists.
 #
-#   tools/venv.sh FOLDER runtime|dev|bench
+#   tools/venv.sh FOLDER runtime|dev|bench|fuzz
 #
 # Nothing is done when the folder already holds what the list says, for this
 # Python and at this place; it is built anew when the runtime list, the Python
@@ -51,7 +51,7 @@ if ! holds "$list"; then
     case $list in
         runtime) held="runtime" ;;
         dev) held="runtime dev" ;;
-        *) held="runtime dev bench" ;;
+        *) held="runtime dev $list" ;;
     esac
     for one in $held; do
         fingerprint "$one" >"$folder/holds-$one"
