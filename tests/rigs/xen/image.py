@@ -27,7 +27,7 @@ XEN = "xen-hypervisor-4.17-amd64"
 PROGRAMS = ("mmdebstrap", "qemu-system-x86_64", "qemu-img", "mke2fs", "depmod", "ssh-keygen", "slurmctld", "munged")
 PACKAGES = (
     "xen-utils-4.17,openssh-server,sudo,iproute2,iputils-ping,bridge-utils,ebtables,nftables,python3,dnsmasq-base,kmod,"
-    "procps,e2fsprogs,qemu-utils,slurmd,slurm-client,munge,busybox-static,libgcc-s1"
+    "procps,e2fsprogs,qemu-utils,xorriso,slurmd,slurm-client,munge,busybox-static,libgcc-s1"
 )
 EXCLUDED = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/lib/udev/hwdb*")
 MODULES = (
