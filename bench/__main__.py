@@ -24,6 +24,7 @@ import node_memory
 import node_networks
 import node_slots
 import node_vms
+import node_xen
 import notify
 import report
 import reports
@@ -49,6 +50,7 @@ MEASURES: Mapping[str, Callable[[Bench], list[Row]]] = {
     "images": node_images.measure,
     "networks": node_networks.measure,
     "vms": node_vms.measure,
+    "xen": node_xen.measure,
 }
 
 

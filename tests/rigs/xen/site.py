@@ -20,7 +20,7 @@ from flyinglow.cli.demo.site import NETWORKS, bridge
 from flyinglow.cli.demo.slurm_world import USERS
 from rigs.guest import Guest
 from rigs.lrm_service import OPTIONS, LrmService
-from rigs.xen.world import DOMAIN_0_MB, USER, XenWorld
+from rigs.xen.world import USER, XenWorld
 
 IMAGES = "/srv/flyinglow/images"
 PATIENCE = "[patience]\nstart = 240\noperation = 240\ndestroy = 240\n"  # xl takes long on an emulated machine
@@ -86,7 +86,7 @@ def site_on(world: XenWorld, guest: Guest, *, lrm: bool) -> Iterator[LrmSite]:
             options={**OPTIONS, "lrm": "slurm", "vm_overhead_mb": 8, "slot_overhead_mb": 8, "grace": 60, "margin": 300},
             image=catalogue(guest),
             nodectl=NODE,
-            node_memory_mb=DOMAIN_0_MB,
+            node_memory_mb=world.domain_0_mb,
             more=PATIENCE,
         )
         site.build()

@@ -105,9 +105,18 @@ class XenNode:
 class XenWorld(SlurmWorld):
     """The cluster: a head, and nodes that run Xen."""
 
-    def __init__(self, directory: Path, image: NodeImage, **options: Any) -> None:
-        """Prepare; ``options`` are those of ``SlurmWorld``."""
-        super().__init__(directory, cpus=2, memory_mb=DOMAIN_0_MB, down_after=120, **options)
+    def __init__(
+        self,
+        directory: Path,
+        image: NodeImage,
+        *,
+        machine_mb: int = MEMORY_MB,
+        domain_0_mb: int = DOMAIN_0_MB,
+        **options: Any,
+    ) -> None:
+        """Prepare machines of this size, most of it domain 0's; ``options`` are those of ``SlurmWorld``."""
+        super().__init__(directory, cpus=2, memory_mb=domain_0_mb, down_after=120, **options)
+        self._machine_mb, self.domain_0_mb = machine_mb, domain_0_mb
         self._image = image
         self._supplied: set[str] = set()  # nodes that have the images
 
@@ -194,13 +203,13 @@ class XenWorld(SlurmWorld):
 
     def _machine(self, name: str, folder: Path) -> list[str]:
         """Return the words that start an emulated machine, after they have made its wires."""
-        number, image = self.names.index(name) + 1, self._image
+        number, image, own = self.names.index(name) + 1, self._image, self.domain_0_mb
         arguments = "console=hvc0 quiet panic=-1 no_timer_check net.ifnames=0"
         words = [
             *("qemu-system-x86_64", "-name", name, "-accel", "tcg,tb-size=128", "-cpu", "qemu64", "-M", "q35"),
-            *("-m", str(MEMORY_MB), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
+            *("-m", str(self._machine_mb), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
             *("-serial", f"file:{folder}/console.log", "-kernel", str(image.xen)),
-            *("-append", f"console=com1 com1=115200 dom0_mem={DOMAIN_0_MB}M,max:{DOMAIN_0_MB}M dom0_max_vcpus=1"),
+            *("-append", f"console=com1 com1=115200 dom0_mem={own}M,max:{own}M dom0_max_vcpus=1"),
             *("-initrd", f"{image.kernel} {arguments},{image.initrd}"),
             *("-drive", f"file={folder}/disk.qcow2,if=virtio,cache=unsafe"),
             *("-drive", f"file={folder}/seed.ext4,if=virtio,format=raw,readonly=on"),
