@@ -7,14 +7,31 @@ says otherwise.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from flyinglow.server.config_doc import doc
+from flyinglow.server.config_listen import ClientListener, GuestListener, Listen, Listener, NodeListener
 
-def doc(text: str, **kwargs: Any) -> Any:
-    """Declare a key with its documentation."""
-    return field(metadata={"doc": text}, **kwargs)
+__all__ = [
+    "BackendChoice",
+    "ClientListener",
+    "Config",
+    "GuestListener",
+    "HardwareOffer",
+    "Image",
+    "ImageUri",
+    "LeaseTerms",
+    "Listen",
+    "Listener",
+    "Network",
+    "Node",
+    "NodeListener",
+    "NotificationTerms",
+    "Patience",
+    "Server",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,70 +46,6 @@ class Server:
     log_format: str = doc("json or text.", default="json")
     log_level: str = doc("debug, info, warning or error.", default="info")
     reconcile_every: float = doc("Seconds between two looks at every node.", default=30.0)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listener:
-    """One of the three listeners, with limits of its own."""
-
-    address: str = doc("Address to listen on. Port 0 takes a free one.", default="127.0.0.1")
-    port: int = doc("TCP port.", default=0)
-    base_url: str = doc(
-        "URL that clients are told (soap:address, EPRs); empty: made from address and port.", default=""
-    )
-    insecure: bool = doc("Allow an address other than loopback although nobody is authenticated yet.", default=False)
-    max_body: int = doc("Bytes of a request's body.", default=1 << 20)
-    max_depth: int = doc("Nesting of a request's elements.", default=64)
-    max_elements: int = doc("Elements in one request.", default=20_000)
-    max_headers: int = doc("SOAP header blocks in one request.", default=64)
-    timeout: float = doc("Seconds for a request to arrive whole.", default=30.0)
-    max_connections: int = doc("Connections open at once.", default=512)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClientListener(Listener):
-    """SOAP clients."""
-
-    port: int = doc("TCP port.", default=8480)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NodeListener(Listener):
-    """Pilots on nodes."""
-
-    port: int = doc("TCP port.", default=8481)
-    insecure: bool = doc("Allow an address other than loopback without a certificate.", default=False)
-    max_body: int = doc("Bytes of a request's body; a pilot's longest message has 8 MiB.", default=8 << 20)
-    max_connections: int = doc("Connections open at once; a pilot has two.", default=4096)
-    certificate: Path | None = doc("TLS certificate with its chain (PEM); none: plain HTTP.", default=None)
-    private_key: Path | None = doc("Key of the certificate (PEM), readable by the daemon's user only.", default=None)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GuestListener(Listener):
-    """Guests."""
-
-    port: int = doc("TCP port.", default=8482)
-    base_url: str = doc(
-        "URL by which guests reach this listener, for example http://10.1.0.1:8482, through whatever routes or "
-        "forwards their networks have; empty: guests are told of no context endpoint.",
-        default="",
-    )
-    insecure: bool = doc("Allow an address other than loopback without a certificate.", default=False)
-    max_body: int = doc("Bytes of a request's body.", default=64 << 10)
-    certificate: Path | None = doc(
-        "TLS certificate with its chain (PEM), of an authority that the images trust; none: plain HTTP.", default=None
-    )
-    private_key: Path | None = doc("Key of the certificate (PEM), readable by the daemon's user only.", default=None)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listen:
-    """The three listeners: client (SOAP), node (pilots' reports), guest (context)."""
-
-    client: ClientListener = doc("SOAP clients.", default=ClientListener())
-    node: NodeListener = doc("Pilots; nothing is offered here with the default back-end.", default=NodeListener())
-    guest: GuestListener = doc("Guests: what they report, and the values of the others.", default=GuestListener())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
