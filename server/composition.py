@@ -5,35 +5,26 @@ Nothing here decides anything; ``server/daemon.py`` starts and stops what is bui
 
 from __future__ import annotations
 
-import secrets
-import string
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from twisted.python.threadpool import ThreadPool
 
 from flyinglow.backend import loading
 from flyinglow.backend.api import Settings
-from flyinglow.ensemble.service import EnsembleService
-from flyinglow.factory.service import FactoryService
-from flyinglow.group.service import GroupService
 from flyinglow.nodectl.errors import InvalidError
 from flyinglow.notification.consumers import Consumers
 from flyinglow.notification.contents import Contents
-from flyinglow.notification.lifetime import Lifetimes
-from flyinglow.notification.service import SubscriptionService, SubscriptionSettings
-from flyinglow.server.catalogue import catalogue, uri_policy
+from flyinglow.server.catalogue import catalogue
 from flyinglow.server.guest_key import endpoint
 from flyinglow.server.nodes import NodeBook
 from flyinglow.server.notifying import Notifying, notifying, policy
-from flyinglow.server.pools import network_terms, pool
+from flyinglow.server.pools import pool
+from flyinglow.server.services import Services, build, now, terms
 from flyinglow.store import Store
 from flyinglow.workspace.context_desk import Desk
 from flyinglow.workspace.provisioner import Provisioner
-from flyinglow.workspace.service import WorkspaceService
 from flyinglow.workspace.sweep import Sweeper
-from flyinglow.workspace.terms import HardwareTerms, Terms
 from flyinglow.workspace.timing import Timing
 from flyinglow.wsrf.addresses import Addresses
 
@@ -43,51 +34,16 @@ if TYPE_CHECKING:
     from flyinglow.backend.api import Backend, ClaimNews
     from flyinglow.nodectl.messages import VmInfo
     from flyinglow.server.config import Config
-    from flyinglow.workspace.catalogue import Catalogue
     from flyinglow.workspace.model import Nic
-    from flyinglow.workspace.ports import Now, Tx
+    from flyinglow.workspace.ports import Tx
 
 SQLITE = "flyinglow.sqlite"
 """The embedded store's file in the state directory."""
-
-_TAG_FIRST, _TAG_REST = string.ascii_lowercase, string.ascii_lowercase + string.digits
-
-
-def now() -> datetime:
-    """Return the time as an aware UTC datetime."""
-    return datetime.now(UTC)
-
-
-def new_id() -> str:
-    """Return 128 random bits in hex, for a resource."""
-    return secrets.token_hex(16)
-
-
-def new_tag() -> str:
-    """Return a tag: eight lower-case letters and digits, a letter first."""
-    return secrets.choice(_TAG_FIRST) + "".join(secrets.choice(_TAG_REST) for _ in range(7))
 
 
 def store_url(config: Config) -> str:
     """Return the database URL that the configuration means."""
     return config.server.store or f"sqlite:///{config.server.state_dir / SQLITE}"
-
-
-def terms(config: Config) -> Terms:
-    """Return the lease terms that the configuration means."""
-    lease = config.lease
-    return Terms(
-        default_duration=lease.default_duration,
-        max_duration=lease.maximum_duration,
-        warn_before=lease.warn_before,
-        retain=lease.retain,
-        save_rate=lease.save_rate,
-        save_margin=lease.save_margin,
-        save_retry=lease.save_retry,
-        show_node=config.server.show_node,
-        reports=bool(config.listen.guest.base_url),
-        hardware=HardwareTerms(**asdict(config.hardware)),
-    )
 
 
 def timing(config: Config) -> Timing:
@@ -126,17 +82,6 @@ def open_store(
         store.close()
         raise
     return store
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Services:
-    """What the endpoints publish; every verb blocks on a worker thread."""
-
-    factory: FactoryService
-    workspace: WorkspaceService
-    group: GroupService
-    ensemble: EnsembleService
-    subscriptions: SubscriptionService
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,7 +143,7 @@ def compose(
         store=store,
         book=book,
         backend=backend,
-        services=_services(
+        services=build(
             config,
             store,
             backend,
@@ -252,49 +197,3 @@ def _settings(
 def _backend(config: Config, settings: Settings) -> Backend:
     made: Backend = loading.load(config.backend.kind)(settings)
     return made
-
-
-def _services(
-    config: Config,
-    store: Store,
-    backend: Backend,
-    consumers: Consumers,
-    images: Catalogue,
-    contents: Contents,
-    woken: Callable[[Sequence[str]], None],
-) -> Services:
-    lease_terms = terms(config)
-    clock: Now = now
-    subscriptions = SubscriptionService(
-        store=store,
-        consumers=consumers,
-        now=clock,
-        new_id=new_id,
-        contents=contents,
-        woken=woken,
-        settings=SubscriptionSettings(
-            lifetimes=Lifetimes(longest=config.notification.maximum_lifetime),
-            per_owner=config.notification.per_owner,
-            per_consumer=config.notification.per_host,
-        ),
-    )
-    schedule = "immediate" if config.backend.kind == "default" else "best-effort"
-    return Services(
-        factory=FactoryService(
-            store,
-            backend,
-            now=clock,
-            terms=lease_terms,
-            catalogue=images,
-            new_id=new_id,
-            new_tag=new_tag,
-            subscriptions=subscriptions,
-            schedule=schedule,
-            uris=uri_policy(config.image_uri),
-            networks=network_terms(config.network),
-        ),
-        workspace=WorkspaceService(store, clock, lease_terms, backend),
-        group=GroupService(store, clock, lease_terms, backend),
-        ensemble=EnsembleService(store, clock, lease_terms, backend),
-        subscriptions=subscriptions,
-    )

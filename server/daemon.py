@@ -20,11 +20,12 @@ from flyinglow.nodectl.errors import BrokenError
 from flyinglow.server import listeners, logs, privileges
 from flyinglow.server.admin import AdminFactory
 from flyinglow.server.admin_verbs import AdminVerbs
-from flyinglow.server.composition import compose, now, open_store
+from flyinglow.server.composition import compose, open_store
 from flyinglow.server.config_file import load
 from flyinglow.server.endpoints import endpoints
 from flyinglow.server.guest_door import guest_site
 from flyinglow.server.node_door import node_site
+from flyinglow.server.services import now
 from flyinglow.server.timers import Timers
 from flyinglow.wsrf.addresses import Addresses
 from flyinglow.wsrf.envelope import MessageLimits

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from lxml.etree import _Element
 
-    from flyinglow.server.composition import Services
+    from flyinglow.server.services import Services
     from flyinglow.workspace.ports import Now
     from flyinglow.wsrf.addresses import Addresses
     from flyinglow.wsrf.envelope import MessageLimits

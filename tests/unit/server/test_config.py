@@ -9,11 +9,12 @@ import pytest
 from flyinglow.factory.uris import UriPolicy
 from flyinglow.nodectl.errors import InvalidError
 from flyinglow.server.catalogue import uri_policy
-from flyinglow.server.composition import terms, timing
+from flyinglow.server.composition import timing
 from flyinglow.server.config import Config
 from flyinglow.server.config_file import load, parse
 from flyinglow.server.config_lines import line_of
 from flyinglow.server.config_sample import sample
+from flyinglow.server.services import terms
 
 FAULTY = """\
 [server]
