@@ -30,3 +30,6 @@ LOCAL = Identity("local")
 
 OPERATOR = Identity("operator", admin=True, via="operator")
 """The caller behind the daemon's 0600 admin socket, and the daemon's own sweeps."""
+
+UNKNOWN = Identity("unknown", via="none")
+"""Whoever is behind a request that was refused; only log lines have it."""

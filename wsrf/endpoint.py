@@ -119,6 +119,14 @@ class Endpoint:
             return Pending(ctx.out_object[0], partial(self._finish, server, ctx))
         return self._answer(server, ctx, failure)
 
+    def refuse(self, inbound: Inbound, error: Exception) -> Answer:
+        """Answer a request with a fault without looking into it; never blocks."""
+        exchange = Exchange(inbound=inbound, received_at=self._now(), answer_id=self._new_id().urn)
+        server = self._servers[inbound.soap]
+        ctx = MethodContext(server, MethodContext.SERVER)
+        ctx.udc = exchange
+        return self._answer(server, ctx, faults.Raised(error))
+
     def call(
         self,
         body: bytes,
@@ -191,7 +199,8 @@ class Endpoint:
 
     def _render(self, server: ServerBase, ctx: Any, status: int) -> Answer:
         exchange: Exchange = ctx.udc
-        if exchange.addressing.silent:
+        addressing = exchange.addressing
+        if addressing.silent_fault if exchange.fault is not None else addressing.silent:
             return Answer(202, "", b"")
         server.get_out_string(ctx)
         return Answer(status, CONTENT_TYPES[exchange.inbound.soap], b"".join(ctx.out_string))

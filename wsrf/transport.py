@@ -1,7 +1,8 @@
 """The client listener: SOAP over HTTP by twisted.web, the calls on worker threads.
 
 Answers without a SOAP envelope say that HTTP itself was wrong: 404 no such address, 405 another method, 413 too
-large, 415 not a content type of SOAP, 408 too slow, 403 refused by authentication, 503 too many at once.
+large, 415 not a content type of SOAP, 408 too slow, 403 refused by authentication, 503 too many at once. A 401 has a
+fault in its envelope, because that is what a SOAP client reads, and says in WWW-Authenticate how one becomes known.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from twisted.internet.defer import TimeoutError as WaitedTooLong
 from twisted.internet.threads import deferToThreadPool
 from twisted.web import resource, server
 
-from flyinglow.access.identity import LOCAL, Identity
+from flyinglow.access.identity import LOCAL, UNKNOWN, Identity
+from flyinglow.access.refusal import UnauthenticatedError
 from flyinglow.nodectl.errors import DeniedError, TransientError
 from flyinglow.wsrf.channel import HttpLimits, Listener
 from flyinglow.wsrf.endpoint import Answer, Endpoint, Pending
@@ -56,7 +58,8 @@ def client_site(
 ) -> Listener:
     """Return the site that serves these endpoints, each at its name, and their schemas.
 
-    ``authenticate`` is called on the reactor for each request and may raise DeniedError.
+    ``authenticate`` is called on the reactor for each request and may raise UnauthenticatedError (401), DeniedError
+    (403) or TransientError (503).
     """
     limits = limits or HttpLimits()
     return Listener(Front(endpoints, reactor, pool, addresses, limits, authenticate), limits, reactor)
@@ -124,24 +127,16 @@ class Front(resource.Resource):
         if soap is None or (_header(request, "content-encoding") or "identity").lower() != "identity":
             return _plain(request, 415)
         if self._pending >= self._limits.pending:
-            request.setHeader(b"retry-after", b"1")
-            return _plain(request, 503)
+            return _later(request)
         try:
             caller = self._authenticate(request)
+        except UnauthenticatedError as error:
+            return _unknown(request, endpoint.refuse(_inbound(request, kind, soap, UNKNOWN, resource_id), error), error)
         except DeniedError:
             return _plain(request, 403)
-        body: Any = request.content
-        action = _header(request, "soapaction") if soap == "1.1" else _parameter(kind, "action")
-        peer: Any = request.getClientAddress()
-        inbound = Inbound(
-            body=body.getvalue(),
-            soap=soap,
-            caller=caller,
-            peer=f"{getattr(peer, 'host', '')}:{getattr(peer, 'port', '')}",
-            charset=_parameter(kind, "charset"),
-            soap_action=(action or "").strip().strip('"'),
-            resource=resource_id,
-        )
+        except TransientError:
+            return _later(request)
+        inbound = _inbound(request, kind, soap, caller, resource_id)
         self._pending += 1
         self._pool.spend(len(inbound.body))
         Deferred.fromCoroutine(self._answer(request, endpoint, inbound))
@@ -187,6 +182,33 @@ def _header(request: Request, name: str) -> str | None:
 def _parameter(kind: Message, name: str) -> str | None:
     value = kind.get_param(name)
     return value if isinstance(value, str) and value else None
+
+
+def _inbound(request: Request, kind: Message, soap: str, caller: Identity, resource_id: str | None) -> Inbound:
+    body: Any = request.content
+    action = _header(request, "soapaction") if soap == "1.1" else _parameter(kind, "action")
+    peer: Any = request.getClientAddress()
+    return Inbound(
+        body=body.getvalue(),
+        soap=soap,
+        caller=caller,
+        peer=f"{getattr(peer, 'host', '')}:{getattr(peer, 'port', '')}",
+        charset=_parameter(kind, "charset"),
+        soap_action=(action or "").strip().strip('"'),
+        resource=resource_id,
+    )
+
+
+def _later(request: Request) -> bytes:
+    request.setHeader(b"retry-after", b"1")
+    return _plain(request, 503)
+
+
+def _unknown(request: Request, answer: Answer, error: UnauthenticatedError) -> bytes:
+    request.setResponseCode(401)
+    request.setHeader(b"www-authenticate", error.challenge.encode("ascii"))
+    request.setHeader(b"content-type", answer.content_type.encode("ascii"))
+    return answer.body
 
 
 def _plain(request: Request, status: int, allow: bytes | None = None) -> bytes:
