@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from lxml import etree
 
-from flyinglow.wsrf.addresses import ADDRESS, RESOURCE_ID
+from flyinglow.wsrf import addressing_faults as faults
+from flyinglow.wsrf.addresses import ADDRESS, REFERENCE_PARAMETERS, RESOURCE_ID
 from flyinglow.wsrf.faults import SoapFault
 from flyinglow.wsrf.xml import NS, TRUE, E, qname, qname_text, text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from lxml.etree import _Element
 
@@ -26,7 +28,9 @@ NONE: Final = NS["wsa"] + "/none"
 
 _WSA: Final = f"{{{NS['wsa']}}}"
 _ONCE: Final = frozenset(_WSA + name for name in ("To", "Action", "MessageID", "ReplyTo", "FaultTo", "From"))
+_REFERENCES: Final = ("From", "ReplyTo", "FaultTo")
 _KNOWN: Final = _ONCE | {_WSA + "RelatesTo", RESOURCE_ID}
+_IS_PARAMETER: Final = _WSA + "IsReferenceParameter"
 _FALSE: Final = frozenset({"", "0", "false"})
 _HERE: Final = {
     NS["s11"]: frozenset({"", "http://schemas.xmlsoap.org/soap/actor/next"}),
@@ -37,44 +41,47 @@ _ROLE: Final = {NS["s11"]: f"{{{NS['s11']}}}actor", NS["s12"]: f"{{{NS['s12']}}}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Addressing:
-    """What the headers said. ``used``: the answer must carry addressing too; ``silent``: nobody wants an answer."""
+    """What the headers said.
+
+    ``used``: the answer must carry addressing too; ``silent`` and ``silent_fault``: nobody wants an answer, or a
+    fault. ``reply_parameters`` and ``fault_parameters`` are the reference parameters of where these go. ``refused`` is
+    the fault that the headers themselves deserve; it is kept, so that its message can be addressed as well.
+    """
 
     used: bool = False
+    to: str | None = None
     action: str | None = None
     message_id: str | None = None
     silent: bool = False
+    silent_fault: bool = False
+    reply_parameters: tuple[_Element, ...] = ()
+    fault_parameters: tuple[_Element, ...] = ()
     resource: str | None = None
     others: tuple[_Element, ...] = ()
+    refused: SoapFault | None = None
 
 
 def read(headers: Sequence[_Element], soap_ns: str) -> Addressing:
-    """Read all headers of a message. Raises SoapFault for one that is twice there, is not understood, or leads away."""
+    """Read all headers of a message that are meant for us."""
+    mine = [header for header in headers if header.get(_ROLE[soap_ns], "").strip() in _HERE[soap_ns]]
     found: dict[str, _Element] = {}
-    others, strange, repeated = [], [], ""
-    for header in headers:
-        tag = str(header.tag)
-        if header.get(_ROLE[soap_ns], "").strip() not in _HERE[soap_ns]:
-            continue
-        if tag in found and tag in _ONCE | {RESOURCE_ID}:
-            repeated = repeated or tag
-        found.setdefault(tag, header)
-        if tag not in _KNOWN:
-            others.append(header)
-            if _must_understand(header, soap_ns):
-                strange.append(tag)
-    if strange:
-        raise SoapFault("MustUnderstand", "a header that must be understood is not", not_understood=tuple(strange))
-    if repeated:
-        raise _invalid(f"the header {repeated} may be there only once", "InvalidCardinality", repeated)
-    action, message_id = found.get(_WSA + "Action"), found.get(_WSA + "MessageID")
+    for header in mine:
+        found.setdefault(str(header.tag), header)
+    reply = found.get(_WSA + "ReplyTo")
+    fault = found.get(_WSA + "FaultTo", reply)
     resource = found.get(RESOURCE_ID)
     return Addressing(
         used=any(tag in _ONCE for tag in found),
-        action=None if action is None else (action.text or "").strip(),
-        message_id=None if message_id is None else (message_id.text or "").strip() or None,
-        silent=_reply_address(found) == NONE,
+        to=_text(found, "To"),
+        action=_text(found, "Action"),
+        message_id=_text(found, "MessageID") or None,
+        silent=_address(reply) == NONE,
+        silent_fault=_address(fault) == NONE,
+        reply_parameters=_parameters(reply),
+        fault_parameters=_parameters(fault),
         resource=None if resource is None else (resource.text or "").strip(),
-        others=tuple(others),
+        others=tuple(header for header in mine if header.tag not in _KNOWN),
+        refused=_refused(mine, found, soap_ns),
     )
 
 
@@ -84,20 +91,30 @@ def check_action(addressing: Addressing, soap_action: str | None, route: frozens
     if action is None:
         return
     if soap_action and soap_action != action:
-        raise _wrong_action("wsa:Action and SOAPAction differ", action, "ActionMismatch")
+        raise faults.mismatch("wsa:Action and SOAPAction differ", action, soap_action)
     if action in route:
         return
     if action in known:
-        raise _wrong_action("wsa:Action belongs to another message than the one in the Body", action, "ActionMismatch")
-    raise SoapFault(
-        "Client",
-        "the action is not one of this endpoint",
-        subcode="ActionNotSupported",
-        problem=E["wsa"].ProblemAction(E["wsa"].Action(action)),
-    )
+        raise faults.mismatch("wsa:Action belongs to another message than the one in the Body", action)
+    raise faults.not_supported(action)
 
 
-def answer_headers(addressing: Addressing, action: str, message_id: str) -> list[_Element]:
+def check_destination(addressing: Addressing, service: str, resource: str) -> None:
+    """Raise SoapFault when wsa:To, where it is a URL, names another endpoint, or another resource of this one.
+
+    Of the URL only the last steps count: hosts have many names, and what stands before them is a proxy's business.
+    """
+    if addressing.to is None or not addressing.to.startswith(("http://", "https://")) or addressing.to == ANONYMOUS:
+        return
+    try:
+        steps = urlsplit(addressing.to).path.rstrip("/").split("/")
+    except ValueError:
+        raise faults.unreachable(addressing.to) from None
+    if steps[-1:] != [service] and (steps[-2:-1] != [service] or steps[-1] != resource):
+        raise faults.unreachable(addressing.to)
+
+
+def answer_headers(addressing: Addressing, action: str, message_id: str, *, fault: bool = False) -> list[_Element]:
     """Return the addressing headers of an answer: none when the request had none."""
     if not addressing.used:
         return []
@@ -105,6 +122,10 @@ def answer_headers(addressing: Addressing, action: str, message_id: str) -> list
     headers = [wsa.Action(action), wsa.To(ANONYMOUS), wsa.MessageID(message_id)]
     if addressing.message_id:
         headers.append(wsa.RelatesTo(addressing.message_id))
+    for parameter in addressing.fault_parameters if fault else addressing.reply_parameters:
+        echoed = etree.fromstring(etree.tostring(parameter, with_tail=False))
+        echoed.set(_IS_PARAMETER, "true")
+        headers.append(echoed)
     return headers
 
 
@@ -117,37 +138,47 @@ def not_understood(tags: Sequence[str]) -> list[_Element]:
     return headers
 
 
-def _must_understand(header: _Element, soap_ns: str) -> bool:
-    value = header.get(f"{{{soap_ns}}}mustUnderstand", "").strip()
-    if value in TRUE:
-        return True
-    if value not in _FALSE:
-        raise SoapFault("Client", "mustUnderstand must be a boolean")
-    return False
+def _refused(mine: Sequence[_Element], found: Mapping[str, _Element], soap_ns: str) -> SoapFault | None:
+    """Return the fault for the first thing that is wrong with the headers, SOAP's own rules first."""
+    marks = [(str(header.tag), header.get(f"{{{soap_ns}}}mustUnderstand", "").strip()) for header in mine]
+    if any(mark not in TRUE | _FALSE for _, mark in marks):
+        return SoapFault("Client", "mustUnderstand must be a boolean")
+    if strange := tuple(tag for tag, mark in marks if mark in TRUE and tag not in _KNOWN):
+        return SoapFault("MustUnderstand", "a header that must be understood is not", not_understood=strange)
+    tags = [tag for tag, _ in marks]
+    if repeated := [tag for tag in tags if tag in _ONCE | {RESOURCE_ID} and tags.count(tag) > 1]:
+        return faults.repeated(repeated[0])
+    for name in _REFERENCES:
+        if (fault := _bad_reference(found.get(_WSA + name), name)) is not None:
+            return fault
+    if any(tag in _ONCE for tag in found) and not _text(found, "Action"):
+        return faults.required(_WSA + "Action")
+    return None
 
 
-def _reply_address(found: dict[str, _Element]) -> str:
-    for name in ("FaultTo", "ReplyTo"):
-        header = found.get(_WSA + name)
-        address = ANONYMOUS if header is None else text_of(header, ADDRESS)
-        if address not in {ANONYMOUS, NONE}:
-            message = f"answers go back on the same connection: {name} must be anonymous or none"
-            raise _invalid(message, "OnlyAnonymousAddressSupported", _WSA + name)
-    return ANONYMOUS if header is None else address
+def _bad_reference(header: _Element | None, name: str) -> SoapFault | None:
+    if header is None:
+        return None
+    if header.find(ADDRESS) is None:
+        return faults.without_address(_WSA + name)
+    if name != "From" and _address(header) not in {ANONYMOUS, NONE}:
+        return faults.elsewhere(_WSA + name)
+    if any(
+        (etree.QName(each).namespace or "") in {"", NS["wsa"], NS["s11"], NS["s12"]} for each in _parameters(header)
+    ):
+        return faults.bad_reference(_WSA + name)
+    return None
 
 
-def _invalid(message: str, subsubcode: str, header: str) -> SoapFault:
-    text, nsmap = qname_text(header)
-    problem = etree.Element(qname("wsa", "ProblemHeaderQName"), nsmap={"wsa": NS["wsa"], **nsmap})
-    problem.text = text
-    return SoapFault("Client", message, subcode="InvalidAddressingHeader", subsubcode=subsubcode, problem=problem)
+def _address(reference: _Element | None) -> str:
+    return ANONYMOUS if reference is None else text_of(reference, ADDRESS)
 
 
-def _wrong_action(message: str, action: str, subsubcode: str) -> SoapFault:
-    return SoapFault(
-        "Client",
-        message,
-        subcode="InvalidAddressingHeader",
-        subsubcode=subsubcode,
-        problem=E["wsa"].ProblemAction(E["wsa"].Action(action)),
-    )
+def _parameters(reference: _Element | None) -> tuple[_Element, ...]:
+    holder = None if reference is None else reference.find(REFERENCE_PARAMETERS)
+    return () if holder is None else tuple(holder)
+
+
+def _text(found: Mapping[str, _Element], name: str) -> str | None:
+    header = found.get(_WSA + name)
+    return None if header is None else (header.text or "").strip()

@@ -66,6 +66,8 @@ class Grid:
         if exchange.envelope is None:
             raise TypeError("the message has not been parsed")
         exchange.addressing = addressing.read(exchange.envelope.headers, self.ns_soap_env)
+        if exchange.addressing.refused is not None:
+            raise exchange.addressing.refused
         ctx.in_body_doc = exchange.envelope.body
         ctx.method_request_string = exchange.envelope.body.tag
 
@@ -85,6 +87,7 @@ class Grid:
             exchange.call = make_call(exchange, self._resource(exchange))
         except (InvalidError, UnknownError) as error:
             raise Raised(error) from None
+        addressing.check_destination(exchange.addressing, self.app.name, exchange.call.resource)
         return [descriptor]
 
     def deserialize(self, ctx: Any, message: object) -> None:
@@ -124,7 +127,7 @@ class Grid:
         fault, route, ns = exchange.fault, exchange.route, self.ns_soap_env
         envelope = etree.Element(f"{{{ns}}}Envelope", nsmap={"s": ns, "wsa": NS["wsa"]})
         if fault is not None:
-            headers = addressing.answer_headers(exchange.addressing, fault.action, exchange.answer_id)
+            headers = addressing.answer_headers(exchange.addressing, fault.action, exchange.answer_id, fault=True)
             headers += self._fault_headers(fault)
         else:
             action = route.response_action if route else ""

@@ -19,6 +19,11 @@ def soap(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+def to(address: str, parameters: str = "") -> str:
+    inside = f"<wsa:ReferenceParameters>{parameters}</wsa:ReferenceParameters>" if parameters else ""
+    return f"<wsa:Address>{address}</wsa:Address>{inside}"
+
+
 def said(answer: Answer) -> dict[str, str]:
     header = etree.fromstring(answer.body).find("{*}Header")
     return {} if header is None else {str(child.tag): child.text or "" for child in header}
@@ -38,7 +43,8 @@ def test_an_answer_says_action_to_and_what_it_relates_to(workspace: Endpoint, so
 
 def test_every_answer_has_an_id_of_its_own(workspace: Endpoint) -> None:
     name = qname("wsa", "MessageID")
-    assert said(workspace.call(state_of(more=ID)))[name] != said(workspace.call(state_of(more=ID)))[name]
+    asked = state_of(more=ACTION + ID)
+    assert said(workspace.call(asked))[name] != said(workspace.call(asked))[name]
 
 
 def test_without_a_message_id_there_is_nothing_to_relate_to(workspace: Endpoint) -> None:
@@ -47,11 +53,11 @@ def test_without_a_message_id_there_is_nothing_to_relate_to(workspace: Endpoint)
 
 def test_faults_have_the_actions_that_the_standards_give_them(workspace: Endpoint, soap: str) -> None:
     action = qname("wsa", "Action")
-    typed = said(workspace.call(state_of("gone", more=ID, soap=soap), soap=soap))
+    typed = said(workspace.call(state_of("gone", more=ACTION + ID, soap=soap), soap=soap))
     assert (typed[action], typed[qname("wsa", "RelatesTo")]) == (ACTION_WSRF, "urn:uuid:7")
     wrong = "<wsa:Action>urn:wrong</wsa:Action>"
     assert said(workspace.call(state_of(more=wrong, soap=soap), soap=soap))[action] == ACTION_WSA
-    bad = message("<rl:Destroy><x/></rl:Destroy>", ID, soap)
+    bad = message("<rl:Destroy><x/></rl:Destroy>", f"<wsa:Action>{DESTROY}Request</wsa:Action>", soap)
     assert said(workspace.call(bad, soap=soap))[action] == ACTION_SOAP
 
 
@@ -85,12 +91,13 @@ def test_soap_action_must_equal_the_action_when_both_are_there(workspace: Endpoi
     assert fault.codes == (qname("wsa", "ActionMismatch"),)
 
 
-@pytest.mark.parametrize("name", ["To", "Action", "MessageID", "ReplyTo"])
+@pytest.mark.parametrize("name", ["To", "Action", "MessageID", "ReplyTo", "FaultTo", "From"])
 def test_a_header_that_is_twice_there_is_invalid(workspace: Endpoint, soap: str, name: str) -> None:
-    value = {"Action": f"{GET}Request", "ReplyTo": f"<wsa:Address>{ANONYMOUS}</wsa:Address>"}.get(name, "urn:x")
-    header = f"<wsa:{name}>{value}</wsa:{name}>"
-    assert workspace.call(state_of(more=header, soap=soap), soap=soap).status == 200
-    fault = fault_of(workspace.call(state_of(more=header + header, soap=soap), soap=soap), soap)
+    value = {"Action": f"{GET}Request"} | dict.fromkeys(("ReplyTo", "FaultTo", "From"), to(ANONYMOUS))
+    header = f"<wsa:{name}>{value.get(name, 'urn:x')}</wsa:{name}>"
+    rest = "" if name == "Action" else ACTION
+    assert workspace.call(state_of(more=rest + header, soap=soap), soap=soap).status == 200
+    fault = fault_of(workspace.call(state_of(more=rest + header + header, soap=soap), soap=soap), soap)
     assert fault.codes[-1] == qname("wsa", "InvalidCardinality")
     if soap == "1.2":
         assert fault.codes[1] == qname("wsa", "InvalidAddressingHeader")
@@ -106,16 +113,123 @@ def test_two_resource_ids_are_one_too_many(workspace: Endpoint) -> None:
 @pytest.mark.parametrize("name", ["ReplyTo", "FaultTo"])
 @pytest.mark.parametrize("address", ["http://192.0.2.1/", "file:///etc/passwd", ""])
 def test_answers_go_nowhere_else(workspace: Endpoint, name: str, address: str, soap: str) -> None:
-    header = f"<wsa:{name}><wsa:Address>{address}</wsa:Address></wsa:{name}>"
+    header = f"{ACTION}<wsa:{name}>{to(address)}</wsa:{name}>"
     fault = fault_of(workspace.call(state_of(more=header, soap=soap), soap=soap), soap)
     assert fault.codes[-1] == qname("wsa", "OnlyAnonymousAddressSupported")
 
 
 def test_who_wants_no_answer_gets_202_and_it_is_done_all_the_same(workspace: Endpoint, shelf: Shelf, soap: str) -> None:
-    reply = f"<fl:ResourceID>w1</fl:ResourceID><wsa:ReplyTo><wsa:Address>{NONE}</wsa:Address></wsa:ReplyTo>"
+    action = f"<wsa:Action>{DESTROY}Request</wsa:Action>"
+    reply = f"<fl:ResourceID>w1</fl:ResourceID>{action}<wsa:ReplyTo>{to(NONE)}</wsa:ReplyTo>"
     assert workspace.call(message("<rl:Destroy/>", reply, soap), soap=soap) == Answer(202, "", b"")
     assert shelf.destroyed == ["w1"]
     assert workspace.call(message("<rl:Destroy/>", reply, soap), soap=soap) == Answer(202, "", b"")
+
+
+@pytest.mark.parametrize(
+    ("reply", "fault", "statuses"),
+    [
+        (ANONYMOUS, ANONYMOUS, ("answer", "fault")),
+        (ANONYMOUS, NONE, ("answer", "nothing")),
+        (NONE, ANONYMOUS, ("nothing", "fault")),
+        (NONE, NONE, ("nothing", "nothing")),
+        (NONE, "", ("nothing", "nothing")),
+        ("", NONE, ("answer", "nothing")),
+    ],
+)
+def test_answers_and_faults_go_each_where_they_are_wanted(
+    workspace: Endpoint, soap: str, reply: str, fault: str, statuses: tuple[str, str]
+) -> None:
+    header = ACTION + "".join(
+        f"<wsa:{name}>{to(address)}</wsa:{name}>"
+        for name, address in (("ReplyTo", reply), ("FaultTo", fault))
+        if address
+    )
+    good = workspace.call(state_of(more=header, soap=soap), soap=soap)
+    bad = workspace.call(state_of("gone", more=header, soap=soap), soap=soap)
+    told = (
+        "nothing" if good == Answer(202, "", b"") else "answer",
+        "nothing" if bad == Answer(202, "", b"") else "fault",
+    )
+    assert told == statuses
+    assert good.status in {200, 202}
+
+
+@pytest.mark.parametrize("name", ["To", "MessageID", "ReplyTo", "FaultTo", "From"])
+def test_a_message_with_addressing_has_an_action(workspace: Endpoint, soap: str, name: str) -> None:
+    value = "urn:x" if name in {"To", "MessageID"} else to(ANONYMOUS)
+    header = f"<wsa:{name}>{value}</wsa:{name}>"
+    fault = fault_of(workspace.call(state_of(more=header, soap=soap), soap=soap), soap)
+    assert fault.codes[-1] == qname("wsa", "MessageAddressingHeaderRequired")
+    detail = fault.detail if soap == "1.2" else fault.headers[qname("wsa", "FaultDetail")][0]
+    assert detail is not None
+    assert (detail.tag, detail.text) == (qname("wsa", "ProblemHeaderQName"), "wsa:Action")
+
+
+def test_the_parameters_of_where_answers_go_come_back_as_headers(workspace: Endpoint, soap: str) -> None:
+    one, two = "<x:One xmlns:x='urn:x'>1</x:One>", "<x:Two xmlns:x='urn:x'>2</x:Two>"
+    where = f"<wsa:ReplyTo>{to(ANONYMOUS, one)}</wsa:ReplyTo>"
+    told = said(workspace.call(state_of(more=ACTION + where, soap=soap), soap=soap))
+    assert told["{urn:x}One"] == "1"
+    where += f"<wsa:FaultTo>{to(ANONYMOUS, two)}</wsa:FaultTo>"
+    answer = workspace.call(state_of("gone", more=ACTION + where, soap=soap), soap=soap)
+    fault = fault_of(answer, soap)
+    assert fault.headers["{urn:x}Two"].get(qname("wsa", "IsReferenceParameter")) == "true"
+    assert "{urn:x}One" not in fault.headers
+
+
+def test_without_a_fault_address_faults_go_where_answers_go(workspace: Endpoint, soap: str) -> None:
+    one = "<x:One xmlns:x='urn:x'>1</x:One>"
+    where = f"<wsa:ReplyTo>{to(ANONYMOUS, one)}</wsa:ReplyTo>"
+    fault = fault_of(workspace.call(state_of("gone", more=ACTION + where, soap=soap), soap=soap), soap)
+    assert fault.headers["{urn:x}One"].text == "1"
+
+
+@pytest.mark.parametrize(
+    ("inside", "code"),
+    [
+        ("", "MissingAddressInEPR"),
+        (to(ANONYMOUS, "<wsa:To>urn:x</wsa:To>"), "InvalidEPR"),
+        (to(ANONYMOUS, "<bare/>"), "InvalidEPR"),
+        (to(ANONYMOUS, "<s:Body/>"), "InvalidEPR"),
+    ],
+)
+@pytest.mark.parametrize("name", ["ReplyTo", "FaultTo"])
+def test_a_reference_that_is_none_is_invalid(workspace: Endpoint, soap: str, name: str, inside: str, code: str) -> None:
+    header = f"{ACTION}<wsa:{name}>{inside}</wsa:{name}>"
+    fault = fault_of(workspace.call(state_of(more=header, soap=soap), soap=soap), soap)
+    assert fault.codes[-1] == qname("wsa", code)
+
+
+def test_what_is_wrong_with_the_headers_is_told_in_an_addressed_message(workspace: Endpoint, soap: str) -> None:
+    header = f"{ACTION}{ID}<wsa:ReplyTo>{to('http://192.0.2.1/')}</wsa:ReplyTo>"
+    told = said(workspace.call(state_of(more=header, soap=soap), soap=soap))
+    assert (told[qname("wsa", "Action")], told[qname("wsa", "RelatesTo")]) == (ACTION_WSA, "urn:uuid:7")
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["http://any.example/workspace", "https://h:1/under/workspace/w1", "http://h/workspace/", ANONYMOUS, "urn:logical"],
+)
+def test_a_message_is_for_whoever_it_came_to(workspace: Endpoint, soap: str, address: str) -> None:
+    header = f"{ACTION}<wsa:To>{address}</wsa:To>"
+    assert workspace.call(state_of(more=header, soap=soap), soap=soap).status == 200
+
+
+@pytest.mark.parametrize("address", ["http://h/group", "http://h/workspace/w2", "http://h/", "http://[h/workspace"])
+def test_a_message_for_somebody_else_has_come_astray(workspace: Endpoint, soap: str, address: str) -> None:
+    header = f"{ACTION}<wsa:To>{address}</wsa:To>"
+    fault = fault_of(workspace.call(state_of(more=header, soap=soap), soap=soap), soap)
+    assert fault.codes[-1] == qname("wsa", "DestinationUnreachable")
+    detail = fault.detail if soap == "1.2" else fault.headers[qname("wsa", "FaultDetail")][0]
+    assert detail is not None
+    assert (detail.tag, detail.text) == (qname("wsa", "ProblemIRI"), address)
+
+
+def test_a_soap_action_that_contradicts_is_named(workspace: Endpoint) -> None:
+    fault = fault_of(workspace.call(state_of(more=ACTION), soap_action="urn:other"))
+    (problem,) = fault.headers[qname("wsa", "FaultDetail")]
+    assert text_of(problem, qname("wsa", "SoapAction")) == "urn:other"
 
 
 def test_known_headers_may_have_to_be_understood(workspace: Endpoint, soap: str) -> None:

@@ -127,7 +127,8 @@ def test_a_typed_fault_is_rendered_as_its_standard_has_it(shelf: Shelf, seen: Se
         )
 
     point = endpoint(shelf, start_port(subscribe), on_message=seen)
-    asked = message("<flw:Start/>", "<fl:ResourceID>w1</fl:ResourceID><wsa:MessageID>urn:x</wsa:MessageID>", soap)
+    action = "<wsa:Action>urn:flyinglow:workspace:1/Workspace/StartRequest</wsa:Action>"
+    asked = message("<flw:Start/>", f"<fl:ResourceID>w1</fl:ResourceID>{action}", soap)
     fault = fault_of(point.call(asked, soap=soap), soap)
     assert fault.kind == qname("wsnt", "UnacceptableTerminationTimeFault")
     assert fault.detail is not None
