@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 from flyinglow.backend.api import node_name
 from flyinglow.group.service import state_of
-from flyinglow.workspace.makers import BF, FL, MAKERS, optional
+from flyinglow.workspace.makers import FL, MAKERS, optional
 from flyinglow.workspace.model import Kind
 from flyinglow.workspace.properties_xml import networking
-from flyinglow.wsrf.xml import clean_text, timestamp
+from flyinglow.wsrf.faults import Scene, member_fault
+from flyinglow.wsrf.xml import qname
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     from flyinglow.group.fold import Folded
     from flyinglow.group.members import MemberResult, Whole
-    from flyinglow.nodectl.errors import FlyingLowError
     from flyinglow.workspace.model import Workspace
     from flyinglow.wsrf.addresses import Addresses
 
@@ -51,7 +51,8 @@ def results(prefix: str, name: str, rows: Iterable[MemberResult], addresses: Add
     for row in rows:
         element = FL.Result(FL.Name(row.workspace.name), addresses.epr(Kind.WORKSPACE, row.workspace.id))
         if row.error is not None:
-            element.append(_fault(row.error, at))
+            scene = Scene(at=at, originator=addresses.resource(Kind.WORKSPACE, row.workspace.id))
+            element.append(member_fault(qname("fl", "Fault"), row.error, scene))
         answer.append(element)
     return answer
 
@@ -68,14 +69,4 @@ def report(prefix: str, whole: Whole, addresses: Addresses, *, show_node: bool) 
         *([FL.Open(opened)] if whole.row.key.kind is Kind.ENSEMBLE else []),
         census(folded),
         *(member(row, addresses, show_node=show_node) for row in whole.members),
-    )
-
-
-def _fault(error: FlyingLowError, at: datetime) -> _Element:
-    return FL.Fault(
-        BF.Timestamp(timestamp(at)),
-        BF.Description(clean_text(error.message)),
-        FL.Kind(error.kind),
-        FL.Retryable("true" if error.retryable else "false"),
-        *(FL.Figure(str(figure), name=name) for name, figure in sorted(error.figures.items())),
     )

@@ -43,7 +43,16 @@ def endpoints(
     """Return the five endpoints: factory, workspace, group, ensemble and subscription."""
 
     def endpoint(name: str, *ports: type[ServiceBase], resources: bool = True) -> Endpoint:
-        return Endpoint(name, ports, name, now=now, resources=resources, limits=limits, on_message=on_message)
+        return Endpoint(
+            name,
+            ports,
+            name,
+            now=now,
+            resources=resources,
+            limits=limits,
+            on_message=on_message,
+            addresses=addresses,
+        )
 
     def leased(directory: ResourceDirectory, kind: Kind, document: str) -> list[type[ServiceBase]]:
         subscribe = producer_port(services.subscriptions, kind, addresses)

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from lxml.etree import _Element
 
+    from flyinglow.wsrf.addresses import Addresses
+
 CONTENT_TYPES = {"1.1": "text/xml; charset=utf-8", "1.2": "application/soap+xml; charset=utf-8"}
 _TNS = "urn:flyinglow:wsrf"
 
@@ -59,6 +61,7 @@ class Endpoint:
 
     ``resources`` False: the endpoint is one WS-Resource itself, as the factory is. ``on_message`` is called with
     "request", "response" or "fault" and the element in question (a fault's detail), before it is sent or acted on.
+    With ``addresses`` faults say who their originator is.
     """
 
     def __init__(
@@ -73,8 +76,10 @@ class Endpoint:
         limits: MessageLimits | None = None,
         new_id: Callable[[], uuid.UUID] = uuid.uuid4,
         on_message: Callable[[str, _Element], None] | None = None,
+        addresses: Addresses | None = None,
     ) -> None:
         self.name = name
+        self._addresses = addresses
         self.wsdl_name = wsdl_name
         self.contract = contract or Contract.packaged()
         self._now = now
@@ -180,11 +185,24 @@ class Endpoint:
         ctx.out_error = error if isinstance(error, Fault) else faults.Raised(error)
         ctx.out_string = ctx.out_document = None
         incident = self._new_id().hex[:12]
-        exchange.fault = fault = faults.render(error, at=self._now(), incident=incident)
+        exchange.fault = fault = faults.render(error, self._scene(exchange, incident))
         log_fault(self.name, exchange, fault, incident)
         if self._on_message and fault.detail is not None:
             self._on_message("fault", fault.detail)
         return self._render(server, ctx, _status(exchange.inbound.soap, fault.code))
+
+    def _scene(self, exchange: Exchange, incident: str) -> faults.Scene:
+        """Say where and when a fault happened; the resource is named once its id is known to be one."""
+        resource = exchange.call.resource if exchange.call else ""
+        where = ""
+        if self._addresses is not None:
+            where = self._addresses.service(self.name) + (f"/{resource}" if resource else "")
+        return faults.Scene(
+            at=self._now(),
+            incident=incident,
+            originator=where,
+            standard=bool(resource) and exchange.route is not None and exchange.route.standard,
+        )
 
     def _success(self, server: ServerBase, ctx: Any, exchange: Exchange) -> Answer:
         route: Route | None = exchange.route

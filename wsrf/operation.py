@@ -84,6 +84,11 @@ class Route:
     response_action: str
     one_way: bool
 
+    @property
+    def standard(self) -> bool:
+        """Say whether the operation is one of WSRF or WS-Notification, not one of our own."""
+        return self.element.startswith("{http://docs.oasis-open.org/")
+
 
 def operation(
     element: str,

@@ -130,6 +130,7 @@ class Site:
             resources=name != "factory",
             new_id=lambda: uuid.UUID("3f2b8c1e-6d4a-4b7f-9e0c-1a2b3c4d5e6f"),
             on_message=lambda kind, element: self.seen.append((kind, element)),
+            addresses=ADDRESSES,
         )
 
 

@@ -123,7 +123,8 @@ def endpoint(
 ) -> Endpoint:
     """Return the workspace endpoint over a shelf."""
     ports = [properties.port(shelf, qname("fl", "WorkspaceProperties"), XPATH), lifetime.port(shelf), *more]
-    return Endpoint("workspace", ports, "workspace", now=now, on_message=on_message, **options)
+    addresses = Addresses("http://site.example")
+    return Endpoint("workspace", ports, "workspace", now=now, on_message=on_message, addresses=addresses, **options)
 
 
 class RealService:

@@ -9,10 +9,12 @@ from flyinglow.nodectl import errors
 from flyinglow.wsrf.contract import Contract
 from flyinglow.wsrf.endpoint import Endpoint
 from flyinglow.wsrf.fault_log import shown
-from flyinglow.wsrf.faults import ACTION_WSN, TypedFault, member_fault
+from flyinglow.wsrf.faults import ACTION_WSN, CODES, Scene, TypedFault, member_fault
 from flyinglow.wsrf.xml import E, qname
 from rigs.soap import NOW, Seen, Shelf, endpoint, fault_of, message, start_port, state_of
 
+W1 = "<fl:ResourceID>w1</fl:ResourceID>"
+URL = "http://site.example/workspace/w1"
 CASES = {
     errors.InvalidError: ("InvalidFault", "Client", "false"),
     errors.DeniedError: ("DeniedFault", "Client", "false"),
@@ -30,12 +32,14 @@ def soap(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.mark.parametrize("cls", CASES)
-def test_each_error_has_its_fault(
-    workspace: Endpoint, shelf: Shelf, seen: Seen, cls: type[errors.FlyingLowError], soap: str
-) -> None:
+def test_each_error_has_its_fault(shelf: Shelf, seen: Seen, cls: type[errors.FlyingLowError], soap: str) -> None:
     name, code, retryable = CASES[cls]
-    shelf.broken = cls("it is so", {"memory_mb.free": 7, "a": -1})
-    fault = fault_of(workspace.call(state_of(soap=soap), soap=soap), soap)
+
+    def start(_call: object) -> None:
+        raise cls("it is so", {"memory_mb.free": 7, "a": -1})
+
+    point = endpoint(shelf, start_port(start), on_message=seen)
+    fault = fault_of(point.call(message("<flw:Start/>", W1, soap), soap=soap), soap)
     word = code if soap == "1.1" else {"Client": "Sender", "Server": "Receiver"}[code]
     assert fault.codes == (qname("s11" if soap == "1.1" else "s12", word),)
     assert fault.status == (400 if word == "Sender" else 500)
@@ -45,12 +49,54 @@ def test_each_error_has_its_fault(
     assert fault.detail.findtext(qname("fl", "Kind")) == cls.kind
     assert fault.detail.findtext(qname("fl", "Retryable")) == retryable
     assert fault.detail.findtext(qname("bf", "Timestamp")) == "2026-11-22T12:00:00Z"
+    assert fault.detail.findtext(f"{qname('bf', 'Originator')}/{qname('wsa', 'Address')}") == URL
+    error_code = fault.detail.find(qname("bf", "ErrorCode"))
+    assert error_code is not None
+    assert (error_code.get("dialect"), error_code.text) == (CODES, cls.kind)
     assert fault.detail.findtext(qname("bf", "Description")) == "it is so"
     assert [(f.get("name"), f.text) for f in fault.detail.iter(qname("fl", "Figure"))] == [
         ("a", "-1"),
         ("memory_mb.free", "7"),
     ]
     assert ("fault", qname("fl", name)) in seen.messages
+
+
+def test_a_resource_that_cannot_be_reached_now_is_unavailable(
+    workspace: Endpoint, shelf: Shelf, seen: Seen, soap: str
+) -> None:
+    """By the operations of the standards, with our own fault as its cause."""
+    shelf.broken = errors.TransientError("the store does not answer", {"a": 1})
+    for asked in (state_of(soap=soap), message("<rl:Destroy/>", W1, soap)):
+        fault = fault_of(workspace.call(asked, soap=soap), soap)
+        assert (fault.status, fault.kind) == (500, qname("r", "ResourceUnavailableFault"))
+        assert fault.detail is not None
+        assert fault.detail.findtext(qname("bf", "ErrorCode")) == "ResourceUnavailableFault"
+        (cause,) = fault.detail.findall(f"{qname('bf', 'FaultCause')}/{qname('fl', 'TransientFault')}")
+        assert cause.findtext(qname("fl", "Retryable")) == "true"
+    assert ("fault", qname("r", "ResourceUnavailableFault")) in seen.messages
+
+
+@pytest.mark.parametrize(
+    ("asked", "name"),
+    [
+        (state_of("gone"), "unknown"),
+        (state_of(name="fl:Nope"), "InvalidResourcePropertyQNameFault"),
+        (
+            message('<rl:SetTerminationTime><rl:RequestedTerminationTime xsi:nil="true"/></rl:SetTerminationTime>', W1),
+            "UnableToSetTerminationTimeFault",
+        ),
+    ],
+)
+def test_every_fault_says_when_who_which_and_why(workspace: Endpoint, seen: Seen, asked: bytes, name: str) -> None:
+    fault = fault_of(workspace.call(asked))
+    assert fault.detail is not None
+    when, who, which, why = fault.detail
+    assert (when.tag, when.text) == (qname("bf", "Timestamp"), "2026-11-22T12:00:00Z")
+    assert who.tag == qname("bf", "Originator")
+    assert str(who[0].text).startswith("http://site.example/workspace/")
+    assert (which.tag, which.get("dialect"), which.text) == (qname("bf", "ErrorCode"), CODES, name)
+    assert (why.tag, why.text) == (qname("bf", "Description"), fault.text)
+    assert [direction for direction, _ in seen.messages][-1] == "fault"
 
 
 def test_every_kind_of_the_tree_has_a_fault() -> None:
@@ -154,7 +200,7 @@ def test_an_operation_that_returns_something_else_is_broken(shelf: Shelf) -> Non
 
 def test_a_members_fault_fits_its_type() -> None:
     for error in (errors.ConflictError("no", {"n": 1}), errors.UnknownError("gone"), ValueError("secret")):
-        element = member_fault(qname("fl", "InvalidFault"), error, at=NOW, incident="i")
+        element = member_fault(qname("fl", "InvalidFault"), error, Scene(at=NOW, incident="i"))
         Contract.packaged().validate(element)
         assert "secret" not in str(list(element.itertext()))
 

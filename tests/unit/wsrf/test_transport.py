@@ -313,7 +313,9 @@ def test_whoever_authenticates_decides_who_calls(shelf: Shelf) -> None:
     start = start_port(act)
     rig = Rig(shelf, start, authenticate=authenticate)
     asked = message("<flw:Start/>", "<fl:ResourceID>w1</fl:ResourceID>")
-    assert rig.post(asked) == (403, b"")
+    status, body = rig.post(asked)
+    assert status == 403
+    assert b"who are you" in body
     assert rig.post(asked, X_Who="alice")[0] == 200
     assert callers == ["alice"]
     assert LOCAL.name not in callers
