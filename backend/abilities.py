@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from contextlib import AbstractContextManager
 
     from flyinglow.backend.api import Request
 
@@ -40,6 +41,14 @@ class Extends(Protocol):
 
         Raises DeniedError with the figure ``longest`` (seconds from now) when that is not to be had.
         """
+
+
+@runtime_checkable
+class Together(Protocol):
+    """A channel to a node that can send several orders as one message."""
+
+    def together(self) -> AbstractContextManager[None]:
+        """Send the orders that are given within this context together; each is answered for itself."""
 
 
 @dataclass(frozen=True, slots=True)

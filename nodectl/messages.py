@@ -9,7 +9,9 @@ together; the agent may work on orders for different VMs at once, and answers in
     <- {"v": 1, "id": 7, "ok": false, "error": {"kind": "transient", "message": "...", "figures": {}}}
     <- {"v": 1, "news": "vm", "body": {...VmInfo...}}
 
-The first line the agent writes is its hello: ``{"v": 1, "news": "hello", "body": {"version", "node", "drivers"}}``.
+The first line the agent writes is its hello: ``{"v": 1, "news": "hello", "body": {"version", "node", "drivers",
+"speaks": [1, 2]}}``. It is written in the oldest version that the agent speaks; what follows is in the highest one that
+both sides do (``versions``). Version 2 brought batches (``framing``) and the order ``cancel``.
 """
 
 from __future__ import annotations
@@ -20,7 +22,11 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-VERSION = 1
+from flyinglow.nodectl.versions import Spoken, heard, understood
+
+OLDEST, VERSION = 1, 2
+SPOKEN = Spoken(OLDEST, VERSION)
+BATCHES = CANCELS = 2  # versions from which on there is such a thing
 _LONGEST = 10**9  # seconds that any step may take; also tells NaN and infinity
 MAX_LINE = 4 << 20  # bytes; a longer line is refused by both sides
 
@@ -41,9 +47,8 @@ class OrderName(str, Enum):
     SAVE = "save"  # of a VM that is down: body {"target": URI, "disk": name, "format"} -> VmInfo with "saved"
     OFFER = "offer"  # no tag; body Offer: let other nodes of a launch set have images of this one's cache -> Offered
     RESERVE = "reserve"  # no tag; body SlotSpec: take a slot of this node for this agent -> SlotInfo
-    RELEASE = (
-        "release"  # no tag; body {"slot": id}: end its VMs, give its memory back -> {"destroyed": [tags], ...SlotInfo}
-    )
+    RELEASE = "release"  # no tag; body {"slot": id}: end its VMs, give its memory back -> SlotInfo with "destroyed"
+    CANCEL = "cancel"  # body {"order": name}: those by this name that came before are not wanted any more -> {}
 
 
 class VmStatus(str, Enum):
@@ -72,6 +77,7 @@ class DiskSpec:
     mount: str | None = None
     file_system: str | None = None  # of a blank disk: ext4 or swap, labelled with its name
     public: bool = False  # the source is a stranger's word: it is connected to at public addresses only
+    most_mb: int | None = None  # how large it was declared to be: one that is larger to its guest is refused
 
 
 @dataclass(frozen=True)
@@ -221,7 +227,7 @@ class SlotInfo:
 
 def slot_spec(body: dict[str, Any]) -> SlotSpec:
     """Build a SlotSpec from its JSON form. Raises TypeError or ValueError when it is not one."""
-    return SlotSpec(**{**body, "policy": MemoryPolicy(body.get("policy", "exact"))})
+    return SlotSpec(**{**understood(SlotSpec, body), "policy": MemoryPolicy(body.get("policy", "exact"))})
 
 
 def encode(value: Any) -> dict[str, Any]:
@@ -241,18 +247,18 @@ def _fields(value: Any) -> dict[str, Any]:
 
 
 def vm_spec(body: dict[str, Any]) -> VmSpec:
-    """Build a VmSpec from its JSON form. Raises TypeError or KeyError when a field is unknown or missing."""
+    """Build a VmSpec from its JSON form. Raises TypeError or KeyError when a field is unknown and set, or missing."""
     data = dict(body)
-    data["disks"] = tuple(DiskSpec(**d) for d in data.get("disks", ()))
-    data["nics"] = tuple(NicSpec(**_lists(n, "dns", "dns6")) for n in data.get("nics", ()))
-    data["files"] = tuple(GuestFile(**f) for f in data.get("files", ()))
+    data["disks"] = tuple(DiskSpec(**understood(DiskSpec, d)) for d in data.get("disks", ()))
+    data["nics"] = tuple(NicSpec(**_lists(understood(NicSpec, n), "dns", "dns6")) for n in data.get("nics", ()))
+    data["files"] = tuple(GuestFile(**understood(GuestFile, f)) for f in data.get("files", ()))
     data["keys"] = tuple(data.get("keys", ()))
     hardware = data.get("hardware", {})
     devices = hardware.get("devices", ())
     if not isinstance(devices, (list, tuple)):
         raise TypeError(f"devices are a list of names, not {devices!r}")
-    data["hardware"] = HardwareSpec(**{**hardware, "devices": tuple(devices)})
-    return VmSpec(**data)
+    data["hardware"] = HardwareSpec(**{**understood(HardwareSpec, hardware), "devices": tuple(devices)})
+    return VmSpec(**understood(VmSpec, data))
 
 
 def _lists(body: dict[str, Any], *names: str) -> dict[str, Any]:
@@ -265,6 +271,7 @@ def vm_info(body: dict[str, Any]) -> VmInfo:
         ("tag", str),
         ("reason", str),
         ("progress", str),
+        ("alarm", str),
         ("ready", bool),
         ("pid", (int, type(None))),
         ("seconds", dict),
@@ -272,8 +279,6 @@ def vm_info(body: dict[str, Any]) -> VmInfo:
     ):
         if name in body and not isinstance(body[name], kind):
             raise TypeError(f"{name} is of another type: {body[name]!r}")
-    if not isinstance(body.get("alarm", ""), str):
-        raise TypeError(f"alarm is of another type: {body['alarm']!r}")
     if not all(map(_is_time, body.get("seconds", {}).values())):
         raise TypeError("seconds maps names to times")
     if not _are_counts(body.get("dropped", {})):
@@ -281,7 +286,7 @@ def vm_info(body: dict[str, Any]) -> VmInfo:
     dropped_at = body.get("dropped_at", {})
     if not isinstance(dropped_at, dict) or not all(map(_are_counts, dropped_at.values())):
         raise TypeError("dropped_at maps NICs to what was dropped")
-    return VmInfo(**{**body, "status": VmStatus(body["status"])})
+    return VmInfo(**{**heard(VmInfo, body), "status": VmStatus(body["status"])})
 
 
 def _are_counts(value: Any) -> bool:

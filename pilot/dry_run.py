@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from typing import Any, TextIO
 
 from flyinglow.nodectl.errors import FlyingLowError
-from flyinglow.nodectl.messages import VERSION
+from flyinglow.nodectl.messages import SPOKEN
+from flyinglow.nodectl.versions import range_of
 from flyinglow.pilot.clock import Clock
 from flyinglow.pilot.compose import check
 from flyinglow.pilot.life import Exit
@@ -93,13 +94,13 @@ def _agent(agent: tuple[str, ...]) -> Finding:
             agent, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_PATIENCE, check=False
         )
         hello: Any = json.loads(done.stdout.partition("\n")[0])
-        version, body = hello["v"], hello["body"]
-        text = f"version {body['version']} on {body['node']} with {', '.join(body['drivers'])}; it speaks {version}"
+        body, theirs = hello["body"], range_of(hello["body"], hello["v"])
+        text = f"version {body['version']} on {body['node']} with {', '.join(body['drivers'])}; it speaks {theirs}"
     except (OSError, subprocess.TimeoutExpired) as error:
         return False, "agent", str(error)
     except (ValueError, KeyError, TypeError):
         return False, "agent", f"it ended with {done.returncode}: {(done.stderr or done.stdout).strip()[-200:]}"
-    return version == VERSION, "agent", f"{text}, this pilot {VERSION}"
+    return theirs is not None and SPOKEN.common(theirs) is not None, "agent", f"{text}, this pilot {SPOKEN}"
 
 
 def _service(settings: Settings, clock: Clock) -> Finding:

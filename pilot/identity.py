@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flyinglow.pilot.clock import Clock
-from flyinglow.pilot.messages import Answer, Kind, Message, Settings
+from flyinglow.pilot.messages import OLDEST, Answer, Kind, Message, Settings
 
 
 class Identity:
@@ -21,6 +21,7 @@ class Identity:
         self.epoch = settings.epoch
         self.key = settings.key
         self.session = ""
+        self.version = OLDEST  # of the messages, until the answer to the first one tells which both sides speak
         self.bound = threading.Event()
         self.on_bound: Callable[[], None] = lambda: None
         self._clock = clock
@@ -32,6 +33,7 @@ class Identity:
         self.key = answer.key
         self.epoch = answer.epoch or self.epoch
         self.session = answer.session
+        self.version = answer.version
         self.bound.set()
         self.on_bound()
 
@@ -44,6 +46,7 @@ class Identity:
             self.epoch,
             kind,
             incarnation=self._incarnation,
+            version=self.version,
             software=self._software,
             body=body,
             **fields,

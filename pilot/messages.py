@@ -13,6 +13,9 @@ Reports have consecutive sequence numbers from 1 within an epoch; a pilot sends 
 acknowledged; the service stores first and acknowledges then, and takes none twice. A ``poll`` has its own numbers
 (``turn``) that must grow within a ``session``, which is the service's word for its own run: orders go only to a poll of
 the present session, so a recorded poll brings nobody any order. Times are durations, or milliseconds for the record.
+
+A hello is written in the oldest version that the pilot speaks and tells its range in its body (``speaks``); the answer
+is in the highest that both sides do, and so is all that follows.
 """
 
 from __future__ import annotations
@@ -26,8 +29,11 @@ from enum import Enum
 from typing import Any
 
 from flyinglow.nodectl.errors import DeniedError, InvalidError
+from flyinglow.nodectl.versions import Spoken, disagreement, range_of, understood
 
+OLDEST = 1
 VERSION = 1
+SPOKEN = Spoken(OLDEST, VERSION)
 PATH = "/pilot/1"
 MAX_BYTES = 8 << 20
 LONG_POLL = 25.0  # seconds that the service may hold a poll back
@@ -36,9 +42,7 @@ LONG_POLL = 25.0  # seconds that the service may hold a poll back
 class Kind(str, Enum):
     """What a message is about."""
 
-    HELLO = (
-        "hello"  # a pilot has started; body: Settings.VERSION facts: {"pilot", "python", "node", "pid", "seconds_up"}
-    )
+    HELLO = "hello"  # a pilot has started; body: {"pilot", "python", "node", "pid", "seconds_up", "speaks": range}
     READY = "ready"  # memory is reserved; body: {"memory_mb", "target_mb", "actual_mb", "base_mb", "seconds", "left"}
     SIGNALLED = "signalled"  # the LRM gave notice; body: {"signal", "grace", "left"} (seconds until it kills)
     RELEASING = "releasing"  # giving back begins; body: {"reason"}
@@ -193,12 +197,15 @@ _TYPES: dict[Any, Any] = {"int": int, "str": str, "float": (int, float), "dict[s
 def _built(cls: Any, fields: Any, conversions: dict[str, Any]) -> Any:
     if not isinstance(fields, dict):
         raise InvalidError("this is not a message")
-    if fields.get("version") != VERSION:
-        theirs, ours = fields.get("version"), VERSION
-        raise InvalidError(f"the other side speaks version {theirs!r} ({fields.get('software')!r}), this side {ours}")
+    if fields.get("version") not in SPOKEN:
+        they = f"the other side ({fields.get('software')!r})"
+        theirs = range_of(fields.get("body"), fields.get("version"))
+        raise InvalidError(disagreement(SPOKEN, theirs, "this side", they))
     known = {item.name: item for item in dataclasses.fields(cls)}
-    if unknown := sorted(set(fields) - set(known)):
-        raise InvalidError(f"a message has the unknown field {unknown[0]!r}")
+    try:
+        fields = understood(cls, fields)
+    except TypeError as error:
+        raise InvalidError(f"a message has an unknown field: {error}") from error
     try:
         values = {name: conversions[name](value) if name in conversions else value for name, value in fields.items()}
         for name, value in values.items():

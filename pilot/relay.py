@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from typing import Any, Callable, Protocol
 
 from flyinglow.nodectl.errors import ConflictError, FlyingLowError, TransientError, from_wire
-from flyinglow.nodectl.messages import MAX_LINE, VERSION, OrderName
+from flyinglow.nodectl.framing import Piece, frames, piece
+from flyinglow.nodectl.messages import MAX_LINE, OLDEST, SPOKEN, OrderName
+from flyinglow.nodectl.versions import Spoken, disagreement, range_of
 from flyinglow.pilot.log import Log
 
 _OWN = frozenset({OrderName.RESERVE.value, OrderName.RELEASE.value})
@@ -71,6 +73,7 @@ class Relay:
         self._got: dict[str, int] = {}
         self._session = ""
         self.hello: dict[str, Any] = {}
+        self.speaks = OLDEST  # the version of the orders that the agent and this pilot use
         self.strange = ""  # what the agent wrote that is not of this protocol, or of another version
 
     @property
@@ -93,7 +96,7 @@ class Relay:
         """Give an order of the pilot's own. Raises TransientError when the agent does not take it in that time."""
         reply = Reply()
         number = self._note(_Asked(reply=reply))
-        line = {"v": VERSION, "id": number, "order": name.value, "tag": None, "body": body}
+        line = {"v": self.speaks, "id": number, "order": name.value, "tag": None, "body": body}
         try:
             self._write(_text(line).encode() + b"\n", seconds)
         except TransientError:
@@ -104,22 +107,29 @@ class Relay:
     def orders(self, orders: Sequence[tuple[int, dict[str, Any]]]) -> None:
         """Hand on what the service ordered, in the order of its numbers, none twice."""
         session = self._session
+        fresh: dict[int, list[Piece]] = {}
         for number, line in sorted(orders, key=lambda pair: pair[0]):
             if number <= self._got.get(session, 0):
                 continue
             self._got[session] = number
-            self._pass(session, line)
-
-    def _pass(self, session: str, line: dict[str, Any]) -> None:
-        theirs = line.get("id")
-        number = self._note(_Asked(session, theirs))
-        try:
             if line.get("order") in _OWN:
-                raise ConflictError(f"order {line['order']} is the pilot's own")
-            self._write(_text({**line, "id": number}).encode() + b"\n", _PATIENCE)
-        except FlyingLowError as error:
-            if self._take(number):
-                self._upward.put(session, [_refusal(theirs, error)])
+                error = ConflictError(f"order {line['order']} is the pilot's own")
+                self._upward.put(session, [_refusal(line.get("id"), error)])
+                continue
+            ours = self._note(_Asked(session, line.get("id")))
+            version = line["v"] if line.get("v") in SPOKEN else OLDEST
+            fresh.setdefault(version, []).append((ours, piece({**line, "id": ours})))
+        for version, pieces in fresh.items():
+            self._pass(session, pieces, version)
+
+    def _pass(self, session: str, pieces: Sequence[Piece], version: int) -> None:
+        """Give the agent orders that came together as one message, if it knows such a thing; at once in any case."""
+        for numbers, data in frames(pieces, version):
+            try:
+                self._write(data, _PATIENCE)
+            except FlyingLowError as error:
+                asked = [one for one in map(self._take, numbers) if one]
+                self._upward.put(session, [_refusal(one.number, error) for one in asked])
 
     def heard(self, lines: Sequence[bytes]) -> None:
         """Take what the agent wrote: replies for the pilot, all else for the service."""
@@ -127,11 +137,14 @@ class Relay:
         up: dict[str, list[str]] = {}
         for line in lines:
             message = _parsed(line)
-            if message is None or message.get("v") != VERSION:
-                self.strange = line[:200].decode(errors="replace")
+            theirs = _speaks(message)
+            if message is None or theirs is None or SPOKEN.common(theirs) is None:
+                said = line[:200].decode(errors="replace")
+                self.strange = f"{disagreement(SPOKEN, theirs, 'this pilot', 'the agent')}: it said {said}"
                 self._log.say("agent-not-understood", line=self.strange)
                 self._ring()
             elif message.get("news") == "hello":
+                self.speaks = SPOKEN.common(theirs) or OLDEST
                 self.hello = message
                 up.setdefault(session, []).append(line.decode(errors="replace"))
                 self._ring()
@@ -183,6 +196,12 @@ class Relay:
             return self._asked.pop(number, None) if isinstance(number, int) else None
 
 
+def _speaks(message: dict[str, Any] | None) -> Spoken | None:
+    if message is None:
+        return None
+    return range_of(message.get("body") if message.get("news") == "hello" else None, message.get("v"))
+
+
 def _text(message: dict[str, Any]) -> str:
     return json.dumps(message, separators=(",", ":"))
 
@@ -201,4 +220,4 @@ def _object(value: Any) -> dict[str, Any]:
 
 def _refusal(number: Any, error: FlyingLowError) -> str:
     wrong = {"kind": error.kind, "message": error.message, "figures": error.figures}
-    return _text({"v": VERSION, "id": number, "ok": False, "error": wrong})
+    return _text({"v": OLDEST, "id": number, "ok": False, "error": wrong})

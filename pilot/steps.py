@@ -12,8 +12,9 @@ from typing import Any, Protocol
 
 from flyinglow.nodectl.errors import BrokenError, FlyingLowError, NeverError, TransientError
 from flyinglow.nodectl.messages import OrderName
+from flyinglow.nodectl.versions import told
 from flyinglow.pilot.line import VersionError
-from flyinglow.pilot.messages import Kind
+from flyinglow.pilot.messages import SPOKEN, Kind
 from flyinglow.pilot.probe import OLDEST, found, memory_mb
 from flyinglow.pilot.slot import Slot
 
@@ -52,7 +53,7 @@ class Report:
     def do(self) -> None:
         """Say hello; the answer is not waited for."""
         up = self._slot.clock.monotonic() - self._slot.started
-        self._slot.reports.add(Kind.HELLO, **self._facts, seconds_up=round(up, 3))
+        self._slot.reports.add(Kind.HELLO, **self._facts, seconds_up=round(up, 3), speaks=told(SPOKEN))
 
     def undo(self) -> None:
         """Say what giving back came to, and wait until somebody has it; not beyond the grace."""
@@ -108,7 +109,7 @@ class StartAgent:
         if not slot.wait(lambda: bool(slot.relay.hello or slot.relay.strange) or not slot.agent.alive, HELLO):
             raise TransientError(f"the agent said nothing within {HELLO:g} s")
         if slot.relay.strange:
-            raise VersionError(f"the agent speaks another version than this pilot's 1: it said {slot.relay.strange}")
+            raise VersionError(f"the agent speaks another version of the orders: {slot.relay.strange}")
         if not slot.relay.hello:
             raise BrokenError("the agent ended at once: may this user run it by sudo? (its words are above)")
         slot.log.say("agent-ready", **_facts(slot.relay.hello))

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
 from twisted.internet.defer import Deferred
 
+from flyinglow.backend.abilities import Together
 from flyinglow.backend.api import NodeChannel, Order, node_name
 from flyinglow.nodectl.errors import BrokenError, ConflictError, FlyingLowError, TransientError, UnknownError
 from flyinglow.nodectl.messages import OrderName, VmInfo, vm_info
@@ -107,14 +109,16 @@ class Orders:
         self._lanes: dict[tuple[str, OrderName | None], _Lane] = {}
 
     def send(self, asks: Sequence[Ask]) -> Round:
-        """Send orders, each to the node of its workspace."""
+        """Send orders, each to the node of its workspace; those for one node as one message, as far as they may go."""
         answers = Round(len(asks))
+        by_lane: dict[tuple[str, OrderName | None], list[Ask]] = {}
         for ask in asks:
-            node = ask.row.node or ""
-            lane = node, ask.order.name if ask.order.name in APART else None
+            lane = ask.row.node or "", ask.order.name if ask.order.name in APART else None
+            by_lane.setdefault(lane, []).append(ask)
+        for lane, mine in by_lane.items():
             if lane not in self._lanes:
-                self._lanes[lane] = _Lane(node, self._channel, self._per_node)
-            self._lanes[lane].submit(ask, answers)
+                self._lanes[lane] = _Lane(lane[0], self._channel, self._per_node)
+            self._lanes[lane].submit(mine, answers)
         return answers
 
 
@@ -128,11 +132,20 @@ class _Lane:
         self._active = 0
         self._queue: deque[tuple[Ask, Round]] = deque()
 
-    def submit(self, ask: Ask, answers: Round) -> None:
-        self._queue.append((ask, answers))
-        if self._active < self._width:
-            self._active += 1
-            Deferred.fromCoroutine(self._work())
+    def submit(self, asks: Sequence[Ask], answers: Round) -> None:
+        with self._together():
+            for ask in asks:
+                self._queue.append((ask, answers))
+                if self._active < self._width:
+                    self._active += 1
+                    Deferred.fromCoroutine(self._work())
+
+    def _together(self) -> AbstractContextManager[None]:
+        try:
+            channel = self._channel(self._node)
+        except FlyingLowError:
+            return nullcontext()  # each order will be answered with that
+        return channel.together() if isinstance(channel, Together) else nullcontext()
 
     async def _work(self) -> None:
         try:

@@ -12,11 +12,13 @@ from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
 
-from flyinglow.backend.channel.wire import Answer, Hello, Lines, News, order_line, read
+from flyinglow.backend.channel.waiting import Waiting, unwanted
+from flyinglow.backend.channel.wire import Hello, Lines, News, order_piece, read
 from flyinglow.nodectl.errors import BrokenError, FlyingLowError, TransientError
+from flyinglow.nodectl.framing import frames
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from twisted.python.failure import Failure
 
@@ -51,8 +53,10 @@ class Agent(ProcessProtocol):
         self._last_words = b""
         self._greeted: list[Deferred[None]] = []
         self._gone: list[Deferred[None]] = []
-        self._pending: dict[int, Deferred[Mapping[str, Any]]] = {}
+        self._waiting = Waiting(self._given_up)
         self._unwritten: deque[tuple[int, bytes]] = deque()
+        self._notes: set[int] = set()  # orders that nobody waits for, and that go out all the same
+        self._corked = 0
         self._paused = False
         self.exited = False
         self._timers: list[Any] = []
@@ -76,15 +80,24 @@ class Agent(ProcessProtocol):
     def ask(self, order: Order) -> Deferred[Mapping[str, Any]]:
         """Write an order and fire with the answer's body, or fail with its error. Raises InvalidError when too long."""
         number = next(self._numbers)
-        line = order_line(number, order)
-        answer: Deferred[Mapping[str, Any]] = Deferred(lambda _: self._forget(number))
+        text = order_piece(number, order)
+        answer = self._waiting.add(number, order)
         if self.ended:
-            answer.errback(self.ended)
+            self._waiting.fail(self.ended)
             return answer
-        self._pending[number] = answer
-        self._unwritten.append((number, line))
+        self._unwritten.append((number, text))
         self._flush()
         return answer
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Write the orders that are given within this context as one message."""
+        self._corked += 1
+        try:
+            yield
+        finally:
+            self._corked -= 1
+            self._flush()
 
     def finish(self) -> None:
         """Let it end by closing its input; what does not end is asked, then made to. VMs are left alone."""
@@ -106,10 +119,29 @@ class Agent(ProcessProtocol):
         self._paused = True
 
     def _flush(self) -> None:
-        while self._unwritten and not self._paused:
-            number, line = self._unwritten.popleft()
-            if number in self._pending:  # else nobody waits for it any longer
-                self._pipe.write(line)
+        if self._is_held() or self._corked or self.hello is None or self._pipe is None:
+            return
+        wanted = [one for one in self._unwritten if one[0] in self._waiting or one[0] in self._notes]
+        self._unwritten.clear()
+        for numbers, data in frames(wanted, self.hello.speaks):
+            if self._is_held():  # by what was written a moment ago
+                self._unwritten.extend(one for one in wanted if one[0] in set(numbers))
+            else:
+                self._notes.difference_update(numbers)
+                self._pipe.write(data)
+
+    def _is_held(self) -> bool:
+        return self._paused
+
+    def _given_up(self, number: int, order: Order) -> None:
+        """Nobody waits for an order any longer: where the node has it already, it is told so."""
+        begun = all(number != one for one, _ in self._unwritten)
+        cancel = unwanted(order, self.hello.speaks) if self.hello and begun and not self.ended else None
+        if cancel is not None:
+            note = next(self._numbers)
+            self._notes.add(note)
+            self._unwritten.append((note, order_piece(note, cancel)))
+            self._flush()
 
     # what the process does
 
@@ -153,22 +185,15 @@ class Agent(ProcessProtocol):
             raise BrokenError("it did not say hello first")
         if isinstance(message, Hello):
             self.hello = message
-            for waiter in _emptied(self._greeted):
-                waiter.callback(None)
+            with self.together():
+                for waiter in _emptied(self._greeted):
+                    waiter.callback(None)
         elif isinstance(message, News):
             self._pass_on(message.info)
         else:
-            self._answer(message)
-
-    def _answer(self, message: Answer) -> None:
-        self.answered = True
-        waiter = self._pending.pop(message.id, None)
-        if waiter is None:
-            self.log.debug("node {node} answered to an order that nobody waits for any longer", node=self.node)
-        elif message.error:
-            waiter.errback(message.error)
-        else:
-            waiter.callback(message.body)
+            self.answered = True
+            if not self._waiting.take(message):
+                self.log.debug("node {node} answered to an order that nobody waits for any longer", node=self.node)
 
     def _pass_on(self, info: VmInfo) -> None:
         try:
@@ -187,9 +212,7 @@ class Agent(ProcessProtocol):
             self._on_end(self.ended)
             for waiter in _emptied(self._greeted):
                 waiter.errback(self.ended)
-            for number in list(self._pending):
-                if number in self._pending:  # a waiter may take others with it
-                    self._pending.pop(number).errback(self.ended)
+            self._waiting.fail(self.ended)
 
     def _dismiss(self) -> None:
         if self._pipe is not None:
@@ -204,9 +227,6 @@ class Agent(ProcessProtocol):
         # A process under sudo cannot be signalled by us; the end of its input has to do.
         with contextlib.suppress(ProcessExitedAlready, OSError):
             self._pipe.signalProcess(name)
-
-    def _forget(self, number: int) -> None:
-        self._pending.pop(number, None)
 
     def _wait(self, waiters: list[Deferred[None]], *, over: bool) -> Deferred[None]:
         waiter: Deferred[None] = Deferred(waiters.remove)

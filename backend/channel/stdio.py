@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
@@ -10,7 +11,7 @@ from flyinglow.backend.channel.agent import Agent
 from flyinglow.nodectl.errors import BrokenError, FlyingLowError, TransientError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from flyinglow.backend.api import Order
     from flyinglow.nodectl.messages import VmInfo
@@ -61,6 +62,12 @@ class StdioChannel:
 
         work.addTimeout(timeout, self._reactor, too_late)
         return await work
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Write the orders that are given within this context as one message; see ``Together``."""
+        with self._agent.together() if self._agent else contextlib.nullcontext():
+            yield
 
     def close(self) -> None:
         """End the agent by closing its input; VMs are left alone."""

@@ -6,8 +6,9 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from flyinglow.nodectl import framing, versions
 from flyinglow.nodectl.errors import BrokenError, FlyingLowError, InvalidError, from_wire
-from flyinglow.nodectl.messages import MAX_LINE, VERSION, VmInfo, vm_info
+from flyinglow.nodectl.messages import MAX_LINE, OLDEST, SPOKEN, VmInfo, vm_info
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,15 +16,17 @@ if TYPE_CHECKING:
     from flyinglow.backend.api import Order
 
 _SHOWN = 120  # characters of a line that is quoted
+_FRAME = 64  # bytes around an order in a message
 
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """The agent's first line."""
+    """The agent's first line. ``speaks`` is the version of the orders that it and this service use."""
 
     version: str
     node: str
     drivers: tuple[str, ...]
+    speaks: int = OLDEST
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,33 +66,38 @@ class Lines:
         return complete
 
 
-def order_line(number: int, order: Order) -> bytes:
-    """Write an order. Raises InvalidError when it is too long for the agent."""
-    message = {"v": VERSION, "id": number, "order": order.name.value, "tag": order.tag, "body": dict(order.body)}
-    line = json.dumps(message, separators=(",", ":")).encode()
-    if len(line) > MAX_LINE:
-        raise InvalidError(f"the order {order.name.value} is {len(line)} bytes long, where {MAX_LINE} are allowed")
-    return line + b"\n"
+def order_piece(number: int, order: Order) -> bytes:
+    """Write an order without a version (``framing``). Raises InvalidError when it is too long for the agent."""
+    made = framing.piece({"id": number, "order": order.name.value, "tag": order.tag, "body": dict(order.body)})
+    if len(made) + _FRAME > MAX_LINE:
+        raise InvalidError(f"the order {order.name.value} is {len(made)} bytes long, where {MAX_LINE} are allowed")
+    return made
 
 
 def read(line: bytes) -> Hello | Answer | News:
-    """Read what an agent wrote. Raises BrokenError when it is not of this protocol or of another version of it."""
+    """Read what an agent wrote. Raises BrokenError when it is not of this protocol or of no version that we speak."""
     try:
         message = json.loads(line)
     except (ValueError, RecursionError):
         message = None
     if not isinstance(message, dict):
         raise BrokenError(f"it wrote what is not a message: {line[:_SHOWN].decode(errors='replace')!r}")
-    if message.get("v") != VERSION:
-        theirs = _software(message)
-        raise BrokenError(
-            f"it speaks version {message.get('v')!r} of the orders{theirs}, this service version {VERSION}"
-        )
+    agreed = _agreed(message)
     try:
-        return _message(message)
+        return _message(message, agreed)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         shown = line[:_SHOWN].decode(errors="replace")
         raise BrokenError(f"it wrote a message that cannot be read ({error!r}): {shown!r}") from error
+
+
+def _agreed(message: Mapping[str, Any]) -> int:
+    """Return the version that both sides speak, as far as this message tells. Raises BrokenError without any."""
+    theirs = versions.range_of(message.get("body") if message.get("news") == "hello" else None, message.get("v"))
+    agreed = None if theirs is None else SPOKEN.common(theirs)
+    if agreed is None:
+        they = f"the node's program{_software(message)}"
+        raise BrokenError(versions.disagreement(SPOKEN, theirs, "this service", they))
+    return agreed
 
 
 def _software(message: Mapping[str, Any]) -> str:
@@ -98,11 +106,12 @@ def _software(message: Mapping[str, Any]) -> str:
     return f" (its software is {str(version)[:_SHOWN]!r})" if version is not None else ""
 
 
-def _message(message: Mapping[str, Any]) -> Hello | Answer | News:
+def _message(message: Mapping[str, Any], agreed: int) -> Hello | Answer | News:
     if "news" in message:
         body = message["body"]
         if message["news"] == "hello":
-            return Hello(str(body.get("version", "")), str(body.get("node", "")), tuple(body.get("drivers", ())))
+            version, node = str(body.get("version", "")), str(body.get("node", ""))
+            return Hello(version, node, tuple(body.get("drivers", ())), agreed)
         return News(vm_info(body))
     number = message["id"]
     if not isinstance(number, int):

@@ -19,11 +19,11 @@ from flyinglow.backend.abilities import Reply
 from flyinglow.backend.lrm.intake.batch import Batch
 from flyinglow.backend.lrm.intake.records import store, stranger
 from flyinglow.backend.lrm.intake.rows import Known, Outcome, Report, SlotChange, check, look
-from flyinglow.backend.lrm.intake.versions import keep, other_version
+from flyinglow.backend.lrm.intake.versions import agreed, keep, other_version
 from flyinglow.backend.lrm.lines.polls import Polls
 from flyinglow.backend.lrm.states import JOB_OVER, SLOT_OVER
 from flyinglow.nodectl.errors import DeniedError, FlyingLowError, InvalidError, TransientError
-from flyinglow.pilot.messages import MAX_BYTES, VERSION, Answer, Kind, Standing, message, opened, seal, verify
+from flyinglow.pilot.messages import MAX_BYTES, OLDEST, SPOKEN, Answer, Kind, Standing, message, opened, seal, verify
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
@@ -118,13 +118,15 @@ class Intake:
         try:
             fields, text, mac = opened(body)
         except InvalidError as error:
-            return Reply(400, f"{error.message}; {self._software} speaks version {VERSION}.\n".encode())
+            return Reply(400, f"{error.message}; {self._software} speaks {SPOKEN}.\n".encode())
         kind = str(fields.get("kind", ""))
         known, key = await self._authentic(str(fields.get("slot", "")), kind, text, mac)
         if known is None:
             return _REFUSED
+        version = OLDEST
         try:
             said = message(fields)
+            version = agreed(said)
             made = await self._served(said, known, Report(message=said, text=text, mac=mac), may_poll=may_poll)
         except InvalidError as error:
             log.warning("a pilot's message is refused", slot=fields["slot"], error=error.message)
@@ -136,7 +138,8 @@ class Intake:
             made = _refusal(error)
         if made is None:
             return _REFUSED
-        return Reply(200, seal(replace(made, session=self._polls.session, software=self._software), key, mac))
+        made = replace(made, session=self._polls.session, software=self._software, version=version)
+        return Reply(200, seal(made, key, mac))
 
     async def _note_version(self, fields: Mapping[str, Any]) -> None:
         """Have those who wait for a slot read why its pilot was refused, when that is its version."""

@@ -11,23 +11,32 @@ from typing import TYPE_CHECKING, Any
 from flyinglow.backend.lrm.intake.rows import SlotChange, look
 from flyinglow.backend.lrm.model import Trail
 from flyinglow.backend.lrm.states import JOB_OVER, PilotSaid, SlotState
-from flyinglow.pilot.messages import VERSION, Kind
+from flyinglow.nodectl.versions import disagreement, range_of
+from flyinglow.pilot.messages import SPOKEN, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
     from flyinglow.backend.lrm.ports import LrmTx
+    from flyinglow.pilot.messages import Message
 
 _SHOWN = 80  # characters of a word that is not understood
 
 
 def other_version(fields: Mapping[str, Any], software: str) -> str:
     """Return what to say of a first message of another version; empty for any other message."""
-    if fields.get("kind") != Kind.HELLO.value or fields.get("version") == VERSION:
+    if fields.get("kind") != Kind.HELLO.value or fields.get("version") in SPOKEN:
         return ""
+    theirs = range_of(fields.get("body"), fields.get("version"))
     pilot = f"the pilot on {_word(fields, 'node')} ({_word(fields, 'software')})"
-    return f"{pilot} speaks version {_word(fields, 'version')} of the messages, this service ({software}) {VERSION}"
+    return disagreement(SPOKEN, theirs, f"this service ({software})", pilot)
+
+
+def agreed(said: Message) -> int:
+    """Return the version in which a pilot is to be answered: the highest common one, once it has told its range."""
+    theirs = range_of(said.body, said.version) if said.kind is Kind.HELLO else None
+    return (theirs and SPOKEN.common(theirs)) or said.version
 
 
 def keep(tx: LrmTx, fields: Mapping[str, Any], words: str, now: datetime) -> SlotChange | None:

@@ -6,6 +6,7 @@ in a large range, so that an answer to another run's order is nobody's.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections import deque
@@ -13,17 +14,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from twisted.internet.defer import Deferred
 
 from flyinglow.backend.api import node_name
-from flyinglow.backend.channel.wire import Answer, Hello, order_line, read
+from flyinglow.backend.channel.waiting import Waiting, unwanted
+from flyinglow.backend.channel.wire import Answer, Hello, order_piece, read
 from flyinglow.backend.lrm.states import SLOT_OVER, SlotState
 from flyinglow.nodectl.errors import BrokenError, FlyingLowError, InvalidError, TransientError, UnknownError
-from flyinglow.nodectl.messages import MAX_LINE
+from flyinglow.nodectl.messages import MAX_LINE, OLDEST
 from flyinglow.pilot.messages import MAX_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from flyinglow.backend.api import Order
     from flyinglow.backend.lrm.model import Slot
@@ -60,7 +61,8 @@ class PilotChannel:
         self._news = news
         self._ring = ring
         self._unfetched: deque[_Waiting] = deque()
-        self._pending: dict[int, Deferred[Mapping[str, Any]]] = {}
+        self._waiting = Waiting(self._given_up)
+        self._corked = 0
         self._heard_at: float | None = None
 
     async def send(self, order: Order, timeout: float) -> Mapping[str, Any]:
@@ -70,9 +72,9 @@ class PilotChannel:
         if len(self._unfetched) >= _MOST_WAITING:
             raise TransientError(f"{len(self._unfetched)} orders to {self._name} wait already")
         number = self._put(order)
-        answer: Deferred[Mapping[str, Any]] = Deferred(lambda _: self._drop(number))
-        self._pending[number] = answer
-        self._ring()
+        answer = self._waiting.add(number, order)
+        if not self._corked:
+            self._ring()
 
         def too_late(_result: object, seconds: float) -> Mapping[str, Any]:
             raise TransientError(
@@ -80,6 +82,17 @@ class PilotChannel:
             )
 
         return await answer.addTimeout(timeout, self._clock, too_late)
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Let the pilot fetch the orders that are given within this context at once; see ``Together``."""
+        self._corked += 1
+        try:
+            yield
+        finally:
+            self._corked -= 1
+            if self._unfetched and not self._corked:
+                self._ring()
 
     def close(self) -> None:
         """Let go of the node: orders under way fail. The pilot and its VMs are left alone."""
@@ -120,10 +133,10 @@ class PilotChannel:
 
     def fail(self, error: FlyingLowError, upto: int | None = None) -> None:
         """Fail the orders that wait for an answer, up to a number."""
-        for number in [one for one in self._pending if upto is None or one <= upto]:
-            self._unfetched = deque(waiting for waiting in self._unfetched if waiting.number != number)
-            if waiter := self._pending.pop(number, None):  # a waiter may take others with it
-                waiter.errback(error)
+        self._unfetched = deque(
+            waiting for waiting in self._unfetched if waiting.number not in self._waiting or not _is_upto(waiting, upto)
+        )
+        self._waiting.fail(error, upto)
 
     @property
     def _name(self) -> str:
@@ -136,14 +149,15 @@ class PilotChannel:
 
     def _put(self, order: Order) -> int:
         number = self._number + 1
-        line = order_line(number, order).decode().rstrip("\n")
-        size = len(json.dumps(line))
+        text = order_piece(number, order).decode()
+        size = len(json.dumps(text))
         if size > MAX_LINE + _LARGEST_ANSWER // 2:
             raise InvalidError(
                 f"the order {order.name.value} is {size} bytes long when it is signed, which is too much"
             )
         self._number = number
-        self._unfetched.append(_Waiting(number, json.loads(line), size))
+        version = self.hello.speaks if self.hello else OLDEST
+        self._unfetched.append(_Waiting(number, {"v": version, **json.loads(text)}, size))
         return number
 
     def _heard(self, line: Any) -> None:
@@ -152,7 +166,8 @@ class PilotChannel:
         if isinstance(message, Hello):
             self._started(message)
         elif isinstance(message, Answer):
-            self._answered(message)
+            if not self._waiting.take(message):
+                log.debug("an answer to an order that nobody waits for", place=self.place)
         else:
             self._pass_on(message.info)
 
@@ -161,24 +176,23 @@ class PilotChannel:
         if again:
             self.fail(TransientError(f"the agent of {self._name} was started anew"), self._given)
 
-    def _answered(self, message: Answer) -> None:
-        waiter = self._pending.pop(message.id, None)
-        if waiter is None:
-            log.debug("an answer to an order that nobody waits for", place=self.place)
-        elif message.error:
-            waiter.errback(message.error)
-        else:
-            waiter.callback(message.body)
-
     def _pass_on(self, info: VmInfo) -> None:
         try:
             self._news(self.place, info)
         except Exception:
             log.exception("news of a VM could not be taken in", tag=info.tag, place=self.place)
 
-    def _drop(self, number: int) -> None:
-        self._pending.pop(number, None)
+    def _given_up(self, number: int, order: Order) -> None:
+        """Nobody waits for an order any longer: one that the pilot may have is cancelled on its node."""
         self._unfetched = deque(waiting for waiting in self._unfetched if waiting.number != number)
+        cancel = unwanted(order, self.hello.speaks) if self.hello and number <= self._given and not self.over else None
+        if cancel is not None:
+            self._put(cancel)
+            self._ring()
+
+
+def _is_upto(waiting: _Waiting, number: int | None) -> bool:
+    return number is None or waiting.number <= number
 
 
 class Lines:

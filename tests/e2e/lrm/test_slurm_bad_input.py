@@ -50,7 +50,7 @@ with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as new:
     for name in old.namelist():
         data = old.read(name)
         if name.endswith("pilot/messages.py"):
-            data = re.sub(rb"(?m)^VERSION = .*$", b"VERSION = 99", data)
+            data = re.sub(rb"(?m)^(OLDEST|VERSION) = .*$", rb"\\1 = 99", data)
         if not name.endswith(".pyc"):
             new.writestr(name, data)
 rest, count = re.subn(rb'"version": ?[0-9]+', b'"version": 99', rest)
@@ -215,10 +215,10 @@ def test_a_pilot_of_another_version_is_refused_and_both_are_named(service: LrmSe
     finally:
         scripts.armed.unlink()
     logs = "\n".join(file.read_text(errors="replace") for file in service.world.jobs.glob("*") if file.is_file())
-    assert "the other side speaks version 1" in logs
+    assert re.search(r"the other side \(.+\) speaks version 1, this side version 99: upgrade the other side", logs)
     assert "this side 99" in logs
     assert "ended before all its nodes were ready" in reason
-    assert re.search(r"the pilot on node\d \(.+\) speaks version 99 of the messages, this service \(.+\) 1", reason)
+    assert re.search(r"the pilot on node\d \(.+\) speaks version 99, this service \(.+\) version 1: upgrade this service", reason)
     assert not service.slots("Ready")
     calm(service)
 

@@ -15,9 +15,10 @@ from flyinglow.backend.api import Order
 from flyinglow.backend.channel.agent import Agent
 from flyinglow.backend.channel.stdio import StdioChannel
 from flyinglow.nodectl.errors import BrokenError, FlyingLowError, TransientError, UnknownError
-from flyinglow.nodectl.messages import OrderName, VmInfo, VmStatus, encode
+from flyinglow.nodectl.messages import MAX_LINE, OrderName, VmInfo, VmStatus, encode
 
 HELLO = {"news": "hello", "body": {"version": "1", "node": "n1", "drivers": []}}
+NEW = {"news": "hello", "body": {"version": "2", "node": "n1", "drivers": [], "speaks": [1, 2]}}
 INFO = VmInfo("vm1", VmStatus.RUNNING)
 
 
@@ -26,7 +27,9 @@ class Process:
 
     def __init__(self, protocol: Agent, argv: list[str], env: Mapping[str, str]) -> None:
         self.protocol, self.argv, self.env = protocol, argv, env
-        self.orders: list[dict[str, Any]] = []
+        self.messages: list[dict[str, Any]] = []
+        self.writes = 0
+        self.longest = 0
         self.producer: Any = None
         self.stdin_closed = False
         self.signals: list[str] = []
@@ -39,7 +42,13 @@ class Process:
         self.producer = None
 
     def write(self, data: bytes) -> None:
-        self.orders += [json.loads(line) for line in data.splitlines()]
+        self.writes += 1
+        self.longest = max([self.longest, *map(len, data.split(b"\n"))])
+        self.messages += [json.loads(line) for line in data.splitlines()]
+
+    @property
+    def orders(self) -> list[dict[str, Any]]:
+        return [order for message in self.messages for order in message.get("batch", [message])]
 
     def closeStdin(self) -> None:
         self.stdin_closed = True
@@ -89,8 +98,8 @@ class Line:
             raise RuntimeError("not now")
         self.news.append((node, info))
 
-    def send(self, name: OrderName = OrderName.LIST, tag: str = "", timeout: float = 10.0) -> "Outcome":
-        return Outcome(self.channel, Order(name, tag), timeout)
+    def send(self, name: OrderName = OrderName.LIST, tag: str = "", timeout: float = 10.0, **body: Any) -> "Outcome":
+        return Outcome(self.channel, Order(name, tag, body), timeout)
 
     @property
     def process(self) -> Process:
@@ -252,16 +261,81 @@ def test_a_program_that_cannot_be_started(line: Line) -> None:
     assert "no such file" in outcome.message()
 
 
-def test_another_version_is_broken_and_not_tried_again_at_once(line: Line) -> None:
+def test_without_a_common_version_it_is_broken_and_not_tried_again_at_once(line: Line) -> None:
     outcome = line.send()
-    line.process.protocol.outReceived(b'{"v": 2, "news": "hello", "body": {"version": "9"}}\n')
+    line.process.protocol.outReceived(b'{"v": 3, "news": "hello", "body": {"version": "9", "speaks": [3, 5]}}\n')
     for refused in (outcome, line.send()):
         assert isinstance(refused.error, BrokenError)
         assert "n1" in refused.message()
-        assert "version 2" in refused.message()
-        assert "version 1" in refused.message()
+        assert "versions 3 to 5, this service versions 1 to 2: upgrade this service" in refused.message()
     assert len(line.reactor.processes) == 1
     assert line.process.stdin_closed
+
+
+def test_orders_given_together_are_one_message(line: Line) -> None:
+    outcomes = [line.send(OrderName.CREATE, tag) for tag in "abc"]
+    line.process.say(**NEW)  # all of them have waited for this
+    assert [[order["tag"] for order in message["batch"]] for message in line.process.messages] == [["a", "b", "c"]]
+    assert line.process.messages[0]["v"] == 2
+    with line.channel.together():
+        outcomes += [line.send(OrderName.START, tag) for tag in "def"]
+        assert line.process.writes == 1
+    assert line.process.writes == 2
+    single = line.send(OrderName.INFO, "a")
+    assert line.process.messages[-1]["order"] == "info"
+    orders = line.process.orders
+    for order in reversed(orders):
+        if order["tag"] == "b":
+            line.process.say(id=order["id"], ok=False, error={"kind": "exhausted", "message": "no disk for b"})
+        else:
+            line.process.answer(order, tag=order["tag"])
+    assert [outcome.body and outcome.body["tag"] for outcome in [*outcomes, single]] == [*"a", None, *"cdefa"]
+    assert outcomes[1].message() == "no disk for b"
+
+
+def test_an_older_agent_gets_the_same_as_lines_in_one_write(line: Line) -> None:
+    outcomes = [line.send(OrderName.CREATE, tag) for tag in "abc"]
+    line.process.say(**HELLO)
+    assert line.process.writes == 1
+    assert [(order["v"], order["tag"]) for order in line.process.messages] == [(1, "a"), (1, "b"), (1, "c")]
+    outcomes[0].deferred.cancel()
+    assert len(line.process.messages) == 3  # it knows no order to cancel
+
+
+def test_a_batch_is_no_longer_than_a_line_may_be(line: Line) -> None:
+    outcomes = [line.send(OrderName.CREATE, tag, context="x" * (1 << 20)) for tag in "abcdef"]
+    line.process.say(**NEW)
+    assert [len(message["batch"]) for message in line.process.messages] == [3, 3]
+    assert line.process.longest <= MAX_LINE
+    assert all(outcome.pending for outcome in outcomes)
+
+
+@pytest.mark.parametrize(("name", "told"), [(OrderName.CREATE, 1), (OrderName.SAVE, 1), (OrderName.INFO, 0)])
+@pytest.mark.parametrize("cancelled", [True, False])
+def test_the_node_is_told_to_stop_what_nobody_waits_for(
+    line: Line, name: OrderName, told: int, cancelled: bool
+) -> None:
+    outcome = line.send(name, "a", timeout=5)
+    line.process.say(**NEW)
+    if cancelled:
+        outcome.deferred.cancel()
+    else:
+        line.reactor.advance(5)
+    assert outcome.error is not None
+    said = [(order["tag"], order["body"]) for order in line.process.orders if order["order"] == "cancel"]
+    assert said == [("a", {"order": name.value})] * told
+    for order in line.process.orders:
+        line.process.answer(order)  # to nobody, and no harm done
+    assert line.reactor.getDelayedCalls() == []
+
+
+def test_what_has_not_gone_out_needs_no_cancelling(line: Line) -> None:
+    line.send()
+    line.process.say(**NEW)
+    line.process.producer.pauseProducing()
+    line.send(OrderName.CREATE, "a").deferred.cancel()
+    line.process.producer.resumeProducing()
+    assert [order["order"] for order in line.process.orders] == ["list"]
 
 
 @pytest.mark.parametrize(

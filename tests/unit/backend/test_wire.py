@@ -1,6 +1,7 @@
 """Lines and messages of a node's channel, without a process."""
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -10,6 +11,7 @@ from flyinglow.backend.api import Order
 from flyinglow.backend.channel import wire
 from flyinglow.backend.channel.wire import Answer, Hello, Lines, News
 from flyinglow.nodectl.errors import BrokenError, ExhaustedError, InvalidError
+from flyinglow.nodectl.framing import line as line_of
 from flyinglow.nodectl.messages import MAX_LINE, OrderName, VmInfo, VmStatus, encode
 
 INFO = VmInfo("vm1", VmStatus.RUNNING, ready=True)
@@ -39,7 +41,7 @@ def test_a_line_may_be_as_long_as_allowed_and_no_longer() -> None:
 
 
 def test_an_order_is_one_line() -> None:
-    text = wire.order_line(7, Order(OrderName.START, "vm1", {"paused": False, "note": "a\nb"}))
+    text = line_of(wire.order_piece(7, Order(OrderName.START, "vm1", {"paused": False, "note": "a\nb"})), 1)
     assert text.count(b"\n") == 1
     assert json.loads(text) == {
         "v": 1,
@@ -52,7 +54,7 @@ def test_an_order_is_one_line() -> None:
 
 def test_an_order_that_is_too_long_is_not_written() -> None:
     with pytest.raises(InvalidError, match="create"):
-        wire.order_line(1, Order(OrderName.CREATE, "vm1", {"context": "x" * MAX_LINE}))
+        wire.order_piece(1, Order(OrderName.CREATE, "vm1", {"context": "x" * MAX_LINE}))
 
 
 def test_what_an_agent_may_say() -> None:
@@ -72,10 +74,33 @@ def test_an_error_keeps_its_kind_and_its_figures() -> None:
     assert answer.error.figures == {"disk_mb.free": 3}
 
 
-def test_another_version_is_refused_with_both_named() -> None:
-    hello = json.dumps({"v": 2, "news": "hello", "body": {"version": "9.1"}}).encode()
-    with pytest.raises(BrokenError, match=r"version 2 .*'9\.1'.* version 1"):
-        wire.read(hello)
+@pytest.mark.parametrize(
+    ("speaks", "agreed"), [(None, 1), ([1, 1], 1), ([1, 2], 2), ([2, 9], 2), ([0, 9], 2), ([2, 1], 1), ("all", 1)]
+)
+def test_the_highest_version_that_both_speak_is_used(speaks: object, agreed: int) -> None:
+    body = {"version": "1.0", "node": "n", "drivers": [], **({"speaks": speaks} if speaks else {})}
+    assert wire.read(line(news="hello", body=body)) == Hello("1.0", "n", (), agreed)
+
+
+@pytest.mark.parametrize(
+    ("v", "speaks", "words"),
+    [
+        (9, None, r"\(its software is '9\.1'\) speaks version 9, this service versions 1 to 2: upgrade this service"),
+        (3, [3, 4], r"speaks versions 3 to 4, this service versions 1 to 2: upgrade this service"),
+        (0, None, r"speaks version 0, this service versions 1 to 2: upgrade the node's program"),
+        ("new", None, "names no version"),
+        (True, None, "names no version"),
+        (None, None, "names no version"),
+    ],
+)
+def test_without_a_common_version_both_ranges_are_named_and_whom_to_upgrade(v: Any, speaks: Any, words: str) -> None:
+    body = {"version": "9.1", **({"speaks": speaks} if speaks else {})}
+    with pytest.raises(BrokenError, match=words):
+        wire.read(json.dumps({"v": v, "news": "hello", "body": body}).encode())
+
+
+def test_what_a_newer_agent_tells_besides_is_passed_over() -> None:
+    assert wire.read(line(news="vm", body={**encode(INFO), "mood": "fine"})) == News(INFO)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 
 from flyinglow.nodectl import compose, config
 from flyinglow.nodectl.agent.orders import Orders
-from flyinglow.nodectl.agent.serving import Lines
+from flyinglow.nodectl.agent.streams import Lines
 from flyinglow.nodectl.agent.watch import Watcher
 from flyinglow.nodectl.messages import VmInfo, VmStatus
 from flyinglow.nodectl.node import Node

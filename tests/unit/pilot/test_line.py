@@ -63,7 +63,7 @@ def test_a_signed_refusal_is_final(identity: Identity) -> None:
 
 
 def test_a_signed_answer_of_another_version_names_both(identity: Identity) -> None:
-    with pytest.raises(VersionError, match=r"version 2 .'service 9'., this side 1"):
+    with pytest.raises(VersionError, match=r".'service 9'. speaks version 2, this side version 1"):
         say(identity, lambda mac: (200, seal(Answer(version=2, software="service 9"), KEY, mac)))
 
 

@@ -75,7 +75,7 @@ def test_fields_of_another_type_are_refused(changes: Any) -> None:
 
 def test_another_version_is_refused_and_both_are_named() -> None:
     fields = json.loads(messages.opened(messages.seal(said(software="pilot 9"), KEY))[1])
-    with pytest.raises(InvalidError, match=r"version 2 \('pilot 9'\), this side 1"):
+    with pytest.raises(InvalidError, match=r"\('pilot 9'\) speaks version 2, this side version 1: upgrade this side"):
         messages.message({**fields, "version": 2})
     with pytest.raises(InvalidError):
         messages.answer({"version": None})

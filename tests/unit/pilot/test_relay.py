@@ -29,6 +29,7 @@ class Upward:
 class Rig:
     def __init__(self, clock: Any) -> None:
         self.down: list[dict[str, Any]] = []
+        self.writes = 0
         self.up = Upward()
         self.rings = 0
         self.deaf = False
@@ -37,7 +38,8 @@ class Rig:
     def write(self, line: bytes, seconds: float) -> None:
         if self.deaf:
             raise TransientError("the agent is not there")
-        self.down.append(json.loads(line))
+        self.writes += 1
+        self.down += [json.loads(one) for one in line.splitlines()]
 
     def ring(self) -> None:
         self.rings += 1
@@ -55,8 +57,8 @@ def rig(time: FakeTime) -> Rig:
     return rig
 
 
-def order(number: int, name: str = "list") -> tuple[int, dict[str, Any]]:
-    return number, {"v": 1, "id": number, "order": name, "tag": None, "body": {}}
+def order(number: int, name: str = "list", version: int = 1) -> tuple[int, dict[str, Any]]:
+    return number, {"v": version, "id": number, "order": name, "tag": None, "body": {}}
 
 
 def test_each_order_goes_down_once_in_the_order_of_its_number(rig: Rig) -> None:
@@ -149,11 +151,52 @@ def test_what_a_dead_agent_leaves_open_is_answered(rig: Rig) -> None:
     assert len(rig.up.lines) == 1
 
 
-@pytest.mark.parametrize("line", [b"Welcome!", b"[]", b'{"v":2,"news":"hello","body":{}}', b"[" * 100_000])
-def test_what_is_not_of_the_protocol_is_kept_for_the_step_that_waits(rig: Rig, line: Any) -> None:
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (b"Welcome!", "the agent names no version, this pilot speaks versions 1 to 2: it said Welcome!"),
+        (b"[]", "it said []"),
+        (
+            b'{"v":3,"news":"hello","body":{}}',
+            "the agent speaks version 3, this pilot versions 1 to 2: upgrade this pilot",
+        ),
+        (b'{"v":3,"news":"hello","body":{"speaks":[3,4]}}', "the agent speaks versions 3 to 4, this pilot"),
+        (b'{"v":0,"news":"hello","body":{}}', "upgrade the agent"),
+        (b"[" * 100_000, "it said [[["),
+    ],
+    ids=range(6),
+)
+def test_what_is_not_of_the_protocol_is_kept_for_the_step_that_waits(rig: Rig, line: Any, words: str) -> None:
     rig.relay.heard([line])
-    assert rig.relay.strange == line[:200].decode()
+    assert words in rig.relay.strange
+    assert len(rig.relay.strange) < 400
     assert rig.up.lines == []
+
+
+def test_orders_that_came_together_are_one_message_for_an_agent_that_knows_such(rig: Rig) -> None:
+    rig.relay.heard([b'{"v":1,"news":"hello","body":{"version":"2","speaks":[1,2]}}'])
+    rig.up.lines.clear()
+    rig.relay.orders([order(11, "create", 2), order(12, "reserve", 2), order(13, "create", 2), order(14, "create", 2)])
+    assert (rig.writes, [line["batch"][0]["order"] for line in rig.down]) == (1, ["create"])
+    batch = rig.down[0]["batch"]
+    rig.answer(batch[2], fine=3)
+    rig.relay.heard([json.dumps({"v": 2, "id": batch[0]["id"], "ok": False, "error": {"kind": "broken"}}).encode()])
+    rig.answer(batch[1], fine=2)
+    assert [(line["id"], line["ok"]) for _, line in rig.up.lines] == [(12, False), (14, True), (11, False), (13, True)]
+    rig.relay.order(OrderName.RELEASE, {"slot": "t1.0"}, 5.0)
+    assert rig.down[-1]["v"] == 2
+
+
+def test_an_older_agent_gets_them_as_lines_in_one_write(rig: Rig) -> None:
+    rig.relay.orders([order(11, "create"), order(12, "create"), order(13, "create")])
+    assert rig.writes == 1
+    assert [line["v"] for line in rig.down] == [1, 1, 1]
+
+
+def test_each_of_a_batch_that_the_agent_does_not_take_is_answered_by_the_pilot(rig: Rig) -> None:
+    rig.deaf = True
+    rig.relay.orders([order(11, "create", 2), order(12, "create", 2)])
+    assert [(line["id"], line["ok"]) for _, line in rig.up.lines] == [(11, False), (12, False)]
 
 
 def test_an_answer_whose_parts_are_of_another_type_is_an_error_or_empty(rig: Rig) -> None:

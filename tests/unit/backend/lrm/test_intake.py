@@ -191,7 +191,7 @@ def test_another_version_is_refused_and_both_are_named(world: IntakeWorld) -> No
     pilot = world.pilot()
     told = world.say(pilot, pilot.seal(Kind.HELLO, sequence=1, version=2, software="pilot 2"))
     assert told.error
-    for word in ("version 2", "'pilot 2'", "this side 1", "service 1"):
+    for word in ("version 2", "'pilot 2'", "this side version 1", "service 1"):
         assert word in told.error["message"]
     assert world.slot(pilot.slot).state is SlotState.UNBOUND
 

@@ -12,7 +12,9 @@ from flyinglow.pilot.messages import Kind
 from rigs.intake import IntakeWorld, SignedPilot
 from rigs.lrm_site import Site
 
-SAID = "the pilot on n1 (pilot 9) speaks version 99 of the messages, this service (service 1) 1"
+SAID = (
+    "the pilot on n1 (pilot 9) speaks version 99, this service (service 1) version 1: upgrade this service (service 1)"
+)
 
 
 def hello(pilot: SignedPilot) -> bytes:
@@ -91,5 +93,5 @@ def test_who_waits_reads_both_versions_when_the_job_has_ended() -> None:
     site.until(lambda: waiting)
     with pytest.raises(BrokenError) as caught:
         waiting[0].raiseException()
-    assert "the pilot on n1 (pilot 9) speaks version 99 of the messages, this service" in caught.value.message
+    assert "the pilot on n1 (pilot 9) speaks version 99, this service" in caught.value.message
     assert "ended before all its nodes were ready" in caught.value.message
