@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from flyinglow.group.fold import fold
 from flyinglow.group.members import members_of
-from flyinglow.workspace.model import Collection, Kind, ResourceKey, Selection, Workspace
+from flyinglow.workspace.model import LEASED, Collection, Kind, ResourceKey, Selection, Workspace
 from flyinglow.workspace.ports import Tx
 
 _LEAST = 50  # rows of one read, where a state is asked for that few are in
@@ -49,7 +49,7 @@ class Filter:
 
 def page(tx: Tx, wanted: Filter, after: str | None, limit: int) -> Page:
     """Return up to ``limit`` entries with ids above ``after``, in id order."""
-    kinds = [wanted.kind] if wanted.kind else list(Kind)
+    kinds = [wanted.kind] if wanted.kind else list(LEASED)
     chunk = max(limit + 1, _LEAST)  # one read is enough unless a filter drops rows
     streams = [_stream(tx, kind, wanted.owner, after, chunk) for kind in kinds]
     entries = merge(*streams, key=lambda entry: entry.key.id)

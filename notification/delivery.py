@@ -137,7 +137,7 @@ class Courier:
 
     async def _round(self, name: str, work: Work | None) -> Entry:
         """Do one round of a line; return what to enter in the ledger before the next."""
-        if work is None:  # nothing, but woken since it was asked
+        if work is None or not work.deliveries:  # woken since it was asked, or put into a pull point already
             return Entry(subscription_id=name, limit=self._settings.batch)
         again = Entry(subscription_id=name, limit=len(work.deliveries))
         wait = self._wait(work.subscription)

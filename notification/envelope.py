@@ -95,6 +95,12 @@ class Envelopes:
         headers = {"Content-Type": "text/xml; charset=utf-8", "SOAPAction": f'"{name}"'}
         return Message(headers=headers, body=b"".join(pieces))
 
+    def kept(self, subscription: Subscription, event: Event) -> str:
+        """Return one wsnt:NotificationMessage by itself, as a pull point keeps it."""
+        opening = self._opening(subscription.id).removeprefix(b"<wsnt:NotificationMessage")
+        start = f'<wsnt:NotificationMessage xmlns:wsa="{NS["wsa"]}" xmlns:wsnt="{NS["wsnt"]}"'.encode()
+        return (start + opening + self._told.get(event.id, event)).decode()
+
     def _opening(self, subscription_id: str) -> bytes:
         address = escape(self._addresses.subscription(subscription_id))
         return (

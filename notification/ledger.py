@@ -25,6 +25,9 @@ from flyinglow.workspace.ports import Now, Store
 
 log = logging.getLogger(__name__)
 
+Put = Callable[[NotificationTx, Subscription, Sequence[Delivery]], None]
+"""Put messages where their subscription's pull point keeps them, in the transaction."""
+
 Settled = Callable[[NotificationTx, Sequence[Event], datetime], None]
 """Called in the transaction that forgets delivered messages, with their events and the time."""
 
@@ -37,7 +40,10 @@ MANY = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """What to do for one subscription: its row as it is now, and its oldest messages in order (at least one)."""
+    """What to do for one subscription: its row as it is now, and its oldest messages in order.
+
+    Without any: its consumer is a pull point that got some of its messages just now, and there may be more.
+    """
 
     subscription: Subscription
     deliveries: tuple[Delivery, ...]
@@ -58,10 +64,21 @@ class Entry:
 
 
 class Ledger:
-    """Answers entries in groups, one transaction at a time. Used on the reactor's thread only. ``rest`` is seconds."""
+    """Answers entries in groups, one transaction at a time. Used on the reactor's thread only. ``rest`` is seconds.
+
+    Messages for pull points are put there at once, by ``put``; ``arrived`` is told afterwards in which ones.
+    """
 
     def __init__(
-        self, *, store: Store, clock: IReactorTime, now: Now, settled: Settled | None = None, rest: float = 0.03
+        self,
+        *,
+        store: Store,
+        clock: IReactorTime,
+        now: Now,
+        settled: Settled | None = None,
+        put: Put | None = None,
+        arrived: Callable[[Sequence[str]], None] = lambda _: None,
+        rest: float = 0.03,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -69,6 +86,8 @@ class Ledger:
         self._resting: Deferred[None] | None = None
         self._now = now
         self._settled = settled
+        self._put = put
+        self._arrived = arrived
         self._asked: list[tuple[Entry, Deferred[Work | None]]] = []
         self._busy = False
         self._idle: list[Deferred[None]] = []
@@ -128,30 +147,44 @@ class Ledger:
             for single in group:  # one entry that cannot be committed must not stop the others
                 await self._answer([single])
             return
+        pulled = [work.subscription.pull_point_id for work in results if work is not None and not work.deliveries]
+        self._arrived([name for name in pulled if name])
         for (_, answer), result in zip(group, results, strict=True):
             answer.callback(result)
 
     def commit(self, tx: NotificationTx, entries: Sequence[Entry]) -> list[Work | None]:
         """Carry out entries; the transaction."""
         at = self._now()
-        events = [delivery.event for entry in entries for delivery in entry.delivered]
+        self._settle(tx, [delivery.event for entry in entries for delivery in entry.delivered], at)
+        return [self._carry_out(tx, entry, at) for entry in entries]
+
+    def _settle(self, tx: NotificationTx, events: Sequence[Event], at: datetime) -> None:
         if events and self._settled is not None:
             self._settled(tx, events, at)
-        return [_carry_out(tx, entry, at) for entry in entries]
 
+    def _carry_out(self, tx: NotificationTx, entry: Entry, at: datetime) -> Work | None:
+        row = tx.subscriptions.get(entry.subscription_id)
+        if row is None:
+            return None  # unsubscribed, and its deliveries with it
+        if entry.delivered:
+            tx.deliveries.done(row.id, [delivery.position for delivery in entry.delivered], at, row.failures)
+        if row.ends_at is not None and row.ends_at <= at:
+            return None  # over and about to be swept
+        if entry.change is not None:
+            changed = entry.change(row)
+            if changed != row:
+                tx.subscriptions.write(changed)
+                row = changed
+        if entry.limit == 0 or row.paused_at is not None:
+            return None
+        head = tuple(tx.deliveries.head(row.id, 1 if row.raw else entry.limit))
+        if head and row.pull_point_id is not None:
+            return self._pulled(tx, row, head, at)
+        return Work(subscription=row, deliveries=head) if head else None
 
-def _carry_out(tx: NotificationTx, entry: Entry, at: datetime) -> Work | None:
-    if entry.delivered:
-        tx.deliveries.done(entry.subscription_id, entry.delivered[-1].position)
-    row = tx.subscriptions.get(entry.subscription_id)
-    if row is None or (row.ends_at is not None and row.ends_at <= at):
-        return None  # unsubscribed, or over and about to be swept
-    if entry.change is not None:
-        changed = entry.change(row)
-        if changed != row:
-            tx.subscriptions.write(changed)
-            row = changed
-    if entry.limit == 0 or row.paused_at is not None:
-        return None
-    head = tuple(tx.deliveries.head(row.id, 1 if row.raw else entry.limit))
-    return Work(subscription=row, deliveries=head) if head else None
+    def _pulled(self, tx: NotificationTx, row: Subscription, head: Sequence[Delivery], at: datetime) -> Work:
+        if self._put is not None:
+            self._put(tx, row, head)
+        tx.deliveries.done(row.id, [delivery.position for delivery in head], at, 0)
+        self._settle(tx, [delivery.event for delivery in head], at)
+        return Work(subscription=row, deliveries=())

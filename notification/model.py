@@ -1,14 +1,17 @@
-"""Subscriptions and deliveries as plain values (WS-BaseNotification 1.3)."""
+"""Subscriptions, deliveries and pull points as plain values (WS-BaseNotification 1.3)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import TYPE_CHECKING
+
+from flyinglow.workspace.model import Kind, ResourceKey
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from flyinglow.workspace.model import Event, ResourceKey
+    from flyinglow.workspace.model import Event
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +22,8 @@ class Subscription:
     ``parameters`` its reference parameters as serialized XML, to be sent back as headers. ``reference`` is a random id
     in the subscription's own URL. ``retry_at`` is set while its consumer fails; ``failing_since`` tells since when.
     While it is paused (``paused_at``) what happens is kept for it and nothing is sent; ``pause_reason`` is empty when
-    its owner asked for that.
+    its owner asked for that. With a ``pull_point_id`` its consumer is a pull point of this service, and its messages
+    are put there without any request.
     """
 
     id: str
@@ -38,6 +42,7 @@ class Subscription:
     last_error: str = ""
     paused_at: datetime | None = None
     pause_reason: str = ""
+    pull_point_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,3 +53,39 @@ class Delivery:
     subscription_id: str
     message_id: str
     event: Event
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivered:
+    """One entry of a subscription's delivery log: what was handed to its consumer, when, after how many failures."""
+
+    number: int
+    message_id: str
+    event: Event
+    at: datetime
+    failures: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PullPoint:
+    """A place where messages wait until their owner fetches them (WS-BaseNotification 1.3, section 5).
+
+    Its messages are numbered from 1 without gaps; kept are those from ``first`` to ``last``, ``fetched`` is the highest
+    number that was fetched. ``dropped`` counts those that went to make room before anybody fetched them. ``size`` is
+    how many characters the messages kept have.
+    """
+
+    id: str
+    owner: str
+    created_at: datetime
+    ends_at: datetime
+    first: int = 1
+    last: int = 0
+    fetched: int = 0
+    dropped: int = 0
+    size: int = 0
+
+
+def broker_of(owner: str) -> ResourceKey:
+    """Return what a subscription to everything of one owner names as its producer: the owner's part of the broker."""
+    return ResourceKey(Kind.BROKER, sha256(owner.encode()).hexdigest())

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from flyinglow.notification.model import Delivery, Subscription
+    from flyinglow.notification.model import Delivered, Delivery, PullPoint, Subscription
     from flyinglow.workspace.model import ResourceKey
 
 
@@ -54,8 +54,67 @@ class DeliveryRows(Protocol):
     def count(self, subscription_id: str) -> int:
         """Return how many deliveries wait for one subscription."""
 
-    def done(self, subscription_id: str, up_to: int) -> None:
-        """Forget this subscription's deliveries up to and including this position."""
+    def done(self, subscription_id: str, positions: Sequence[int], at: datetime, failures: int) -> None:
+        """Move these deliveries into the subscription's log; others stay, those put back meanwhile as well."""
+
+
+class DeliveryLog(Protocol):
+    """What was delivered, one log per subscription; it goes with its subscription."""
+
+    def log(self, subscription_id: str, limit: int) -> list[Delivered]:
+        """Return the newest entries of a subscription's log, oldest of them first."""
+
+    def again(self, subscription_id: str, number: int) -> int:
+        """Put what was delivered from this number on back where it stood, before what waits; return how many."""
+
+    def forget(self, before: datetime, most: int) -> None:
+        """Forget entries older than this time, and of each subscription those beyond the newest ``most``."""
+
+
+class Deliveries(DeliveryRows, DeliveryLog, Protocol):
+    """What is on its way, and what has arrived."""
+
+
+class PullPointRows(Protocol):
+    """Pull points; one that is removed takes its messages and the subscriptions that send to it along."""
+
+    def add(self, row: PullPoint) -> None:
+        """Insert it."""
+
+    def get(self, pull_point_id: str) -> PullPoint | None:
+        """Return it or None."""
+
+    def write(self, row: PullPoint) -> None:
+        """Replace it; a removed one stays removed."""
+
+    def remove(self, ids: Sequence[str]) -> None:
+        """Remove pull points with their messages and the subscriptions that send to them."""
+
+    def count(self, owner: str) -> int:
+        """Return how many an owner has."""
+
+    def expired(self, before: datetime) -> list[str]:
+        """Return the ids of those whose end is at or before this time."""
+
+
+class PullMessages(Protocol):
+    """The messages in pull points."""
+
+    def append(self, pull_point_id: str, first: int, bodies: Sequence[str]) -> None:
+        """Insert messages under the numbers from ``first`` on."""
+
+    def after(self, pull_point_id: str, number: int, limit: int) -> list[tuple[int, str]]:
+        """Return the messages with numbers above this one, in order."""
+
+    def sizes(self, pull_point_id: str, limit: int) -> list[tuple[int, int]]:
+        """Return (number, characters) of the oldest messages, in order."""
+
+    def drop(self, pull_point_id: str, below: int) -> None:
+        """Remove the messages with numbers below this one."""
+
+
+class PullPoints(PullPointRows, PullMessages, Protocol):
+    """Pull points with their messages."""
 
 
 class NotificationTx(Tx, Protocol):
@@ -66,5 +125,9 @@ class NotificationTx(Tx, Protocol):
         """Return the subscriptions."""
 
     @property
-    def deliveries(self) -> DeliveryRows:
-        """Return the events on their way."""
+    def deliveries(self) -> Deliveries:
+        """Return the events on their way, and those that arrived."""
+
+    @property
+    def pull_points(self) -> PullPoints:
+        """Return the pull points."""

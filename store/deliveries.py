@@ -5,15 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid5
 
-from sqlalchemy import bindparam, delete, func, select
+from sqlalchemy import bindparam, delete, func, insert, literal, select
 
-from flyinglow.notification.model import Delivery
+from flyinglow.notification.model import Delivered, Delivery
+from flyinglow.store.batches import batches
+from flyinglow.store.notification_tables import DELIVERED
 from flyinglow.store.outbox import to_event
 from flyinglow.store.tables import DELIVERIES, EVENTS
 from flyinglow.store.upsert import insert_once
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from sqlalchemy.engine import Connection
 
@@ -28,7 +31,26 @@ _HEAD = (
     .limit(bindparam("most"))
 )
 _COUNT = select(func.count()).select_from(DELIVERIES).where(_C.subscription_id == bindparam("of_subscription"))
-_DONE = delete(DELIVERIES).where(_C.subscription_id == bindparam("of_subscription"), _C.position <= bindparam("up_to"))
+_L = DELIVERED.c
+_LOG = (
+    select(_L.position, _L.at.label("delivered_at"), _L.failures, EVENTS)
+    .join_from(DELIVERED, EVENTS, _L.event_id == EVENTS.c.id)
+    .where(_L.subscription_id == bindparam("of_subscription"))
+    .order_by(_L.position.desc())
+    .limit(bindparam("most"))
+)
+_AGAIN = (_L.subscription_id == bindparam("of_subscription"), _L.position >= bindparam("from_position"))
+_MANY = select(_L.subscription_id).group_by(_L.subscription_id).having(func.count() > bindparam("most"))
+_LEAST_KEPT = (
+    select(_L.position)
+    .where(_L.subscription_id == bindparam("of_subscription"))
+    .order_by(_L.position.desc())
+    .offset(bindparam("most"))
+    .limit(1)
+)
+_TRIM = delete(DELIVERED).where(
+    _L.subscription_id == bindparam("of_subscription"), _L.position <= bindparam("up_to_position")
+)
 
 
 class Deliveries:
@@ -64,9 +86,45 @@ class Deliveries:
         """Return how many deliveries wait for one subscription."""
         return self._connection.execute(_COUNT, {"of_subscription": subscription_id}).scalar_one()
 
-    def done(self, subscription_id: str, up_to: int) -> None:
-        """Forget this subscription's deliveries up to and including this position."""
-        self._connection.execute(_DONE, {"of_subscription": subscription_id, "up_to": up_to})
+    def done(self, subscription_id: str, positions: Sequence[int], at: datetime, failures: int) -> None:
+        """Move these deliveries into the subscription's log; others stay, those put back meanwhile as well."""
+        for batch in batches(positions):
+            mine = (_C.subscription_id == subscription_id, _C.position.in_(batch))
+            row = select(_C.position, _C.subscription_id, _C.event_id, literal(at, _L.at.type), literal(failures))
+            names = ["position", "subscription_id", "event_id", "at", "failures"]
+            self._connection.execute(insert(DELIVERED).from_select(names, row.where(*mine)))
+            self._connection.execute(delete(DELIVERIES).where(*mine))
+
+    def log(self, subscription_id: str, limit: int) -> list[Delivered]:
+        """Return the newest entries of a subscription's log, oldest of them first."""
+        wanted = {"of_subscription": subscription_id, "most": limit}
+        rows = self._connection.execute(_LOG, wanted).all()
+        return [
+            Delivered(
+                number=row.position,
+                message_id=_message_id(subscription_id, row.id),
+                event=to_event(row),
+                at=row.delivered_at,
+                failures=row.failures,
+            )
+            for row in reversed(rows)
+        ]
+
+    def again(self, subscription_id: str, number: int) -> int:
+        """Put what was delivered from this number on back where it stood, before what waits; return how many."""
+        wanted = {"of_subscription": subscription_id, "from_position": number}
+        names = ["position", "subscription_id", "event_id"]
+        row = select(_L.position, _L.subscription_id, _L.event_id).where(*_AGAIN)
+        self._connection.execute(insert(DELIVERIES).from_select(names, row), wanted)
+        return self._connection.execute(delete(DELIVERED).where(*_AGAIN), wanted).rowcount
+
+    def forget(self, before: datetime, most: int) -> None:
+        """Forget log entries older than this time, and of each subscription those beyond the newest ``most``."""
+        self._connection.execute(delete(DELIVERED).where(_L.at < before))
+        for name in self._connection.execute(_MANY, {"most": most}).scalars().all():
+            wanted = {"of_subscription": name, "most": most}
+            position = self._connection.execute(_LEAST_KEPT, wanted).scalar_one()
+            self._connection.execute(_TRIM, {"of_subscription": name, "up_to_position": position})
 
 
 def _message_id(subscription_id: str, event_id: int) -> str:

@@ -9,6 +9,7 @@ from sqlalchemy import bindparam, delete, insert, select, update
 
 from flyinglow.store import codec
 from flyinglow.store.batches import batches
+from flyinglow.store.notification_tables import DELIVERED
 from flyinglow.store.tables import DELIVERIES, EVENTS, UNSENT
 from flyinglow.workspace.model import Event, Kind, ResourceKey, Topic
 
@@ -28,10 +29,17 @@ _LATEST = (
     .order_by(_C.sequence.desc())
     .limit(1)
 )
+_LATEST_OF = (
+    select(EVENTS)
+    .where(_C.owner == bindparam("of_owner"), _C.topic == bindparam("of_topic"))
+    .order_by(_C.id.desc())
+    .limit(1)
+)
 _PURGE = delete(EVENTS).where(
     _C.sent == 1,
     _C.at < bindparam("before"),
     ~select(DELIVERIES.c.position).where(DELIVERIES.c.event_id == _C.id).exists(),
+    ~select(DELIVERED.c.position).where(DELIVERED.c.event_id == _C.id).exists(),
 )
 
 
@@ -66,6 +74,11 @@ class Events:
         """Return the newest event of a resource on one topic, unless it was purged."""
         wanted = {"of_kind": key.kind, "of_id": key.id, "of_topic": topic}
         row = self._connection.execute(_LATEST, wanted).one_or_none()
+        return None if row is None else to_event(row)
+
+    def latest_of(self, owner: str, topic: str) -> Event | None:
+        """Return the newest event of anything of one owner on one topic, unless it was purged."""
+        row = self._connection.execute(_LATEST_OF, {"of_owner": owner, "of_topic": topic}).one_or_none()
         return None if row is None else to_event(row)
 
     def purge(self, before: datetime) -> int:

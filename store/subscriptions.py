@@ -95,7 +95,8 @@ def _to_row(row: Subscription) -> dict[str, Any]:
     cells = {name: getattr(row, name) for name in _FIELDS}
     cells["parameters"] = codec.dump_strings(row.parameters)
     cells["topics"] = codec.dump_strings(row.topics)
-    cells["consumer_host"] = (urlsplit(row.consumer).hostname or "").lower()
+    # a pull point of ours is no host that many could be made to send to
+    cells["consumer_host"] = "" if row.pull_point_id else (urlsplit(row.consumer).hostname or "").lower()
     return {**cells, "producer_kind": row.producer.kind, "producer_id": row.producer.id}
 
 

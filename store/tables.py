@@ -3,7 +3,8 @@
 Times are integers, microseconds since 1970 in UTC, so that both databases order and compare them alike. Values that
 are only ever read whole (disks, context, stamps, bodies) are JSON text. Conditions of partial indexes stand here by
 name, because SQLite uses such an index only for a query that repeats the condition word for word. The tables of the
-LRM back-end are in ``slot_tables.py``, that of the context endpoint is in ``context_tables.py``.
+LRM back-end are in ``slot_tables.py``, that of the context endpoint is in ``context_tables.py``, those of pull points
+and of what was delivered are in ``notification_tables.py``, those of who may do what in ``access_tables.py``.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 TICK = timedelta(microseconds=1)
 
-REVISION = "0006"
+REVISION = "0008"
 """The newest migration; a store that bears it is opened without Alembic."""
 
 
@@ -262,6 +263,8 @@ SUBSCRIPTIONS = Table(
     Column("last_error", Text, nullable=False),
     Column("paused_at", Instant),
     Column("pause_reason", Text, nullable=False, server_default=text("''")),
+    Column("pull_point_id", String(64)),
+    Index("ix_subscriptions_pull_point", "pull_point_id"),
     Index("ix_subscriptions_producer", "producer_id", "producer_kind"),
     Index("ix_subscriptions_ends", "ends_at"),
     Index("ix_subscriptions_owner", "owner"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from flyinglow.store.accounts import Accounts
 from flyinglow.store.addresses import Addresses
 from flyinglow.store.assignments import Assignments
 from flyinglow.store.collections import Collections
@@ -15,6 +16,8 @@ from flyinglow.store.leases import Leases
 from flyinglow.store.marks import Marks
 from flyinglow.store.nodes import Nodes
 from flyinglow.store.outbox import Events
+from flyinglow.store.pull_points import PullPoints
+from flyinglow.store.shares import Shares
 from flyinglow.store.slots import Slots
 from flyinglow.store.subscriptions import Subscriptions
 from flyinglow.store.trails import Trails
@@ -72,6 +75,16 @@ class Tx:
         return Guests(self._connection)
 
     @cached_property
+    def shares(self) -> Shares:
+        """What is shared with whom."""
+        return Shares(self._connection)
+
+    @cached_property
+    def accounts(self) -> Accounts:
+        """What owners have and have used."""
+        return Accounts(self._connection, writing=self._writing)
+
+    @cached_property
     def subscriptions(self) -> Subscriptions:
         """The subscriptions."""
         return Subscriptions(self._connection, writing=self._writing)
@@ -80,6 +93,11 @@ class Tx:
     def deliveries(self) -> Deliveries:
         """The deliveries under way."""
         return Deliveries(self._connection)
+
+    @cached_property
+    def pull_points(self) -> PullPoints:
+        """The pull points."""
+        return PullPoints(self._connection, writing=self._writing)
 
     @cached_property
     def jobs(self) -> Jobs:

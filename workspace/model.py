@@ -43,11 +43,16 @@ __all__ = [
 
 
 class Kind(StrEnum):
-    """The kinds of WS-Resource a lease can hand out."""
+    """The kinds of WS-Resource a lease can hand out, and the broker, which speaks for all of one owner's."""
 
     WORKSPACE = "workspace"
     GROUP = "group"
     ENSEMBLE = "ensemble"
+    BROKER = "broker"
+
+
+LEASED = (Kind.WORKSPACE, Kind.GROUP, Kind.ENSEMBLE)
+"""What a lease can hand out."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

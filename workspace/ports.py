@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
     from datetime import datetime
 
+    from flyinglow.access.ports import AccountRows, ShareRows
     from flyinglow.backend.api import NodeState, NodeView, PoolView
     from flyinglow.workspace.model import (
         Collection,
@@ -116,6 +117,9 @@ class Outbox(Protocol):
 
     def latest(self, key: ResourceKey, topic: str) -> Event | None:
         """Return the newest event of a resource on one topic."""
+
+    def latest_of(self, owner: str, topic: str) -> Event | None:
+        """Return the newest event of anything of one owner on one topic."""
 
     def purge(self, before: datetime) -> int:
         """Forget events handed on and delivered before this time; return how many."""
@@ -222,6 +226,14 @@ class Tx(Protocol):
     @property
     def guests(self) -> GuestRows:
         """Return what guests reported."""
+
+    @property
+    def shares(self) -> ShareRows:
+        """Return what is shared with whom."""
+
+    @property
+    def accounts(self) -> AccountRows:
+        """Return what owners have and have used."""
 
 
 class Store(Protocol):

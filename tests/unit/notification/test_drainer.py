@@ -88,6 +88,7 @@ def test_commits_out_of_id_order_are_not_passed_over(world: World) -> None:
     consumer = world.subscribe()
     world.build().start()
     world.happen()
+    world.store.call(lambda tx: tx._connection.exec_driver_sql("DELETE FROM delivered"))
     world.store.call(lambda tx: tx._connection.exec_driver_sql("UPDATE events SET id = 1000"))
     early = world.event()
     world.store.call(
