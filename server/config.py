@@ -13,6 +13,7 @@ from typing import Any
 
 from flyinglow.server.config_doc import doc
 from flyinglow.server.config_listen import ClientListener, GuestListener, Listen, Listener, NodeListener
+from flyinglow.server.config_tokens import TokenIssuer
 
 __all__ = [
     "BackendChoice",
@@ -225,3 +226,4 @@ class Config:
     image_uri: ImageUri = doc("Images by URI.", default=ImageUri())
     hardware: HardwareOffer = doc("Hardware on offer.", default=HardwareOffer())
     node: dict[str, Node] = doc("Static nodes by name.", default_factory=dict)
+    issuer: dict[str, TokenIssuer] = doc("Issuers of tokens by a name for the log.", default_factory=dict)

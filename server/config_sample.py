@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flyinglow.server.config import Config, Image, Network, Node
+from flyinglow.server.config_tokens import TokenIssuer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 _HEAD = """\
 # Flying Low: the service's configuration (TOML).
@@ -25,16 +26,27 @@ _NAMED: dict[str, tuple[type, str, dict[str, Any]]] = {
 }
 
 
+_ISSUER = {"url": "https://idp.example.org", "audience": "flyinglow", "keys_url": "https://idp.example.org/keys"}
+
+
 def sample() -> str:
     """Return the text of a commented configuration file, which ``config_file.parse`` accepts as it is."""
     lines = [_HEAD]
     for section in dataclasses.fields(Config):
-        if section.name not in _NAMED:
+        if section.name not in {*_NAMED, "issuer"}:
             lines += _section((section.name,), section.default)
     for name, (kind, example, values) in _NAMED.items():
         lines.append(f"[{name}.{example}]")
         lines += _keys(kind, values)
+    lines += ["# [issuer.example]", *_aside(_keys(TokenIssuer, _ISSUER)), ""]
     return "\n".join(lines)
+
+
+def _aside(keys: Iterable[str]) -> Iterator[str]:
+    """Comment out a whole table, which there need not be; its defaults keep apart from those of other tables."""
+    for line in keys:
+        if line:
+            yield f"#   {line.removeprefix('# ')}"
 
 
 def _section(path: tuple[str, ...], value: Any) -> Iterator[str]:

@@ -12,11 +12,12 @@ from doc_blocks import main, table
 
 from flyinglow.server.config import Config, Image, Network, Node
 from flyinglow.server.config_sample import sample
+from flyinglow.server.config_tokens import TokenIssuer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-NAMED = {"network": Network, "image": Image, "node": Node}
+NAMED = {"network": Network, "image": Image, "node": Node, "issuer": TokenIssuer}
 WORDS = {
     "str": "text",
     "int": "whole number",
