@@ -4,41 +4,30 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Iterator
 from functools import partial
 from statistics import mean, stdev
 from typing import Any
 
 import pytest
 
-from flyinglow.cli.demo.lrm_site import NODECTL, SUDOERS
+from flyinglow.cli.demo.lrm_site import NODECTL
 from flyinglow.client import Disk, Nic, Part
 from flyinglow.nodectl.memory.xen import MEMORY_COLUMN
 from rigs.guest import Guest
 from rigs.lease_story import Story, telling
 from rigs.lrm_service import LrmService
 from rigs.node_agent import AgentProcess
+from rigs.xen.control import GUEST_MB, WAIT, spec
 from rigs.xen.site import IMAGES, Stopwatch, catalogue, service_on, site_on
-from rigs.xen.world import DOMAIN_0_MB, XenNode, XenWorld, xen_world
+from rigs.xen.world import DOMAIN_0_MB, XenNode, XenWorld
 
 pytestmark = [pytest.mark.xen, pytest.mark.timeout(1800), pytest.mark.xdist_group("xen")]
 
-GRACE = 60  # seconds from Slurm's notice to its kill: an emulated processor needs them
-WAIT = 600.0  # an emulated processor, on a machine that has other work
-GUEST_MB = 96
 SLOT_MB = 240
 TRIALS = 10
 PAPER_MS = (744, 1317)  # domain 0 down, and up again (section 4)
 DISKS, NICS = (Disk(image="guest"),), (Nic(network="private"),)
 MEMBER = Part(name="wn", count=2, memory_mb=GUEST_MB, disks=DISKS, nics=NICS, provides=("worker",), user_data=b"five!")
-
-
-@pytest.fixture(scope="module")
-def world() -> Iterator[XenWorld]:
-    watch = Stopwatch()
-    with xen_world(2, sudoers=SUDOERS, kill_wait=GRACE) as made:
-        watch.lap("two emulated Xen nodes boot and join Slurm")
-        yield made
 
 
 def own_mb(node: XenNode) -> int:
@@ -53,16 +42,6 @@ def has_its_memory(node: XenNode) -> bool:
 def guests(node: XenNode) -> list[str]:
     """Return the names of a node's domains besides domain 0."""
     return [line.split()[0] for line in node.run(["xl", "list"]).stdout.splitlines()[2:]]
-
-
-def spec(tag: str, entry: dict[str, Any], number: int) -> dict[str, Any]:
-    """Return a VM in its JSON form."""
-    disk = {"name": "root", "source": entry["path"], "format": "raw", "sha256": entry["sha256"]}
-    nic = {"network": "private", "bridge": "br-private", "mac": f"52:54:00:0f:00:{number:02x}", "prefix": 24}
-    nic.update(ip=f"10.73.0.{100 + number}", hostname=f"guest-{tag}")
-    boot = {name: entry[name] for name in ("kernel", "initrd", "append", "ready_mark")}
-    plain = {"tag": tag, "name": tag, "memory_mb": GUEST_MB, "cpus": 1, "context": f"role {tag}", "user_data": "data"}
-    return {**plain, **boot, "disks": [disk, {"name": "scratch", "blank_mb": 8}], "nics": [nic]}
 
 
 def agent(node: XenNode) -> AgentProcess:

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from flyinglow.cli.demo.lrm_site import NODECTL, SUDOERS
+from flyinglow.cli.demo.lrm_site import NODECTL
 from rigs.guest import Guest
 from rigs.xen.site import IMAGES, site_on
-from rigs.xen.world import XenNode, XenWorld, xen_world
+from rigs.xen.world import XenNode, XenWorld
 
-pytestmark = [pytest.mark.xen, pytest.mark.timeout(900), pytest.mark.xdist_group("xen")]
+pytestmark = [pytest.mark.xen, pytest.mark.timeout(1800), pytest.mark.xdist_group("xen")]
 
 CONFIG = "/etc/flyinglow/trunk.json"
-
-
-@pytest.fixture(scope="module")
-def world() -> Iterator[XenWorld]:
-    with xen_world(2, sudoers=SUDOERS, kill_wait=60) as made:
-        yield made
 
 
 def spec(tag: str, number: int, vlan: int) -> dict[str, Any]:

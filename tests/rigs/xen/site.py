@@ -74,8 +74,10 @@ class DefaultSite(LrmSite):
 
 
 @contextlib.contextmanager
-def site_on(world: XenWorld, guest: Guest, *, lrm: bool) -> Iterator[LrmSite]:
-    """Bring a site's files to the head and to the nodes; no service runs."""
+def site_on(
+    world: XenWorld, guest: Guest, *, lrm: bool, more: str = "", nodectl: Mapping[str, Any] = NODE
+) -> Iterator[LrmSite]:
+    """Bring a site's files to the head and to the nodes; no service runs. ``more`` goes into its configuration."""
     with tempfile.TemporaryDirectory(prefix="fl-xen-site-") as name:
         root = Path(name)
         root.chmod(0o755)
@@ -85,9 +87,9 @@ def site_on(world: XenWorld, guest: Guest, *, lrm: bool) -> Iterator[LrmSite]:
             address=HEAD_ADDRESS,
             options={**OPTIONS, "lrm": "slurm", "vm_overhead_mb": 8, "slot_overhead_mb": 8, "grace": 60, "margin": 300},
             image=catalogue(guest),
-            nodectl=NODE,
+            nodectl=nodectl,
             node_memory_mb=world.domain_0_mb,
-            more=PATIENCE,
+            more=PATIENCE + more,
         )
         site.build()
         shutil.copy(world.directory / "id", root / "id")
@@ -102,9 +104,9 @@ def site_on(world: XenWorld, guest: Guest, *, lrm: bool) -> Iterator[LrmSite]:
 
 
 @contextlib.contextmanager
-def service_on(world: XenWorld, guest: Guest, *, lrm: bool) -> Iterator[LrmService]:
-    """Run the service on the head. While the block runs, this thread is in the head's network."""
-    with site_on(world, guest, lrm=lrm) as site:
+def service_on(world: XenWorld, guest: Guest, *, lrm: bool, **more: Any) -> Iterator[LrmService]:
+    """Run the service on the head; see ``site_on``. While the block runs, this thread is in the head's network."""
+    with site_on(world, guest, lrm=lrm, **more) as site:
         service = LrmService(site)
         with network_of(world.head.pid):
             try:
@@ -120,6 +122,10 @@ class Stopwatch:
 
     def __init__(self) -> None:
         self._at = time.monotonic()
+
+    def since(self) -> float:
+        """Return the seconds since the last lap."""
+        return time.monotonic() - self._at
 
     def lap(self, what: str) -> float:
         """Print the time since the last lap and return it."""
