@@ -121,12 +121,8 @@ class Xen:
         before = self._domain(vm)
         with contextlib.suppress(BrokenError):  # a guest that cannot be asked is reset
             self._xl.run("reboot", self._mark(vm).name)
-            deadline = time.monotonic() + REBOOT_SECONDS
-            while time.monotonic() < deadline:
-                now = self._domain(vm)
-                if now is not None and before is not None and now.id != before.id and PAUSED not in now.flags:
-                    return
-                time.sleep(POLL)
+            if before is not None and self._went_down(vm, REBOOT_SECONDS, before.id) and self._came_back(vm, before.id):
+                return
         self.start(vm, vm.spec(), paused=False)
 
     def status(self, vm: VmDir) -> Sight:
@@ -173,13 +169,27 @@ class Xen:
             self._xl.run("shutdown", domain.name)
         return True
 
-    def _went_down(self, vm: VmDir, seconds: float) -> bool:
+    def _went_down(self, vm: VmDir, seconds: float, number: int | None = None) -> bool:
+        """Wait for the end of a VM's domain, of the one with this number if one is named."""
         deadline = time.monotonic() + seconds
-        while (domain := self._domain(vm)) is not None and SHUT not in domain.flags:
+        while (domain := self._domain(vm)) is not None and SHUT not in domain.flags and number in (None, domain.id):
             if time.monotonic() >= deadline:
                 return False
             time.sleep(POLL)
         return True
+
+    def _came_back(self, vm: VmDir, number: int) -> bool:
+        """Wait for the domain that follows one which reboots, as long as the xl is there that makes it."""
+        deadline = time.monotonic() + self._config.start_seconds
+        while time.monotonic() < deadline:
+            watched = any(processes.with_argument(str(_file(vm))))
+            now = self._domain(vm)
+            if now is not None and now.id != number and PAUSED not in now.flags:
+                return True
+            if not watched:
+                return False
+            time.sleep(POLL)
+        return False
 
     def _end(self, vm: VmDir) -> None:
         """Take a VM's domain away, whatever makes or watches it first, and the note that there is one last."""

@@ -1,6 +1,7 @@
 """A node with a stand-in for Xen's ``xl``: strangers, half-made domains, domains that end by themselves."""
 
 import stat
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -105,6 +106,38 @@ def test_kill_all_asks_xen_no_more_often_for_more_domains(
         assert xen_host.domains() == []
         assert node.node.list() == []
     assert counts[0] == counts[1] <= 3  # before, after, and once more for what was begun meanwhile
+
+
+@pytest.mark.parametrize("made_anew", [True, False])
+def test_a_guest_that_went_down_to_boot_anew_is_waited_for_while_there_is_an_xl_that_makes_it(
+    node: Subject, xen_host: XenHost, monkeypatch: pytest.MonkeyPatch, made_anew: bool
+) -> None:
+    monkeypatch.setattr("flyinglow.nodectl.hypervisor.xen.REBOOT_SECONDS", 0.0)  # making it takes longer
+    node.create(TAG)
+    node.node.start(TAG)
+    (domain,) = xen_host.domains()
+    asked: list[str] = []
+    run = Xl.run
+
+    def slow(xl: Xl, *words: str, **more: Any) -> str:
+        asked.append(words[0])
+        if words[0] == "reboot":
+            xen_host.put([{**domain, "flags": "---s--", "reason": "1"}])
+            return ""
+        if asked.count("list") == 5 and made_anew:
+            xen_host.put([{**domain, "id": domain["id"] + 1}])
+        return run(xl, *words, **more)
+
+    monkeypatch.setattr(Xl, "run", slow)
+    argv = ["/bin/sh", "-c", "read -r _", "xl", str(node.node.state.vm(TAG).path / "xen.cfg")]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE) as maker:
+        assert maker.stdin is not None
+        if not made_anew:
+            maker.stdin.close()
+            maker.wait(120)
+        assert node.node.reboot(TAG).status is VmStatus.RUNNING
+        assert ("create" not in asked, "destroy" not in asked) == (made_anew, made_anew)
+        maker.stdin.close()
 
 
 def test_a_program_that_died_before_its_record_finds_the_domain(node: Subject, xen_host: XenHost) -> None:
