@@ -21,8 +21,8 @@ from cattrs.errors import (
 from flyinglow.backend import loading, reach
 from flyinglow.nodectl.errors import FlyingLowError, InvalidError
 from flyinglow.nodectl.spec import INTERFACE
-from flyinglow.server import config_networks
-from flyinglow.server.config import Config, GuestListener, NodeListener
+from flyinglow.server import config_callers, config_networks, config_tokens
+from flyinglow.server.config import ClientListener, Config, GuestListener, NodeListener
 from flyinglow.server.config_lines import line_of
 
 if TYPE_CHECKING:
@@ -91,6 +91,7 @@ def _step(error: BaseException) -> tuple[str, ...]:
 
 def _contradictions(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
     yield from config_networks.faults(config)
+    yield from config_tokens.faults(config.issuer)
     yield from _nodes(config)
     for name, image in config.image.items():
         if image.file is None and image.path is None:
@@ -157,6 +158,7 @@ def _listening(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
             continue
         if not loopback and not listener.insecure and not _is_secured(listener):
             yield ("listen", name, "address"), f"{listener.address} is not loopback and {_EXPOSED[name]}"
+    yield from config_callers.faults(listen.client)
     yield from _guest_url(listen.guest.base_url)
 
 
@@ -174,7 +176,10 @@ def _guest_url(url: str) -> Iterator[tuple[tuple[str, ...], str]]:
 
 
 # Pilots sign every report with their own keys; what they carry can be read by others without TLS.
-_CALLERS = "callers are not authenticated yet; listen on 127.0.0.1, or set insecure = true if you know who can reach it"
+_CALLERS = (
+    "callers are not authenticated; name certificate, private_key and ca_directory, listen on 127.0.0.1, or set "
+    "insecure = true if you know who can reach it"
+)
 _EXPOSED = {
     "client": _CALLERS,
     "guest": "without TLS others on the guests' networks can read their tokens; name certificate and private_key, or "
@@ -185,6 +190,8 @@ _EXPOSED = {
 
 
 def _is_secured(listener: Listener) -> bool:
+    if isinstance(listener, ClientListener):
+        return config_callers.are_known(listener)
     return isinstance(listener, NodeListener | GuestListener) and listener.certificate is not None
 
 

@@ -24,6 +24,7 @@ from flyinglow.server.composition import compose, open_store
 from flyinglow.server.config_file import load
 from flyinglow.server.endpoints import endpoints
 from flyinglow.server.guest_door import guest_site
+from flyinglow.server.identification import authenticate
 from flyinglow.server.node_door import node_site
 from flyinglow.server.services import now
 from flyinglow.server.timers import Timers
@@ -149,6 +150,7 @@ class Daemon:
             pool=self._workers,
             addresses=self._addresses,
             limits=listeners.limits(listener),
+            authenticate=authenticate(self._config, self._client.secured),
         )
         self._ports.append(self._client.serve(self._reactor, site))
         pilots = node_site(parts.backend, self._node.listener, self._reactor)

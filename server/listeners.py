@@ -1,6 +1,6 @@
 """The three listeners: client (SOAP), node (pilots) and guest (context), each a socket with limits of its own.
 
-Those for nodes and guests speak TLS when they have a certificate.
+They speak TLS when they have a certificate.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from twisted.web.resource import Resource
 
 from flyinglow.nodectl.errors import BrokenError, FlyingLowError
 from flyinglow.server import tls
-from flyinglow.server.config import GuestListener, NodeListener
+from flyinglow.server.config import ClientListener, GuestListener, NodeListener
 from flyinglow.wsrf.channel import HttpLimits
 from flyinglow.wsrf.channel import Listener as Site
 
@@ -53,10 +53,14 @@ def bind(listener: Listener) -> Bound:
 
 
 def _secured(listener: Listener) -> tls.Secured | None:
-    if not isinstance(listener, NodeListener | GuestListener):
+    if not isinstance(listener, ClientListener | NodeListener | GuestListener):
         return None
     if listener.certificate is None and listener.private_key is None:
         return None
+    if isinstance(listener, ClientListener):
+        from flyinglow.server import tls_callers  # noqa: PLC0415 - imports OpenSSL
+
+        return tls_callers.secured(listener)
     name = "node" if isinstance(listener, NodeListener) else "guest"
     return tls.secured(listener.certificate, listener.private_key, f"[listen.{name}]")
 

@@ -1,8 +1,9 @@
 """The client listener: SOAP over HTTP by twisted.web, the calls on worker threads.
 
 Answers without a SOAP envelope say that HTTP itself was wrong: 404 no such address, 405 another method, 413 too
-large, 415 not a content type of SOAP, 408 too slow, 403 refused by authentication, 503 too many at once. A 401 has a
-fault in its envelope, because that is what a SOAP client reads, and says in WWW-Authenticate how one becomes known.
+large, 415 not a content type of SOAP, 408 too slow, 503 too many at once. Who is not known is answered 401, who is
+known and not let in 403: both with a fault, because that is what a SOAP client reads, and 401 says in
+WWW-Authenticate how one becomes known.
 """
 
 from __future__ import annotations
@@ -130,10 +131,9 @@ class Front(resource.Resource):
             return _later(request)
         try:
             caller = self._authenticate(request)
-        except UnauthenticatedError as error:
-            return _unknown(request, endpoint.refuse(_inbound(request, kind, soap, UNKNOWN, resource_id), error), error)
-        except DeniedError:
-            return _plain(request, 403)
+        except DeniedError as error:
+            refusal = endpoint.refuse(_inbound(request, kind, soap, UNKNOWN, resource_id), error)
+            return _refused(request, refusal, error)
         except TransientError:
             return _later(request)
         inbound = _inbound(request, kind, soap, caller, resource_id)
@@ -204,9 +204,11 @@ def _later(request: Request) -> bytes:
     return _plain(request, 503)
 
 
-def _unknown(request: Request, answer: Answer, error: UnauthenticatedError) -> bytes:
-    request.setResponseCode(401)
-    request.setHeader(b"www-authenticate", error.challenge.encode("ascii"))
+def _refused(request: Request, answer: Answer, error: DeniedError) -> bytes:
+    request.setResponseCode(403)
+    if isinstance(error, UnauthenticatedError):
+        request.setResponseCode(401)
+        request.setHeader(b"www-authenticate", error.challenge.encode("ascii"))
     request.setHeader(b"content-type", answer.content_type.encode("ascii"))
     return answer.body
 

@@ -1,0 +1,139 @@
+"""The directory of authorities as grids have it: certificates and CRLs under OpenSSL's hashed names, signing policies.
+
+``xxxxxxxx.0`` is an authority's certificate, ``xxxxxxxx.r0`` its CRL and ``xxxxxxxx.signing_policy`` what it may sign,
+where xxxxxxxx is the hash of its subject, OpenSSL's of today or that of before 1.0. A file whose name is not the hash
+of what is in it does not count, and is told. All of it is read at once, so a connection sees one state of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from OpenSSL import crypto
+
+from flyinglow.access import signing_policy, subjects
+from flyinglow.nodectl.errors import BrokenError, InvalidError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from flyinglow.access.signing_policy import SigningPolicy
+    from flyinglow.access.subjects import Subject
+
+_FILE: Final = re.compile(r"([0-9a-f]{8})\.(r?[0-9]+|signing_policy)")
+
+
+@dataclass(slots=True)
+class Authorities:
+    """What a directory holds; ``problems`` says what of it does not count, and why."""
+
+    certificates: dict[bytes, x509.Certificate] = field(default_factory=dict)  # by fingerprint
+    crls: dict[Subject, list[x509.CertificateRevocationList]] = field(default_factory=dict)
+    policies: dict[Subject, SigningPolicy] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    def fill(self, store: Any) -> None:
+        """Put the certificates and CRLs into an OpenSSL store."""
+        for certificate in self.certificates.values():
+            store.add_cert(crypto.X509.from_cryptography(certificate))
+        for crls in self.crls.values():
+            for crl in crls:
+                store.add_crl(crl)
+
+    def next_update(self, issuer: Subject) -> datetime | None:
+        """Return when an authority's newest CRL should have been followed by another; None: it has no CRL."""
+        times = [crl.next_update_utc for crl in self.crls.get(issuer, ()) if crl.next_update_utc is not None]
+        return max(times, default=None)
+
+    def objection(self, chain: Sequence[x509.Certificate]) -> str | None:
+        """Say what speaks against a verified chain, leaf first: a signing policy, or what came to be known later."""
+        for certificate in chain:
+            name, issuer = subjects.of(certificate.subject), subjects.of(certificate.issuer)
+            for crl in self.crls.get(issuer, ()):
+                if crl.get_revoked_certificate_by_serial_number(certificate.serial_number) is not None:
+                    return f"the certificate of {name} was revoked"
+            policy = self.policies.get(issuer)
+            if policy is not None and name != issuer and not policy.allows(issuer, name):
+                return f"the signing policy of {issuer} does not allow it to certify {name}"
+        if chain and fingerprint(chain[-1]) not in self.certificates:
+            return f"{subjects.of(chain[-1].subject)} is no authority here any more"
+        return None
+
+
+def fingerprint(certificate: x509.Certificate) -> bytes:
+    """Return what tells certificates apart."""
+    return hashlib.sha256(certificate.public_bytes(Encoding.DER)).digest()
+
+
+def read(directory: Path) -> Authorities:
+    """Read a directory. Raises BrokenError when it cannot be read or holds no authority."""
+    found = Authorities()
+    hashes: dict[str, set[Subject]] = {}
+    try:
+        paths = sorted(path for path in directory.iterdir() if _FILE.fullmatch(path.name))
+    except OSError as error:
+        raise BrokenError(f"ca_directory: {directory} cannot be read: {error.strerror}") from None
+    for path in paths:
+        if path.suffix[1:].isdigit():
+            _certificates(path, found, hashes)
+    if not found.certificates:
+        raise BrokenError(f"ca_directory: {directory} has no authority (xxxxxxxx.0, as `openssl rehash` names them)")
+    for path in paths:
+        if path.suffix.startswith(".r"):
+            _crl(path, found, hashes)
+        elif path.suffix == ".signing_policy":
+            _policy(path, found, hashes)
+    return found
+
+
+def _certificates(path: Path, found: Authorities, hashes: dict[str, set[Subject]]) -> None:
+    try:
+        for certificate in x509.load_pem_x509_certificates(path.read_bytes()):
+            names = name_hashes(certificate)
+            if path.stem not in names:
+                found.problems.append(f"{path} is not named after what it holds: {' or '.join(names)}")
+                continue
+            found.certificates[fingerprint(certificate)] = certificate
+            for name in names:
+                hashes.setdefault(name, set()).add(subjects.of(certificate.subject))
+    except (OSError, ValueError, InvalidError) as error:
+        found.problems.append(f"{path} is no certificate (PEM): {error}")
+
+
+def name_hashes(certificate: x509.Certificate) -> tuple[str, str]:
+    """Return the hashes of a certificate's subject: OpenSSL's of today, and that of before 1.0."""
+    today: int = crypto.X509.from_cryptography(certificate).subject_name_hash()
+    old = hashlib.md5(certificate.subject.public_bytes(), usedforsecurity=False).digest()[:4]
+    return f"{today:08x}", f"{int.from_bytes(old, 'little'):08x}"
+
+
+def _crl(path: Path, found: Authorities, hashes: dict[str, set[Subject]]) -> None:
+    try:
+        crl = x509.load_pem_x509_crl(path.read_bytes())
+        issuer = subjects.of(crl.issuer)
+    except (OSError, ValueError, InvalidError) as error:
+        found.problems.append(f"{path} is no CRL (PEM): {error}")
+        return
+    if issuer not in hashes.get(path.stem, ()):
+        found.problems.append(f"{path} is the CRL of {issuer}, which is no authority under that name here")
+        return
+    crls = found.crls.setdefault(issuer, [])
+    if crl not in crls:
+        crls.append(crl)
+
+
+def _policy(path: Path, found: Authorities, hashes: dict[str, set[Subject]]) -> None:
+    try:
+        policy = signing_policy.parse(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, InvalidError) as error:
+        found.problems.append(f"{path}: {error}; its authority may certify nobody until it is mended")
+        policy = signing_policy.SigningPolicy(())
+    for authority in hashes.get(path.stem, ()):
+        found.policies[authority] = policy

@@ -1,0 +1,63 @@
+"""Who is calling: the ways by which callers of the client listener can be known, asked one after the other.
+
+Each way looks for its own kind of credential in a request. The first that finds one decides: a credential that is bad
+ends the matter, nobody falls back to another way or to being anonymous. Where no way is configured, everybody is the
+one local caller; the configuration allows that on loopback only.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from flyinglow.access.refusal import UnauthenticatedError
+from flyinglow.server.certificates import ByCertificate
+from flyinglow.wsrf.transport import local
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from twisted.web.http import Request
+
+    from flyinglow.access.identity import Identity
+    from flyinglow.server.config import Config
+    from flyinglow.server.tls import Secured
+
+
+class Way(Protocol):
+    """One way in."""
+
+    def identify(self, request: Request) -> Identity | None:
+        """Return who sent a request, or None when it has no credential of this kind.
+
+        Called on the reactor for each request; must not block. Raises DeniedError, with a reason that the caller may
+        read, for a credential that is not good.
+        """
+
+
+class Ways:
+    """Asks several ways in turn; a request that none of them knows is refused."""
+
+    def __init__(self, ways: Sequence[Way]) -> None:
+        self._ways = tuple(ways)
+
+    def __call__(self, request: Request) -> Identity:
+        """Return who sent a request. Raises UnauthenticatedError, or the DeniedError of a way."""
+        for way in self._ways:
+            identity = way.identify(request)
+            if identity is not None:
+                return identity
+        raise UnauthenticatedError("the request carries no credential that this service takes")
+
+
+def ways(config: Config, secured: Secured | None) -> list[Way]:
+    """Return the ways that are configured, in the order in which they are asked."""
+    found: list[Way] = []
+    if secured is not None and config.listen.client.ca_directory is not None:
+        found.append(ByCertificate(secured.kept))
+    return found
+
+
+def authenticate(config: Config, secured: Secured | None) -> Callable[[Request], Identity]:
+    """Return what the client listener asks who sent a request."""
+    found = ways(config, secured)
+    return Ways(found) if found else local
