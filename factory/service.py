@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from flyinglow.access.decision import Deny, decide
 from flyinglow.access.identity import Identity
 from flyinglow.backend.api import Backend, Decision, Placed, Queued, View
-from flyinglow.factory.addressing import NetworkTerms, leased
+from flyinglow.factory.addressing import NetworkTerms
 from flyinglow.factory.checks import check
 from flyinglow.factory.digest import digest
 from flyinglow.factory.listing import Filter, Page, page
@@ -21,26 +21,23 @@ from flyinglow.factory.model import Created, CreateRequest, Outlook, Valid
 from flyinglow.factory.offers import Offers, offers
 from flyinglow.factory.plan import Desk, Plan, plan
 from flyinglow.factory.rehearsal import check_addresses, granted, outlook, validity
+from flyinglow.factory.rows import events_of, lease_of, placed
 from flyinglow.factory.uris import UriPolicy
+from flyinglow.factory.wishes import wish_of
 from flyinglow.nodectl.errors import ConflictError, DeniedError, InvalidError
 from flyinglow.notification.ports import NotificationTx
 from flyinglow.notification.service import Draft, SubscriptionService
 from flyinglow.notification.subscribing import SubscribeRequest
 from flyinglow.workspace.catalogue import Catalogue
-from flyinglow.workspace.lifecycle import event, state_event
 from flyinglow.workspace.model import (
     Collection,
-    Event,
     Kind,
     Lease,
     ResourceKey,
     Selection,
-    Stamp,
-    Topic,
-    Workspace,
 )
-from flyinglow.workspace.nic_body import nic_bodies
 from flyinglow.workspace.ports import Now, Store, Tx
+from flyinglow.workspace.quotas import Quotas, Standing
 from flyinglow.workspace.terms import Terms
 from flyinglow.workspace.visibility import find_collection
 
@@ -64,6 +61,7 @@ class FactoryService:
         schedule: str = "immediate",
         uris: UriPolicy | None = None,
         networks: Mapping[str, NetworkTerms] | None = None,
+        quotas: Quotas | None = None,
     ) -> None:
         self._store = store
         self._backend = backend
@@ -76,6 +74,7 @@ class FactoryService:
         self._schedule = schedule
         self._uris = uris or UriPolicy()
         self._networks = networks or {}
+        self._quotas = quotas or Quotas(now)
 
     def create(self, caller: Identity, request: CreateRequest, watch: SubscribeRequest | None = None) -> Created:
         """Lease all that ``request`` asks for, or nothing; subscribe ``watch`` to all of it before its first event.
@@ -128,6 +127,7 @@ class FactoryService:
                 _again(tx, known, digest(request))
             view = _view(tx)
             planned = self._plan(tx, caller, request, view)
+            self._quotas.admit(tx, caller, wish_of(planned), enter=False)
             decision = self._backend.admit(planned.ask, view)
             if isinstance(decision, Queued | Placed):
                 check_addresses(planned, view)
@@ -160,6 +160,10 @@ class FactoryService:
 
         return self._store.view(read)
 
+    def standing(self, caller: Identity) -> Standing | None:
+        """Return the caller's own policy, and what he has used and reserved of it; None when nothing limits him."""
+        return self._store.view(lambda tx: self._quotas.standing(tx, caller))
+
     @property
     def now(self) -> Now:
         """The service's clock (CurrentTime)."""
@@ -169,10 +173,11 @@ class FactoryService:
         mark = digest(request)
         view = _view(tx)
         planned = self._plan(tx, caller, request, view)
+        self._quotas.admit(tx, caller, wish_of(planned), enter=True)
         if request.join:
             _claim(tx, request.join)
         now = planned.workspaces[0].accepted_at
-        return self._commit(tx, planned, view, _lease(planned, caller, request, mark, now), now)
+        return self._commit(tx, planned, view, lease_of(planned, caller, request, mark, now), now)
 
     def _plan(self, tx: Tx, caller: Identity, request: CreateRequest, view: View) -> Plan:
         """Check the request and lay out its rows; reads only."""
@@ -193,7 +198,7 @@ class FactoryService:
     def _commit(self, tx: Tx, planned: Plan, view: View, lease: Lease, now: datetime) -> Created:
         nodes, waits = self._admit(planned, view)
         rows = [
-            replace(_placed(tx, row, nodes.get(row.id), planned, now, self._networks), reason=waits)
+            replace(placed(tx, row, nodes.get(row.id), planned, now, self._networks), reason=waits)
             for row in planned.workspaces
         ]
         tx.leases.add(lease)
@@ -204,7 +209,7 @@ class FactoryService:
             if row.node is not None:
                 size = row.allocation
                 tx.nodes.hold(row.node, row.id, memory_mb=size.memory_mb, cpus=size.cpus, disk_mb=size.disk_mb)
-        tx.outbox.add([made for row in rows for made in _events(row, now)])
+        tx.outbox.add([made for row in rows for made in events_of(row, now)])
         return Created(lease_id=lease.id, resources=lease.resources, ends_at=rows[0].ends_at)
 
     def _admit(self, planned: Plan, view: View) -> tuple[dict[str, str], str]:
@@ -261,36 +266,3 @@ def _claim(tx: Tx, ensemble_id: str) -> None:
     ensemble = tx.collections.get(ResourceKey(Kind.ENSEMBLE, ensemble_id))
     if ensemble is not None:
         tx.collections.write(ensemble, ensemble)
-
-
-def _lease(planned: Plan, caller: Identity, request: CreateRequest, mark: str, now: datetime) -> Lease:
-    return Lease(
-        id=planned.lease_id,
-        owner=caller.name,
-        token=request.token,
-        digest=mark,
-        created_at=now,
-        resources=planned.resources,
-    )
-
-
-def _placed(
-    tx: Tx, row: Workspace, node: str | None, planned: Plan, now: datetime, networks: Mapping[str, NetworkTerms]
-) -> Workspace:
-    """Lease the row's addresses and note its node.
-
-    A lease begins when it is placed, in an open ensemble when that is done.
-    """
-    nics = leased(tx, row, networks)
-    if node is None:
-        return replace(row, nics=nics, stamps={**row.stamps, str(Stamp.QUEUED): now}, sequence=2)
-    stamps = {**row.stamps, str(Stamp.SCHEDULED): now}
-    ends_at = None if planned.open else now + timedelta(seconds=row.duration)
-    return replace(row, nics=nics, node=node, stamps=stamps, ends_at=ends_at, sequence=2)
-
-
-def _events(row: Workspace, now: datetime) -> list[Event]:
-    return [
-        state_event(row, now=now, sequence=1),
-        event(row, Topic.NETWORKING, {"name": row.name, "nics": nic_bodies(row.nics)}, now=now, sequence=2),
-    ]

@@ -5,7 +5,7 @@ A fan-out is one transaction with one result per member; a member's refusal does
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import ClassVar
@@ -16,9 +16,10 @@ from flyinglow.group.members import MemberResult, Whole, find_whole
 from flyinglow.nodectl.errors import ConflictError, FlyingLowError
 from flyinglow.workspace import targets
 from flyinglow.workspace.ends import Ends
-from flyinglow.workspace.model import Kind, ResourceKey, Workspace
+from flyinglow.workspace.model import Collection, Kind, ResourceKey, Workspace
 from flyinglow.workspace.outcomes import SHUTDOWN_VERBS, ShutdownMode, Verb
 from flyinglow.workspace.ports import Now, StaleError, Store, Tx
+from flyinglow.workspace.quotas import Quotas
 from flyinglow.workspace.service import apply
 from flyinglow.workspace.states import FINAL
 from flyinglow.workspace.terms import Terms
@@ -33,11 +34,14 @@ class CollectionService:
 
     kind: ClassVar[Kind]
 
-    def __init__(self, store: Store, now: Now, terms: Terms, backend: object = None) -> None:
+    def __init__(
+        self, store: Store, now: Now, terms: Terms, backend: object = None, quotas: Quotas | None = None
+    ) -> None:
         self._store = store
         self._now = now
         self._terms = terms
         self._ends = Ends(store, now, terms, backend)
+        self._quotas = quotas or Quotas(now)
 
     @property
     def terms(self) -> Terms:
@@ -88,7 +92,12 @@ class CollectionService:
                 raise ConflictError(f"the lease of {self.kind} {whole.row.name} is over")
             return found
 
-        return self._ends.move(living, at)
+        return self._ends.move(living, at, self._quotas.extension(caller))
+
+    def find_to_change(self, tx: Tx, caller: Identity, resource: str) -> tuple[Collection, Sequence[Workspace]]:
+        """Return it with its members, for a change of its properties; raises UnknownError."""
+        whole = self._find(tx, caller, "set", resource)
+        return whole.row, whole.members
 
     def report(
         self, caller: Identity, resource: str, choose: Callable[[Workspace], bool] = lambda _: True

@@ -16,6 +16,7 @@ from flyinglow.workspace import ending
 from flyinglow.workspace.lifecycle import tell
 from flyinglow.workspace.model import Stamp, Topic, Workspace
 from flyinglow.workspace.ports import Now, Store, Tx
+from flyinglow.workspace.quotas import Judge
 from flyinglow.workspace.states import FINAL, Task
 from flyinglow.workspace.terms import Terms
 
@@ -32,28 +33,36 @@ class Ends:
         self._terms = terms
         self._holder = backend if isinstance(backend, Extends) else None
 
-    def move(self, find: Find, at: datetime) -> datetime | Awaitable[datetime]:
+    def move(self, find: Find, at: datetime, judge: Judge | None = None) -> datetime | Awaitable[datetime]:
         """Move the ends of these workspaces and return the time granted, or an awaitable of it (on the reactor).
 
         Raises InvalidError for a time that has passed, DeniedError beyond the site's maximum duration or beyond what
         the back-end can hold (the message names the longest possible end), ConflictError when a lease has not begun or
-        is over.
+        is over. ``judge`` says whether the owner's quota leaves room, and raises DeniedError.
         """
 
         def act(tx: Tx) -> datetime:
             now = self._now()
-            return max(self._moved(tx, row, at, now) for row in find(tx))
+            rows = find(tx)
+            self._judged(tx, rows, at, judge)
+            return max(_moved(tx, row, at, now) for row in rows)
 
         if self._holder is None:
             return self._store.call(act)
-        later = self._store.view(lambda tx: self._later(find(tx), at))
+        later = self._store.view(lambda tx: self._later(tx, find(tx), at, judge))
         return self._asked(self._holder, later, act, at) if later else self._store.call(act)
 
-    def _later(self, rows: Sequence[Workspace], at: datetime) -> list[str]:
-        """Return the launch sets that would have to be held for longer."""
+    def _judged(self, tx: Tx, rows: Sequence[Workspace], at: datetime, judge: Judge | None) -> None:
+        """Have a new end judged, when nothing else is wrong with it."""
         now = self._now()
         for row in rows:
             self._check(row, at, now)
+        if judge is not None:
+            judge(tx, rows, at)
+
+    def _later(self, tx: Tx, rows: Sequence[Workspace], at: datetime, judge: Judge | None) -> list[str]:
+        """Return the launch sets that would have to be held for longer."""
+        self._judged(tx, rows, at, judge)
         return sorted({row.launch_set for row in rows if row.ends_at is not None and row.ends_at < at})
 
     async def _asked(
@@ -85,11 +94,11 @@ class Ends:
             figures = {"duration.asked": int((at - row.accepted_at).total_seconds()), "duration.max": longest}
             raise DeniedError(f"a lease of this site ends at most {longest} s after it was accepted", figures)
 
-    def _moved(self, tx: Tx, row: Workspace, at: datetime, now: datetime) -> datetime:
-        self._check(row, at, now)
-        body = schedule(row, at, "the end of the lease was moved")
-        tell(tx, row, Topic.SCHEDULE, body, now=now, ends_at=at, warned=False)
-        return at
+
+def _moved(tx: Tx, row: Workspace, at: datetime, now: datetime) -> datetime:
+    body = schedule(row, at, "the end of the lease was moved")
+    tell(tx, row, Topic.SCHEDULE, body, now=now, ends_at=at, warned=False)
+    return at
 
 
 def _refused(error: DeniedError, now: datetime) -> DeniedError:

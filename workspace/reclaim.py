@@ -21,6 +21,7 @@ from flyinglow.workspace.lifecycle import advance, record
 from flyinglow.workspace.model import Selection, Stamp, Workspace
 from flyinglow.workspace.orders import Answer, Ask, GoneError
 from flyinglow.workspace.ports import Tx
+from flyinglow.workspace.quotas import used
 from flyinglow.workspace.states import State, Status, Task
 
 log = structlog.get_logger(__name__)
@@ -64,6 +65,7 @@ class Reclaim:
         rows = [row for row in tx.workspaces.select(Selection(ids=tuple(ids))) if row.task is Task.RECLAIMING]
         for row in rows:
             advance(tx, row, Status(row.target or State.ENDED), now=now, attempts=0)
+        tx.accounts.spend(used(rows, now))
         tx.nodes.free([row.id for row in rows])
         tx.addresses.give_back([row.id for row in rows])
         sets = sorted({row.launch_set for row in rows})

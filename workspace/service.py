@@ -23,6 +23,7 @@ from flyinglow.workspace.lifecycle import advance, reclaim, record
 from flyinglow.workspace.model import GuestReport, Workspace
 from flyinglow.workspace.outcomes import OUTCOMES, SHUTDOWN_VERBS, Do, NoOp, Refuse, ShutdownMode, Verb
 from flyinglow.workspace.ports import Now, Store, Tx
+from flyinglow.workspace.quotas import Quotas
 from flyinglow.workspace.states import FINAL, State, Status, Task
 from flyinglow.workspace.terms import Terms
 from flyinglow.workspace.visibility import find_workspace
@@ -55,12 +56,13 @@ class WorkspaceService:
     thread; every verb is one transaction.
     """
 
-    def __init__(self, store: Store, now: Now, terms: Terms, nodes: Nodes) -> None:
+    def __init__(self, store: Store, now: Now, terms: Terms, nodes: Nodes, quotas: Quotas | None = None) -> None:
         self._store = store
         self._now = now
         self._terms = terms
         self._nodes = nodes
         self._ends = Ends(store, now, terms, nodes)
+        self._quotas = quotas or Quotas(now)
 
     @property
     def terms(self) -> Terms:
@@ -101,7 +103,8 @@ class WorkspaceService:
 
     def set_end(self, caller: Identity, workspace_id: str, at: datetime) -> datetime | Awaitable[datetime]:
         """Move the end of the lease and return the time granted, or an awaitable of it; raises as ``Ends.move``."""
-        return self._ends.move(lambda tx: [find_workspace(tx, caller, "set_end", workspace_id)], at)
+        judge = self._quotas.extension(caller)
+        return self._ends.move(lambda tx: [find_workspace(tx, caller, "set_end", workspace_id)], at, judge)
 
     def console(
         self, caller: Identity, workspace_id: str, offset: int = 0, limit: int = 65536
@@ -113,7 +116,7 @@ class WorkspaceService:
         """
         if offset < 0 or not 0 < limit <= CONSOLE_MAX:
             raise InvalidError(f"a console range starts at 0 or later and has 1 to {CONSOLE_MAX} bytes")
-        row = self.get(caller, workspace_id)
+        row = self._store.view(lambda tx: find_workspace(tx, caller, "console", workspace_id))
         if row.node is None or row.state in FINAL or row.state is State.UNPROPAGATED:
             raise ConflictError(f"workspace {row.name} has no console now: it is {row.state}")
         order = Order(OrderName.CONSOLE, row.tag, {"offset": offset, "max": limit})

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from flyinglow.workspace import ending
+from flyinglow.workspace import ending, quotas
 from flyinglow.workspace.lifecycle import reclaim, tell
 from flyinglow.workspace.model import Kind, ResourceKey, Selection, Topic, Workspace
 from flyinglow.workspace.ports import Now, Store, Tx
@@ -150,12 +150,17 @@ def purge(tx: Tx, now: datetime, retain: int) -> int:
         tx.guests.purge([row.id for row in gone])
         tx.workspaces.purge([row.id for row in gone])
         tx.collections.purge(_wholes(gone))
+        tx.shares.purge([row.id for row in gone] + [key.id for key in _wholes(gone)])
         tx.leases.purge(sorted({row.lease_id for row in gone}))
     return len(gone)
 
 
 def forget(tx: Tx, now: datetime, keep: int) -> int:
-    """Forget events that were handed on and delivered and are older than ``keep`` seconds; return how many."""
+    """Forget events that were handed on and delivered and are older than ``keep`` seconds; return how many.
+
+    What was used long ago is forgotten, too.
+    """
+    quotas.forget(tx, now)
     return tx.outbox.purge(now - timedelta(seconds=keep))
 
 
