@@ -13,9 +13,9 @@ _CHOICES = {"client_certificates": ("required", "optional"), "crl": ("required",
 _NEED_AUTHORITIES = ("mapfile", "voms_directory")
 
 
-def are_known(listener: ClientListener) -> bool:
-    """Say whether callers of this listener have to show who they are, over TLS."""
-    return listener.certificate is not None and listener.ca_directory is not None
+def are_known(listener: ClientListener, *, tokens: bool) -> bool:
+    """Say whether callers of this listener have to show who they are, over TLS: by a certificate or a token."""
+    return listener.certificate is not None and (tokens or listener.ca_directory is not None)
 
 
 def faults(listener: ClientListener) -> Iterator[tuple[tuple[str, ...], str]]:

@@ -156,7 +156,7 @@ def _listening(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
         except ValueError:
             yield ("listen", name, "address"), f"{listener.address!r} is not an IP address"
             continue
-        if not loopback and not listener.insecure and not _is_secured(listener):
+        if not loopback and not listener.insecure and not _is_secured(listener, tokens=bool(config.issuer)):
             yield ("listen", name, "address"), f"{listener.address} is not loopback and {_EXPOSED[name]}"
     yield from config_callers.faults(listen.client)
     yield from _guest_url(listen.guest.base_url)
@@ -177,8 +177,8 @@ def _guest_url(url: str) -> Iterator[tuple[tuple[str, ...], str]]:
 
 # Pilots sign every report with their own keys; what they carry can be read by others without TLS.
 _CALLERS = (
-    "callers are not authenticated; name certificate, private_key and ca_directory, listen on 127.0.0.1, or set "
-    "insecure = true if you know who can reach it"
+    "callers are not authenticated; name certificate, private_key and ca_directory (or an [issuer.NAME]), listen on "
+    "127.0.0.1, or set insecure = true if you know who can reach it"
 )
 _EXPOSED = {
     "client": _CALLERS,
@@ -189,9 +189,9 @@ _EXPOSED = {
 }
 
 
-def _is_secured(listener: Listener) -> bool:
+def _is_secured(listener: Listener, *, tokens: bool) -> bool:
     if isinstance(listener, ClientListener):
-        return config_callers.are_known(listener)
+        return config_callers.are_known(listener, tokens=tokens)
     return isinstance(listener, NodeListener | GuestListener) and listener.certificate is not None
 
 

@@ -20,6 +20,7 @@ from flyinglow.nodectl.errors import BrokenError
 from flyinglow.server import listeners, logs, privileges
 from flyinglow.server.admin import AdminFactory
 from flyinglow.server.admin_verbs import AdminVerbs
+from flyinglow.server.bearer import LOOK_EVERY, bearer
 from flyinglow.server.composition import compose, open_store
 from flyinglow.server.config_file import load
 from flyinglow.server.endpoints import endpoints
@@ -92,6 +93,7 @@ class Daemon:
         self._database = ThreadPool(2, 8, "store")
         self._workers = worker_pool(config.server.threads)
         self._timers = Timers(reactor)
+        self._tokens = bearer(config.issuer, reactor, now)
         self._xpath = ProcessXPath()
         self._ports: list[Any] = []
         self._broken: BrokenError | None = None
@@ -134,6 +136,8 @@ class Daemon:
         expire = parts.services.subscriptions.expire
         self._timers.every(_EXPIRE_SUBSCRIPTIONS_EVERY, "subscriptions", lambda: parts.store.run(expire))
         self._timers.every(_HOLD_EVERY, "store lock", lambda: self._hold(parts.store))
+        for issuer, look in self._tokens.looks.items() if self._tokens else ():
+            self._timers.every(LOOK_EVERY, f"keys of {issuer}", look)
         # what lives now lives as long as the daemon: the collector need not look at it again
         gc.collect()
         gc.freeze()
@@ -150,7 +154,7 @@ class Daemon:
             pool=self._workers,
             addresses=self._addresses,
             limits=listeners.limits(listener),
-            authenticate=authenticate(self._config, self._client.secured),
+            authenticate=authenticate(self._config, self._client.secured, self._tokens),
         )
         self._ports.append(self._client.serve(self._reactor, site))
         pilots = node_site(parts.backend, self._node.listener, self._reactor)

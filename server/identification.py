@@ -49,15 +49,17 @@ class Ways:
         raise UnauthenticatedError("the request carries no credential that this service takes")
 
 
-def ways(config: Config, secured: Secured | None) -> list[Way]:
+def ways(config: Config, secured: Secured | None, tokens: Way | None = None) -> list[Way]:
     """Return the ways that are configured, in the order in which they are asked."""
     found: list[Way] = []
     if secured is not None and config.listen.client.ca_directory is not None:
         found.append(ByCertificate(secured.kept))
+    if tokens is not None:
+        found.append(tokens)
     return found
 
 
-def authenticate(config: Config, secured: Secured | None) -> Callable[[Request], Identity]:
-    """Return what the client listener asks who sent a request."""
-    found = ways(config, secured)
+def authenticate(config: Config, secured: Secured | None, tokens: Way | None = None) -> Callable[[Request], Identity]:
+    """Return what the client listener asks who sent a request; ``tokens`` is how bearer tokens are looked at."""
+    found = ways(config, secured, tokens)
     return Ways(found) if found else local

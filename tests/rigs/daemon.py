@@ -38,7 +38,8 @@ class Daemon:
     def __init__(self, root: Path, *, options: Mapping[str, Any]) -> None:
         self.root, self._options = root, dict(options)
         self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        scheme = "https" if "certificate" in options.get("client", "") else "http"
+        self.url = f"{scheme}://127.0.0.1:{self.port}"
         self.guest_port = free_port()
         self.guest_url = f"http://127.0.0.1:{self.guest_port}"
         self.state = root / "service"
@@ -95,7 +96,7 @@ class Daemon:
             'log_format = "text"',
             f"reconcile_every = {self._options.get('reconcile_every', 2.0)}",
             f'store = "{self._options.get("store", "")}"',
-            f"[listen.client]\nport = {self.port}",
+            f"[listen.client]\nport = {self.port}\n{self._options.get('client', '')}",
             "[listen.node]\nport = 0",
             f"[listen.guest]\nport = {self.guest_port}",
             *([f'base_url = "{self.guest_url}"'] if self._options.get("guests") else []),
