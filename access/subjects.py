@@ -11,12 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from cryptography import x509
+
 from flyinglow.nodectl.errors import InvalidError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from cryptography import x509
 
 Attribute = tuple[str, str]
 """An attribute's dotted object identifier and its value; one that is no text is NUL, ``#`` and hexadecimal digits."""
@@ -40,6 +40,7 @@ NAMES: Final = {
 """What an attribute type is called in the text; one that is not here goes by its number."""
 
 _ALSO: Final = {"E": "EMAILADDRESS", "EMAIL": "EMAILADDRESS", "USERID": "UID", "S": "ST", "SURNAME": "SN"}
+_RFC4514: Final = {name: x509.ObjectIdentifier(oid) for oid, name in NAMES.items()}
 _TYPES: Final = {name.upper(): oid for oid, name in NAMES.items()}
 COMMON_NAME: Final = "2.5.4.3"
 _BYTES: Final = "\0#"
@@ -138,6 +139,17 @@ def of_slashes(text: str) -> Subject:
         else:
             raise InvalidError(f"{text!r} is no name: {piece!r} has no =")
     return Subject(tuple(frozenset({_attribute("/".join(piece), text)}) for piece in pieces))
+
+
+def of_commas(text: str) -> Subject:
+    """Read a name as RFC 4514 writes it, innermost part first; only attributes with a name. Raises InvalidError."""
+    try:
+        found = of(x509.Name.from_rfc4514_string(text, _RFC4514))
+    except ValueError as error:
+        raise InvalidError(f"{text!r} is no name: {error}") from None
+    if any(oid not in NAMES for part in found.parts for oid, _ in part):
+        raise InvalidError(f"{text!r} has an attribute without a name; write it as /1.2.3=value")
+    return found
 
 
 def _pieces(text: str) -> Iterator[str]:

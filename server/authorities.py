@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import crypto
 
 from flyinglow.access import signing_policy, subjects
-from flyinglow.nodectl.errors import BrokenError, InvalidError
+from flyinglow.nodectl.errors import BrokenError, DeniedError, InvalidError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,6 +65,24 @@ class Authorities:
         if chain and fingerprint(chain[-1]) not in self.certificates:
             return f"{subjects.of(chain[-1].subject)} is no authority here any more"
         return None
+
+    def verify(self, certificate: x509.Certificate, others: Sequence[x509.Certificate]) -> list[x509.Certificate]:
+        """Return the chain of a certificate that came by another way than TLS, leaf first; ``others`` may be in it.
+
+        Raises DeniedError, with the reason, for one that is not good here. CRLs count if they are there.
+        """
+        store = crypto.X509Store()
+        for each in self.certificates.values():
+            store.add_cert(crypto.X509.from_cryptography(each))
+        leaf, between = crypto.X509.from_cryptography(certificate), list(map(crypto.X509.from_cryptography, others))
+        try:
+            found = crypto.X509StoreContext(store, leaf, between).get_verified_chain()
+        except crypto.X509StoreContextError as error:
+            raise DeniedError(f"the certificate of {subjects.of(certificate.subject)}: {error}") from None
+        chain = [each.to_cryptography() for each in found]
+        if (objection := self.objection(chain)) is not None:
+            raise DeniedError(objection)
+        return chain
 
 
 def fingerprint(certificate: x509.Certificate) -> bytes:

@@ -15,8 +15,9 @@ from flyinglow.nodectl.errors import DeniedError, InvalidError
 from flyinglow.server.tls import peer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from cryptography import x509
     from twisted.web.http import Request
 
     from flyinglow.server.kept import Kept
@@ -41,33 +42,31 @@ class ByCertificate:
         if met is None:
             return None  # it came in plain HTTP
         try:
-            if met.identity is None:
-                self._meet(protocol, met)
-            self._hold(met)
+            self._meet(protocol, met)
         except InvalidError as error:
             raise DeniedError(error.message) from None
+        except ValueError as error:  # of what cryptography cannot read
+            raise DeniedError(f"the certificate cannot be understood: {error}"[:200]) from None
+        if met.until is not None and self._clock() >= met.until:
+            raise DeniedError("the certificate, or one in its chain, has expired since the connection began")
         return met.identity
 
     def _meet(self, protocol: Any, met: Met) -> None:
-        met.chain = tuple(protocol.getHandle().get_verified_chain(as_cryptography=True) or ())
-        if not met.chain:
-            return
-        self._examine(met)
-        found = proxies.holder(met.chain)
-        met.identity = Identity(str(found.subject), limited=found.limited, via="x509", peer=peer(protocol))
-        met.until = min(each.not_valid_after_utc for each in met.chain)
-
-    def _examine(self, met: Met) -> None:
+        """Find out who is there, once for each connection and each state of the files."""
         trust = self._kept.current
-        objection = trust.authorities.objection(met.chain) if trust.authorities else "no authority is known here"
-        if objection is not None:
-            raise DeniedError(objection)
-        met.trust = trust
-
-    def _hold(self, met: Met) -> None:
-        if met.identity is None:
+        if met.identity is not None and met.trust is trust:
             return
-        if met.trust is not self._kept.current:
-            self._examine(met)
-        if met.until is not None and self._clock() >= met.until:
-            raise DeniedError("the certificate, or one in its chain, has expired since the connection began")
+        met.identity = None
+        met.chain = met.chain or tuple(protocol.getHandle().get_verified_chain(as_cryptography=True) or ())
+        if met.chain:
+            met.identity = self._identity(met.chain, trust, peer(protocol))
+            met.trust, met.until = trust, min(each.not_valid_after_utc for each in met.chain)
+
+    def _identity(self, chain: Sequence[x509.Certificate], trust: Trust, address: str) -> Identity:
+        if trust.authorities is None or trust.mapping is None:
+            raise DeniedError("no authority is known here")
+        if (objection := trust.authorities.objection(chain)) is not None:
+            raise DeniedError(objection)
+        found = proxies.holder(chain)
+        groups = trust.mapping.groups(chain, found, trust.authorities.verify, self._clock())
+        return Identity(str(found.subject), groups=groups, limited=found.limited, via="x509", peer=address)

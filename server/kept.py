@@ -18,7 +18,7 @@ Mark = tuple[str, int, int, int]
 
 
 class Kept(Generic[T]):
-    """A value and the files (or directories, looked into one level deep) that it is made from.
+    """A value and the files (or directories, with all below them) that it is made from.
 
     ``make`` blocks and raises a FlyingLowError that says what is wrong; the first time, that is the caller's to hear.
     """
@@ -51,7 +51,7 @@ class Kept(Generic[T]):
 
 def _marks(path: Path) -> Iterator[Mark]:
     try:
-        inner = sorted(path.iterdir()) if path.is_dir() else []
+        inner = sorted(path.rglob("*")) if path.is_dir() else []
         for each in (path, *inner):
             found = each.stat()
             yield str(each), found.st_mtime_ns, found.st_size, found.st_ino

@@ -20,24 +20,26 @@ if TYPE_CHECKING:
 
     from flyinglow.access.identity import Identity
     from flyinglow.server.authorities import Authorities
+    from flyinglow.server.mapping import Mapping
 
 _CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:@SECLEVEL=2"  # TLS 1.2; level 2: no SHA-1, RSA of 2048 bits
 
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """One state of a listener's files: an OpenSSL context, and the authorities of its callers if it asks for any."""
+    """One state of a listener's files: an OpenSSL context and, if it asks callers for certificates, how they count."""
 
     context: Any
     authorities: Authorities | None = None
+    mapping: Mapping | None = None
 
 
 @dataclass(slots=True)
 class Met:
     """What is known of one connection: hangs on Twisted's protocol for it, as ``met``.
 
-    ``identity`` is who was found at the other end, and ``until`` when the first certificate of its chain expires;
-    ``trust`` is the state of the files under which that was last held good.
+    ``identity`` is who was found at the other end under the state ``trust`` of the files, ``until`` when the first
+    certificate of its chain expires.
     """
 
     trust: Trust

@@ -16,7 +16,7 @@ from OpenSSL import SSL, crypto
 
 from flyinglow.access import proxies, subjects
 from flyinglow.nodectl.errors import FlyingLowError
-from flyinglow.server import authorities
+from flyinglow.server import authorities, mapping
 from flyinglow.server.kept import Kept
 from flyinglow.server.tls import Secured, Trust, peer, server_context
 from flyinglow.server.tls_refusals import CRL_EXPIRED, NO_CRL, reason
@@ -41,7 +41,13 @@ class Terms:
 
 def secured(listener: ClientListener) -> Secured:
     """Return what the client listener serves TLS with. Raises what ``trust`` raises."""
-    files = (listener.certificate, listener.private_key, listener.ca_directory)
+    files = (
+        listener.certificate,
+        listener.private_key,
+        listener.ca_directory,
+        listener.mapfile,
+        listener.voms_directory,
+    )
     return Secured(Kept(lambda: trust(listener), [each for each in files if each is not None], _WHERE))
 
 
@@ -60,7 +66,7 @@ def trust(listener: ClientListener) -> Trust:
         log.warning("a file of the authorities does not count", extra={"problem": problem})
     terms = Terms(listener.crl, timedelta(seconds=listener.crl_grace))
     _ask(context, found, terms, required=listener.client_certificates == "required")
-    return Trust(context, found)
+    return Trust(context, found, mapping.read(listener))
 
 
 def _ask(context: Any, found: Authorities, terms: Terms, *, required: bool) -> None:

@@ -145,6 +145,7 @@ def certify(
 ) -> Credential:
     """Make a certificate; without an issuer's key it signs itself."""
     key = key or ec.generate_private_key(ec.SECP256R1())
+    own = x509.SubjectKeyIdentifier.from_public_key(key.public_key())  # voms-proxy-fake wants its issuer's
     builder = (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -154,7 +155,7 @@ def certify(
         .not_valid_before(begins or now() - timedelta(hours=1))
         .not_valid_after(ends or now() + timedelta(days=1))
     )
-    for value, critical in extensions:
+    for value, critical in [(own, False), *extensions]:
         builder = builder.add_extension(value, critical)
     return Credential(builder.sign(issuer_key or key, digest or hashes.SHA256()), key)
 
