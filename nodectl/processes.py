@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from flyinglow.nodectl.vmdir import ProcessMark
 
 PROC = Path("/proc")
 DEAD = ("Z", "X", "x")
+MOMENT = 0.01  # seconds between two looks at a process
 
 
 def boot_id() -> str:
@@ -89,8 +91,26 @@ def end_all(marks: list[ProcessMark], seconds: float = 10.0) -> None:
 def gone(known: ProcessMark, seconds: float) -> bool:
     """Wait until a process is dead; tell whether it is."""
     deadline = time.monotonic() + seconds
-    while alive(known):
-        if time.monotonic() >= deadline:
-            return False
-        time.sleep(0.01)
+    with _ending(known.pid) as wait:
+        while alive(known):
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            wait(left)
     return True
+
+
+@contextlib.contextmanager
+def _ending(pid: int) -> Iterator[Callable[[float], object]]:
+    """Yield what waits for a process to end, at most so many seconds; where the kernel cannot tell, for a moment."""
+    try:
+        handle = os.pidfd_open(pid)
+    except (AttributeError, OSError):
+        yield lambda left: time.sleep(min(left, MOMENT))
+        return
+    try:
+        told = select.poll()
+        told.register(handle, select.POLLIN)
+        yield lambda left: told.poll(left * 1000)
+    finally:
+        os.close(handle)

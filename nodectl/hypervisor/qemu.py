@@ -7,7 +7,9 @@ removes its pid file when it ends in order: a pid file without a process means t
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -28,7 +30,8 @@ from flyinglow.nodectl.images.disks import disk_files
 from flyinglow.nodectl.messages import VmSpec, VmStatus
 from flyinglow.nodectl.vmdir import ProcessMark, Record, StateDir, VmDir
 
-POLL = 0.01
+POLL = 0.004
+JUST_NOW = 1.0  # seconds for which what QEMU answered when it began is good enough
 LONGEST_NUMBER = 20  # bytes of a pid file
 QUIT_SECONDS = 3.0
 PRESS_SECONDS = 5.0  # a guest that is still booting does not feel its power button: press again
@@ -48,10 +51,13 @@ class Qemu:
         self._accelerator = accelerator
         self._hardware = hardware
         self._launcher = Launcher(config)
+        self._begun: dict[str, tuple[Sight, ProcessMark, float]] = {}  # what was just seen of those that began
 
     def start(self, vm: VmDir, spec: VmSpec, *, paused: bool) -> None:
         """Run a VM. Raises BrokenError with QEMU's own words, ExhaustedError, TransientError."""
-        self._bring_up(vm, spec, self._words(vm, spec), lambda qmp: None if paused else qmp.ask("cont"))
+        mark = self._bring_up(vm, spec, self._words(vm, spec), lambda qmp: None if paused else qmp.ask("cont"))
+        sight = Sight(VmStatus.PAUSED if paused else VmStatus.RUNNING, "", mark.pid)
+        self._begun[vm.tag] = sight, mark, time.monotonic()
 
     def save(self, vm: VmDir, file: Path) -> None:
         """Write the memory of a VM that is up to a file of its owner's only; it does not run any more.
@@ -88,15 +94,15 @@ class Qemu:
         accelerator = self._accelerator.choose(spec.kernel, spec.initrd)
         return command_line(self._config, accelerator, vm, spec, [*disk_files(vm, spec), *seed.volumes(vm)])
 
-    def _bring_up(self, vm: VmDir, spec: VmSpec, argv: list[str], begin: Callable[[Qmp], object]) -> None:
+    def _bring_up(self, vm: VmDir, spec: VmSpec, argv: list[str], begin: Callable[[Qmp], object]) -> ProcessMark:
         """Start a process, bind it to its CPUs, note it, and let it ``begin``."""
         self.destroy(vm)  # a process that was started and never came into the record would hold the disks
         vm.clear_pid_file()
         vm.qmp.unlink(missing_ok=True)
         child = self._launcher.launch(argv, vm)
         try:
-            mark = self._wait_for_answer(child, vm)
-            with Qmp(vm.qmp) as qmp:
+            with contextlib.ExitStack() as stack:
+                mark, qmp = self._wait_for_answer(child, vm, stack)
                 bind(qmp, mark.pid, given_to(vm).cpus, self._hardware.cpus_of(vm, spec))
                 vm.update(process=mark, started=True)
                 vm.release_pid_file()
@@ -104,6 +110,7 @@ class Qemu:
         except (FlyingLowError, OSError):
             kill(child)
             raise
+        return mark
 
     def shutdown(self, vm: VmDir, seconds: float) -> None:
         """Press the power button, wait for the guest at most so long, then end it all the same."""
@@ -144,6 +151,9 @@ class Qemu:
 
     def status(self, vm: VmDir) -> Sight:
         """Look at a VM: at its process first, then ask QEMU itself."""
+        begun, mark, at = self._begun.pop(vm.tag, (None, None, 0.0))
+        if begun is not None and time.monotonic() - at < JUST_NOW and processes.alive(mark):
+            return begun
         record = vm.record() or Record()
         mark = self._process(vm)
         if mark is not None:
@@ -187,38 +197,37 @@ class Qemu:
         pid = _number(vm.pid_file)
         return processes.mark(pid) if pid and str(vm.pid_file) in processes.arguments(pid) else None
 
-    def _wait_for_answer(self, child: int, vm: VmDir) -> ProcessMark:
+    def _wait_for_answer(self, child: int, vm: VmDir, stack: contextlib.ExitStack) -> tuple[ProcessMark, Qmp]:
+        """Return the process and a conversation with it, which ends with ``stack``."""
         deadline = time.monotonic() + self._config.start_seconds
         while True:
             mark = processes.mark(child)
             if mark is None:
                 raise did_not_start(vm)
-            if vm.qmp.exists() and vm.pid_file.exists() and self._listens(vm, max(1.0, deadline - time.monotonic())):
-                return mark
+            if vm.qmp.exists() and vm.pid_file.exists():
+                qmp = self._answering(vm, max(1.0, deadline - time.monotonic()), stack)
+                if qmp is not None:
+                    return mark, qmp
             if time.monotonic() > deadline:
                 raise TransientError(f"VM did not start: QEMU said nothing for {self._config.start_seconds:g} s")
             time.sleep(POLL)
 
-    def _listens(self, vm: VmDir, seconds: float) -> bool:
-        """Say whether QEMU answers; its socket stands in the directory a moment before anybody listens on it."""
+    def _answering(self, vm: VmDir, seconds: float, stack: contextlib.ExitStack) -> Qmp | None:
+        """Return a QEMU that answers; its socket stands in the directory a moment before anybody listens on it."""
         try:
-            with Qmp(vm.qmp, seconds):
-                return True
+            qmp = stack.enter_context(Qmp(vm.qmp, seconds))
+            qmp.greet()
         except TransientError:
-            return False  # nobody there yet, or nobody there any more: the next look at the process tells which
+            return None  # nobody there yet, or nobody there any more: the next look at the process tells which
+        return qmp
 
     def _ask(self, vm: VmDir, command: str) -> None:
         with Qmp(vm.qmp) as qmp:
             qmp.ask(command)
 
     def _end(self, vm: VmDir, mark: ProcessMark) -> None:
-        """Ask QEMU to end, so that it closes its disks in order; kill it when it does not."""
-        try:
-            with Qmp(vm.qmp, 1.0) as qmp:
-                qmp.ask("quit")
-        except FlyingLowError:
-            pass  # it may end before it has answered; what counts is that it is gone
-        if not self._gone(mark, QUIT_SECONDS) and not processes.end(mark):
+        """Ask QEMU to end, which closes its disks in order on this signal; kill it when it does not."""
+        if not processes.end(mark, signal.SIGTERM, QUIT_SECONDS) and not processes.end(mark):
             raise BrokenError(f"the QEMU process {mark.pid} of VM {vm.tag} cannot be ended")
         vm.pid_file.unlink(missing_ok=True)
 

@@ -1,6 +1,8 @@
 """Talk to a QEMU over its control socket (QMP, the QEMU Machine Protocol): one command, one answer.
 
 A connection is kept for a single conversation only, for QEMU serves one client at a time and a person may want to look.
+Nothing is waited for before the first command: what QEMU says before its answer is read together with it, for each turn
+of its main loop may have to wait for its guest.
 """
 
 from __future__ import annotations
@@ -27,13 +29,13 @@ class Qmp:
         self._clock = clock
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._buffer = b""
+        self._greeted = False
 
     def __enter__(self) -> Qmp:  # noqa: PYI034 - typing.Self came with Python 3.11
         try:
             self._socket.settimeout(self._seconds)
             self._socket.connect(str(self._path))
-            self._until("QMP")
-            self.ask("qmp_capabilities")
+            self._send({"execute": "qmp_capabilities"}, ())
         except BaseException as error:
             self._socket.close()
             if isinstance(error, OSError):
@@ -45,6 +47,13 @@ class Qmp:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._socket.close()
+
+    def greet(self) -> None:
+        """Wait until QEMU takes commands. Raises TransientError when it does not in time."""
+        try:
+            self._greeting()
+        except OSError as error:
+            raise TransientError(f"QEMU cannot be reached at {self._path}: {error}") from error
 
     def ask(self, command: str, **arguments: Any) -> Any:
         """Return what QEMU answers. Raises BrokenError when it refuses, TransientError when it is silent or gone."""
@@ -59,16 +68,27 @@ class Qmp:
         if arguments:
             order["arguments"] = arguments
         try:
-            data = json.dumps(order).encode() + b"\r\n"
-            if descriptors:
-                data = data[socket.send_fds(self._socket, [data], list(descriptors)) :]
-            self._socket.sendall(data)
+            self._send(order, descriptors)
+            self._greeting()
             answer = self._until("return", "error")
         except OSError as error:
             raise TransientError(f"QEMU did not answer to {command}: {error}") from error
         if "error" in answer:
             raise BrokenError(f"QEMU refused {command}: {answer['error'].get('desc', answer['error'])}")
         return answer["return"]
+
+    def _send(self, order: dict[str, Any], descriptors: Sequence[int]) -> None:
+        data = json.dumps(order).encode() + b"\r\n"
+        if descriptors:
+            data = data[socket.send_fds(self._socket, [data], list(descriptors)) :]
+        self._socket.sendall(data)
+
+    def _greeting(self) -> None:
+        """Read what QEMU says before its first answer, once."""
+        if not self._greeted:
+            self._until("QMP")
+            self._until("return", "error")
+            self._greeted = True
 
     def _until(self, *words: str) -> dict[str, Any]:
         """Return the next message that has one of ``words``; events in between are not for us."""

@@ -19,6 +19,7 @@ from typing import Protocol
 
 from flyinglow.nodectl import tools
 from flyinglow.nodectl.config import Config
+from flyinglow.nodectl.crew import side_by_side
 from flyinglow.nodectl.errors import BrokenError, ConflictError, DeniedError
 from flyinglow.nodectl.messages import NicSpec, VmSpec
 from flyinglow.nodectl.network import vlan as network_vlan
@@ -150,13 +151,14 @@ class BridgeNetworks:
         """Disconnect all NICs of a VM, whatever is known of it. May be repeated."""
         self._fresh.pop(tag, None)
         prefix = prefix_of(tag)
-        self._remove({name for name in _interfaces() if name.startswith(prefix)})
         if not self._bridges():
+            self._take_down(prefix)
             return
         with self._state.locked(LOCK):
-            self._firewall.forget(prefix)
-            for bridge in self._bridges():  # last: a bridge's folder says that there may be something to be removed
-                self._forget(bridge, prefix)
+            shared = [bridge for bridge in self._bridges() if self._serves_others(bridge, prefix)]
+            parts: list[Callable[[], None]] = [lambda: self._unguard(prefix), lambda: self._forget(shared, prefix)]
+            side_by_side(_do, parts, len(parts))
+            self._forget(self._bridges(), prefix)  # last: a bridge's folder says that there may be something left
 
     def detach_all(self) -> None:
         """End the DHCP delivery of every bridge, and remove the taps it served and all rules."""
@@ -228,19 +230,35 @@ class BridgeNetworks:
             commands = "".join(f"link delete dev {tap}\n" for tap in sorted(taps))
             tools.run([self._config.ip, "-force", "-batch", "-"], given=commands)
 
-    def _forget(self, bridge: str, prefix: str) -> None:
-        dhcp = self._dhcp(bridge)
-        for name in dhcp.names():
-            if name.startswith(prefix):
-                dhcp.remove(name)
-        if not dhcp.names():
-            dhcp.remove_all()
+    def _take_down(self, prefix: str) -> None:
+        self._remove({name for name in _interfaces() if name.startswith(prefix)})
+
+    def _unguard(self, prefix: str) -> None:
+        """Remove the taps of a VM, and then the rules that held them to their addresses."""
+        self._take_down(prefix)
+        self._firewall.forget(prefix)
+
+    def _serves_others(self, bridge: str, prefix: str) -> bool:
+        return any(not name.startswith(prefix) for name in self._dhcp(bridge).names())
+
+    def _forget(self, bridges: Iterable[str], prefix: str) -> None:
+        for bridge in bridges:
+            dhcp = self._dhcp(bridge)
+            for name in dhcp.names():
+                if name.startswith(prefix):
+                    dhcp.remove(name)
+            if not dhcp.names():
+                dhcp.remove_all()
 
     def _bridges(self) -> list[str]:
         return sorted(path.name for path in self._folder.iterdir()) if self._folder.is_dir() else []
 
     def _dhcp(self, bridge: str) -> Dhcp:
         return Dhcp(bridge, Path(self._folder / bridge), self._config.dnsmasq)
+
+
+def _do(part: Callable[[], None]) -> None:
+    part()
 
 
 def _interfaces() -> set[str]:
