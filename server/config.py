@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from flyinglow.server.config_access import Access, Audit, PolicyTerms, Rates
 from flyinglow.server.config_doc import doc
 from flyinglow.server.config_listen import ClientListener, GuestListener, Listen, Listener, NodeListener
 from flyinglow.server.config_tokens import TokenIssuer
@@ -221,9 +222,13 @@ class Config:
     notification: NotificationTerms = doc("Terms of notification.", default=NotificationTerms())
     patience: Patience = doc("Patience with nodes.", default=Patience())
     backend: BackendChoice = doc("The VM manager.", default=BackendChoice())
+    access: Access = doc("Roles, and the default policy.", default=Access())
+    rates: Rates = doc("How many requests are taken.", default=Rates())
+    audit: Audit = doc("The audit log.", default=Audit())
     network: dict[str, Network] = doc("Networks by name.", default_factory=dict)
     image: dict[str, Image] = doc("The image catalogue by name.", default_factory=dict)
     image_uri: ImageUri = doc("Images by URI.", default=ImageUri())
     hardware: HardwareOffer = doc("Hardware on offer.", default=HardwareOffer())
     node: dict[str, Node] = doc("Static nodes by name.", default_factory=dict)
+    policy: dict[str, PolicyTerms] = doc("Policies: what members of groups may lease.", default_factory=dict)
     issuer: dict[str, TokenIssuer] = doc("Issuers of tokens by a name for the log.", default_factory=dict)

@@ -21,7 +21,7 @@ from cattrs.errors import (
 from flyinglow.backend import loading, reach
 from flyinglow.nodectl.errors import FlyingLowError, InvalidError
 from flyinglow.nodectl.spec import INTERFACE
-from flyinglow.server import config_callers, config_networks, config_tokens
+from flyinglow.server import config_access, config_callers, config_networks, config_tokens
 from flyinglow.server.config import ClientListener, Config, GuestListener, NodeListener
 from flyinglow.server.config_lines import line_of
 
@@ -92,6 +92,7 @@ def _step(error: BaseException) -> tuple[str, ...]:
 def _contradictions(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
     yield from config_networks.faults(config)
     yield from config_tokens.faults(config.issuer)
+    yield from config_access.faults(config)
     yield from _nodes(config)
     for name, image in config.image.items():
         if image.file is None and image.path is None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flyinglow.server.config import Config, Image, Network, Node
+from flyinglow.server.config_access import PolicyTerms
 from flyinglow.server.config_tokens import TokenIssuer
 
 if TYPE_CHECKING:
@@ -33,12 +34,13 @@ def sample() -> str:
     """Return the text of a commented configuration file, which ``config_file.parse`` accepts as it is."""
     lines = [_HEAD]
     for section in dataclasses.fields(Config):
-        if section.name not in {*_NAMED, "issuer"}:
+        if section.name not in {*_NAMED, "issuer", "policy"}:
             lines += _section((section.name,), section.default)
     for name, (kind, example, values) in _NAMED.items():
         lines.append(f"[{name}.{example}]")
         lines += _keys(kind, values)
     lines += ["# [issuer.example]", *_aside(_keys(TokenIssuer, _ISSUER)), ""]
+    lines += ["# [policy.example]", *_aside(_keys(PolicyTerms, {"groups": ["example"]})), ""]
     return "\n".join(lines)
 
 

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 from doc_blocks import main, table
 
 from flyinglow.server.config import Config, Image, Network, Node
+from flyinglow.server.config_access import PolicyTerms
 from flyinglow.server.config_sample import sample
 from flyinglow.server.config_tokens import TokenIssuer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-NAMED = {"network": Network, "image": Image, "node": Node, "issuer": TokenIssuer}
+NAMED = {"network": Network, "image": Image, "node": Node, "issuer": TokenIssuer, "policy": PolicyTerms}
 WORDS = {
     "str": "text",
     "int": "whole number",
