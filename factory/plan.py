@@ -164,11 +164,9 @@ class _Builder:
         """Return how long before its end saving begins; raises InvalidError where it cannot be done in the lease."""
         if self._request.end_action is not EndAction.SAVE:
             return 0
-        images = (image_of(disk, self._desk.catalogue) for disk in disks if not disk.read_only)
-        saved = next((image for image in images if image is not None and image.source is not None), None)
-        if saved is None:
+        needed = ending.needed(disks, self._desk.catalogue, self._desk.terms)
+        if needed is None:
             raise InvalidError(f"part {part.name}: there is nothing to save: no disk made from an image is written to")
-        needed = ending.lead(saved.size_mb, self._desk.terms)
         if self._common.duration <= needed:
             figures = {"duration.asked": self._common.duration, "duration.saving": needed}
             raise InvalidError(

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from flyinglow.group.entries_xml import ENTRIES, RULE, entries, rule
 from flyinglow.group.members_xml import census, member
 from flyinglow.group.service import state_of
+from flyinglow.nodectl.errors import InvalidError
+from flyinglow.workspace.changes_xml import END_ACTION, MUTABLE, SAVE_TO, wish
 from flyinglow.workspace.makers import FL, optional
-from flyinglow.workspace.model import Allocation
+from flyinglow.workspace.model import Allocation, EndAction
 from flyinglow.workspace.producer_xml import COMMON, PRODUCER, lifetime
 from flyinglow.workspace.properties_xml import allocation, schedule, wait_of
 from flyinglow.wsrf.xml import clean_text, qname
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from flyinglow.access.identity import Identity
     from flyinglow.group.members import Whole
     from flyinglow.group.service import CollectionService
+    from flyinglow.workspace.changes import Changes
     from flyinglow.workspace.ports import Now
     from flyinglow.wsrf.addresses import Addresses
     from flyinglow.wsrf.ports import QName
@@ -28,8 +32,22 @@ if TYPE_CHECKING:
 DOCUMENT: Final = qname("fl", "GroupProperties")
 NAMES: Final = tuple(
     qname("fl", name)
-    for name in ("Name", "Owner", "State", "Task", "Reason", "Schedule", "ResourceAllocation", "Census", "Members")
+    for name in (
+        "Name",
+        "Owner",
+        "State",
+        "Task",
+        "Reason",
+        "Schedule",
+        "ResourceAllocation",
+        "Census",
+        "Members",
+        "EndAction",
+        "SaveTo",
+    )
 )
+SERVICE_GROUP: Final = (RULE, ENTRIES)
+"""The properties of a service group."""
 
 
 class CollectionDirectory:
@@ -37,14 +55,17 @@ class CollectionDirectory:
 
     names: tuple[QName, ...] = NAMES
 
-    def __init__(self, service: CollectionService, addresses: Addresses, now: Now) -> None:
+    def __init__(
+        self, service: CollectionService, addresses: Addresses, now: Now, changes: Changes | None = None
+    ) -> None:
         self._service = service
         self._addresses = addresses
         self._now = now
+        self._changes = changes
 
     def property_names(self) -> tuple[QName, ...]:
         """Return the names of all properties, in document order."""
-        return (*self.names, *COMMON)
+        return (*self.names, *SERVICE_GROUP, *COMMON)
 
     def properties(
         self, caller: Identity, resource: str, names: tuple[QName, ...] | None
@@ -67,6 +88,10 @@ class CollectionDirectory:
             qname("fl", "ResourceAllocation"): lambda: [allocation(_sum(row.allocation for row in whole.members))],
             qname("fl", "Census"): lambda: [census(folded)],
             qname("fl", "Members"): lambda: [self._members(whole)],
+            END_ACTION: lambda: optional("EndAction", _end_action(whole).capitalize()),
+            RULE: lambda: [rule()],
+            ENTRIES: lambda: entries(whole, self._addresses),
+            SAVE_TO: lambda: [FL.SaveTo(row.end_uri) for row in whole.members if row.end_uri],
         }
 
     def destroy(self, caller: Identity, resource: str) -> None:
@@ -76,6 +101,19 @@ class CollectionDirectory:
     def set_termination_time(self, caller: Identity, resource: str, at: datetime) -> datetime | Awaitable[datetime]:
         """Move the end of every member's lease, all or none; raises as ``CollectionService.set_end``."""
         return self._service.set_end(caller, resource, at)
+
+    def mutable(self) -> Mapping[QName, tuple[int, int]]:
+        """Return the properties that can be changed (wsrf.modification.Modifiable)."""
+        return {} if self._changes is None else MUTABLE
+
+    def change(self, caller: Identity, resource: str, wanted: Mapping[QName, tuple[str, ...]]) -> None:
+        """Rename it, or change what becomes of all its disks at the end; raises as ``Changes.collection``."""
+        if self._changes is None:
+            raise InvalidError("nothing can be changed")
+        whole = self._service.get(caller, resource)
+        action = _end_action(whole)
+        asked = wish(wanted, EndAction(action) if action else None, None)
+        self._changes.collection(lambda tx: self._service.find_to_change(tx, caller, resource), asked)
 
     def _members(self, whole: Whole) -> _Element:
         show_node = self._service.terms.show_node
@@ -91,6 +129,12 @@ def end_of(whole: Whole) -> datetime | None:
     if whole.row.open:
         return whole.row.ends_at
     return max((row.ends_at for row in whole.members if row.ends_at is not None), default=None)
+
+
+def _end_action(whole: Whole) -> str:
+    """Return what becomes of the members' disks at the end; empty where that differs."""
+    found = {row.end_action for row in whole.members}
+    return found.pop() if len(found) == 1 else ""
 
 
 def _schedule(whole: Whole) -> _Element:

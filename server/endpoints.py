@@ -8,14 +8,17 @@ from flyinglow.ensemble import properties_xml as ensemble_xml
 from flyinglow.ensemble import soap as ensemble_soap
 from flyinglow.factory import properties_xml as factory_xml
 from flyinglow.factory import soap as factory_soap
+from flyinglow.group import entries_xml
 from flyinglow.group import properties_xml as group_xml
 from flyinglow.group import soap as group_soap
+from flyinglow.notification import broker_xml
 from flyinglow.notification import properties_xml as subscription_xml
-from flyinglow.notification.soap import manager_port, producer_port
+from flyinglow.notification.pulling import soap as pull_soap
+from flyinglow.notification.soap import broker_port, manager_port, producer_port
 from flyinglow.workspace import properties_xml as workspace_xml
 from flyinglow.workspace import soap as workspace_soap
 from flyinglow.workspace.model import Kind
-from flyinglow.wsrf import lifetime, properties
+from flyinglow.wsrf import lifetime, modification, properties
 from flyinglow.wsrf.endpoint import Endpoint
 
 if TYPE_CHECKING:
@@ -23,12 +26,13 @@ if TYPE_CHECKING:
 
     from lxml.etree import _Element
 
+    from flyinglow.group.service import CollectionService
     from flyinglow.server.services import Services
     from flyinglow.workspace.ports import Now
     from flyinglow.wsrf.addresses import Addresses
     from flyinglow.wsrf.envelope import MessageLimits
+    from flyinglow.wsrf.modification import Modifiable
     from flyinglow.wsrf.operation import ServiceBase
-    from flyinglow.wsrf.ports import ResourceDirectory
     from flyinglow.wsrf.xpath.evaluator import XPath
 
 
@@ -40,7 +44,7 @@ def endpoints(
     xpath: XPath,
     on_message: Callable[[str, _Element], None] | None = None,
 ) -> list[Endpoint]:
-    """Return the five endpoints: factory, workspace, group, ensemble and subscription."""
+    """Return the endpoints: factory, workspace, group, ensemble, the entries of the last two, and those of notification."""
 
     def endpoint(name: str, *ports: type[ServiceBase], resources: bool = True) -> Endpoint:
         return Endpoint(
@@ -54,14 +58,18 @@ def endpoints(
             addresses=addresses,
         )
 
-    def leased(directory: ResourceDirectory, kind: Kind, document: str) -> list[type[ServiceBase]]:
+    def leased(directory: Modifiable, kind: Kind, document: str) -> list[type[ServiceBase]]:
         subscribe = producer_port(services.subscriptions, kind, addresses)
-        return [properties.port(directory, document, xpath), lifetime.port(directory), subscribe]
+        read, change = properties.port(directory, document, xpath), modification.port(directory)
+        return [read, change, lifetime.port(directory), subscribe]
 
     factory = factory_xml.FactoryDirectory(services.factory, now)
-    workspace = workspace_xml.WorkspaceDirectory(services.workspace, now)
-    group = group_xml.GroupDirectory(services.group, addresses, now)
-    ensemble = ensemble_xml.EnsembleDirectory(services.ensemble, addresses, now)
+    workspace = workspace_xml.WorkspaceDirectory(services.workspace, now, services.changes)
+    group = group_xml.GroupDirectory(services.group, addresses, now, services.changes)
+    ensemble = ensemble_xml.EnsembleDirectory(services.ensemble, addresses, now, services.changes)
+    wholes: dict[Kind, CollectionService] = {Kind.GROUP: services.group, Kind.ENSEMBLE: services.ensemble}
+    entry = entries_xml.EntryDirectory(wholes, addresses, now)
+    pull_point = pull_soap.PullPointDirectory(services.pulls, now)
     subscription = subscription_xml.SubscriptionDirectory(services.subscriptions, now)
     return [
         endpoint(
@@ -86,9 +94,28 @@ def endpoints(
             *leased(ensemble, Kind.ENSEMBLE, ensemble_xml.DOCUMENT),
         ),
         endpoint(
+            "entry",
+            properties.port(entry, entries_xml.DOCUMENT, xpath),
+            lifetime.port(entry, scheduled=False),
+        ),
+        endpoint(
             "subscription",
             manager_port(services.subscriptions),
             properties.port(subscription, subscription_xml.DOCUMENT, xpath),
             lifetime.port(subscription),
+        ),
+        endpoint("pullpoints", pull_soap.factory_port(services.pulls, addresses), resources=False),
+        endpoint(
+            "pullpoint",
+            pull_soap.port(services.pulls, services.bell),
+            properties.port(pull_point, pull_soap.DOCUMENT, xpath),
+            lifetime.port(pull_point),
+        ),
+        endpoint(
+            "broker",
+            producer_port(services.subscriptions, Kind.BROKER, addresses),
+            broker_port(),
+            properties.port(broker_xml.BrokerDirectory(), broker_xml.DOCUMENT, xpath),
+            resources=False,
         ),
     ]

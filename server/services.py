@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING
 from flyinglow.ensemble.service import EnsembleService
 from flyinglow.factory.service import FactoryService
 from flyinglow.group.service import GroupService
+from flyinglow.notification.contents import Contents
 from flyinglow.notification.lifetime import Lifetimes
 from flyinglow.notification.service import SubscriptionService, SubscriptionSettings
 from flyinglow.server.catalogue import uri_policy
 from flyinglow.server.pools import network_terms
+from flyinglow.workspace.changes import Changes
 from flyinglow.workspace.service import WorkspaceService
 from flyinglow.workspace.terms import HardwareTerms, Terms
 
@@ -26,8 +28,10 @@ if TYPE_CHECKING:
 
     from flyinglow.backend.api import Backend
     from flyinglow.notification.consumers import Consumers
-    from flyinglow.notification.contents import Contents
+    from flyinglow.notification.pulling.bell import Bell
+    from flyinglow.notification.pulling.service import PullService
     from flyinglow.server.config import Config
+    from flyinglow.server.notifying import Notifying
     from flyinglow.store import Store
     from flyinglow.workspace.catalogue import Catalogue
     from flyinglow.workspace.ports import Now
@@ -76,6 +80,9 @@ class Services:
     group: GroupService
     ensemble: EnsembleService
     subscriptions: SubscriptionService
+    changes: Changes
+    pulls: PullService
+    bell: Bell
 
 
 def build(
@@ -84,7 +91,7 @@ def build(
     backend: Backend,
     consumers: Consumers,
     images: Catalogue,
-    contents: Contents,
+    carriers: Notifying,
     woken: Callable[[Sequence[str]], None],
 ) -> Services:
     """Return the services. ``woken`` hears which subscriptions have something waiting."""
@@ -95,12 +102,15 @@ def build(
         consumers=consumers,
         now=clock,
         new_id=new_id,
-        contents=contents,
+        contents=Contents(carriers.checks),
         woken=woken,
+        places=carriers.pulls,
         settings=SubscriptionSettings(
             lifetimes=Lifetimes(longest=config.notification.maximum_lifetime),
             per_owner=config.notification.per_owner,
             per_consumer=config.notification.per_host,
+            log_entries=config.notification.log_entries,
+            log_seconds=config.notification.log_kept,
         ),
     )
     schedule = "immediate" if config.backend.kind == "default" else "best-effort"
@@ -122,4 +132,7 @@ def build(
         group=GroupService(store, clock, lease_terms, backend),
         ensemble=EnsembleService(store, clock, lease_terms, backend),
         subscriptions=subscriptions,
+        changes=Changes(store, clock, lease_terms, images),
+        pulls=carriers.pulls,
+        bell=carriers.bell,
     )

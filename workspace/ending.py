@@ -7,11 +7,12 @@ rate. A save that fails is begun again until the end; at the end what was not sa
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 
+from flyinglow.workspace.catalogue import Catalogue, image_of
 from flyinglow.workspace.lifecycle import advance
-from flyinglow.workspace.model import EndAction, Selection, Workspace
+from flyinglow.workspace.model import Disk, EndAction, Selection, Workspace
 from flyinglow.workspace.outcomes import OUTCOMES, Do, Verb
 from flyinglow.workspace.ports import Tx
 from flyinglow.workspace.states import State, Status, Task
@@ -24,6 +25,16 @@ UNKNOWN_MB = 2048
 def lead(size_mb: int, terms: Terms) -> int:
     """Return how many seconds before its end a lease begins to save a disk of this size (MB; 0: nobody knows)."""
     return terms.save_margin + math.ceil((size_mb or UNKNOWN_MB) / terms.save_rate)
+
+
+def needed(disks: Iterable[Disk], catalogue: Catalogue, terms: Terms) -> int | None:
+    """Return how many seconds before its end a lease with these disks begins to save; None: there is nothing to save.
+
+    What is saved is the first disk that is made from an image and written to.
+    """
+    images = (image_of(disk, catalogue) for disk in disks if not disk.read_only)
+    saved = next((image for image in images if image is not None and image.source is not None), None)
+    return None if saved is None else lead(saved.size_mb, terms)
 
 
 def begin(tx: Tx, now: datetime, resting: Collection[str] = ()) -> list[str]:

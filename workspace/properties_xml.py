@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from flyinglow.backend.api import node_name
+from flyinglow.nodectl.errors import InvalidError
+from flyinglow.workspace import changes_xml
 from flyinglow.workspace.context_xml import context_status
 from flyinglow.workspace.disks_xml import disks, saved
 from flyinglow.workspace.makers import FL, optional
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from lxml.etree import _Element
 
     from flyinglow.access.identity import Identity
+    from flyinglow.workspace.changes import Changes
     from flyinglow.workspace.model import Allocation, Nic, Workspace
     from flyinglow.workspace.ports import Now
     from flyinglow.workspace.service import WorkspaceService
@@ -34,9 +37,10 @@ _CONTEXT: Final = qname("fl", "ContextStatus")
 class WorkspaceDirectory:
     """The workspaces behind the Workspace endpoint."""
 
-    def __init__(self, service: WorkspaceService, now: Now) -> None:
+    def __init__(self, service: WorkspaceService, now: Now, changes: Changes | None = None) -> None:
         self._service = service
         self._now = now
+        self._changes = changes
 
     def property_names(self) -> tuple[QName, ...]:
         """Return the names of all properties, in document order."""
@@ -67,6 +71,17 @@ class WorkspaceDirectory:
     def set_termination_time(self, caller: Identity, resource: str, at: datetime) -> datetime | Awaitable[datetime]:
         """Move the end of its lease and return the time granted; raises as ``WorkspaceService.set_end``."""
         return self._service.set_end(caller, resource, at)
+
+    def mutable(self) -> Mapping[QName, tuple[int, int]]:
+        """Return the properties that can be changed (wsrf.modification.Modifiable)."""
+        return {} if self._changes is None else changes_xml.MUTABLE
+
+    def change(self, caller: Identity, resource: str, wanted: Mapping[QName, tuple[str, ...]]) -> None:
+        """Rename it, or change what becomes of its disk at the end; raises as ``Changes.workspace``."""
+        if self._changes is None:
+            raise InvalidError("nothing can be changed")
+        row = self._service.get(caller, resource)
+        self._changes.workspace(caller, resource, changes_xml.wish(wanted, row.end_action, row.end_uri))
 
 
 def networking(nics: Iterable[Nic]) -> _Element:

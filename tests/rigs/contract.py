@@ -24,6 +24,7 @@ from flyinglow.notification.model import Subscription
 from flyinglow.notification.service import Granted
 from flyinglow.notification.subscribing import SubscribeRequest
 from flyinglow.workspace.catalogue import Image
+from flyinglow.workspace.changes import Change
 from flyinglow.workspace.model import (
     Allocation,
     Collection,
@@ -214,6 +215,22 @@ class Wholes:
         *done, last = self.whole.members
         refused = ConflictError(f"workspace {last.name} is Corrupted: its lease is over", {"attempts": 2})
         return [*(MemberResult(workspace=row) for row in done), MemberResult(workspace=last, error=refused)]
+
+
+class Changes:
+    """A stand-in that notes what was to be changed."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, Change]] = []
+
+    def workspace(self, caller: Identity, resource: str, change: Change) -> None:
+        """Note it."""
+        self.asked.append((resource, change))
+
+    def collection(self, find: Any, change: Change) -> None:
+        """Note it, without looking who it is."""
+        del find
+        self.asked.append(("", change))
 
 
 class Factory:

@@ -14,6 +14,7 @@ from flyinglow.ensemble import properties_xml as ensemble_xml
 from flyinglow.ensemble import soap as ensemble_soap
 from flyinglow.factory import properties_xml as factory_xml
 from flyinglow.factory import soap as factory_soap
+from flyinglow.group import entries_xml
 from flyinglow.group import properties_xml as group_xml
 from flyinglow.group import soap as group_soap
 from flyinglow.notification import properties_xml as subscription_xml
@@ -21,7 +22,7 @@ from flyinglow.notification import soap as notification_soap
 from flyinglow.workspace import properties_xml as workspace_xml
 from flyinglow.workspace import soap as workspace_soap
 from flyinglow.workspace.model import Kind
-from flyinglow.wsrf import lifetime, properties
+from flyinglow.wsrf import lifetime, modification, properties
 from flyinglow.wsrf.endpoint import Answer, Endpoint, Pending
 from flyinglow.wsrf.operation import Inbound
 from rigs.contract import (
@@ -31,6 +32,7 @@ from rigs.contract import (
     MEMBERS,
     NOW,
     SOAP,
+    Changes,
     Factory,
     Subscriptions,
     Wholes,
@@ -49,6 +51,7 @@ class Site:
         self.groups = Wholes(whole_of(GROUP, MEMBERS[2:]))
         self.ensembles = Wholes(whole_of(ENSEMBLE, MEMBERS))
         self.subscriptions = Subscriptions()
+        self.changes = Changes()
         self.seen: list[tuple[str, _Element]] = []
         self.endpoints = {endpoint.name: endpoint for endpoint in self._endpoints()}
 
@@ -82,9 +85,11 @@ class Site:
         workspaces, groups, ensembles = map(untyped, (self.workspaces, self.groups, self.ensembles))
         factory, subscriptions = untyped(self.factory), untyped(self.subscriptions)
         factory_directory = factory_xml.FactoryDirectory(factory, now)
-        workspace_directory = workspace_xml.WorkspaceDirectory(workspaces, now)
-        group_directory = group_xml.GroupDirectory(groups, ADDRESSES, now)
-        ensemble_directory = ensemble_xml.EnsembleDirectory(ensembles, ADDRESSES, now)
+        changes = untyped(self.changes)
+        workspace_directory = workspace_xml.WorkspaceDirectory(workspaces, now, changes)
+        group_directory = group_xml.GroupDirectory(groups, ADDRESSES, now, changes)
+        ensemble_directory = ensemble_xml.EnsembleDirectory(ensembles, ADDRESSES, now, changes)
+        entries = entries_xml.EntryDirectory({Kind.GROUP: groups, Kind.ENSEMBLE: ensembles}, ADDRESSES, now)
         subscription_directory = subscription_xml.SubscriptionDirectory(subscriptions, now)
         return [
             self._endpoint(
@@ -96,6 +101,7 @@ class Site:
                 "workspace",
                 workspace_soap.port(workspaces),
                 properties.port(workspace_directory, workspace_xml.DOCUMENT, XPATH),
+                modification.port(workspace_directory),
                 lifetime.port(workspace_directory),
                 notification_soap.producer_port(subscriptions, Kind.WORKSPACE, ADDRESSES),
             ),
@@ -103,6 +109,7 @@ class Site:
                 "group",
                 group_soap.port(groups, ADDRESSES),
                 properties.port(group_directory, group_xml.DOCUMENT, XPATH),
+                modification.port(group_directory),
                 lifetime.port(group_directory),
                 notification_soap.producer_port(subscriptions, Kind.GROUP, ADDRESSES),
             ),
@@ -110,8 +117,14 @@ class Site:
                 "ensemble",
                 ensemble_soap.port(ensembles, ADDRESSES),
                 properties.port(ensemble_directory, ensemble_xml.DOCUMENT, XPATH),
+                modification.port(ensemble_directory),
                 lifetime.port(ensemble_directory),
                 notification_soap.producer_port(subscriptions, Kind.ENSEMBLE, ADDRESSES),
+            ),
+            self._endpoint(
+                "entry",
+                properties.port(entries, entries_xml.DOCUMENT, XPATH),
+                lifetime.port(entries, scheduled=False),
             ),
             self._endpoint(
                 "subscription",

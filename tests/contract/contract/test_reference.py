@@ -17,6 +17,7 @@ SERVICES = {
     "workspace": "Workspace",
     "group": "Group",
     "ensemble": "Ensemble",
+    "entry": "Entry",
     "subscription": "SubscriptionManager",
     "consumer": "NotificationConsumer",
 }

@@ -12,10 +12,12 @@ from rigs.contract import SAMPLES, SOAP, SUBSCRIPTION
 from rigs.contract_site import Site
 
 ALL = sorted(SAMPLES.glob("*.xml"))
-SERVICES = ("consumer", "ensemble", "factory", "group", "subscription", "workspace")
+SERVICES = ("consumer", "ensemble", "entry", "factory", "group", "subscription", "workspace")
 ANSWERED = [path for path in ALL if path.stem.endswith("-request") and not path.stem.startswith("consumer-")]
 REFERENCE = SAMPLES.parent / "reference" / "soap.md"
 ACTION = "{http://www.w3.org/2005/08/addressing}Action"
+REFUSED = {"entry-Destroy-request"}
+"""Operations whose sample answer is a fault, which is another element in SOAP 1.2."""
 FACTORY_CREATE = "{urn:flyinglow:factory:1}Create"
 
 
@@ -82,7 +84,7 @@ def test_the_services_answer_as_the_sample_says(path: Path, site: Site) -> None:
 
 @pytest.mark.parametrize("path", ANSWERED, ids=lambda path: path.stem)
 def test_soap_1_2_gets_the_same_answer(path: Path) -> None:
-    if path.stem.startswith("fault-"):
+    if path.stem.startswith("fault-") or path.stem in REFUSED:
         return
     service = path.stem.partition("-")[0]
     resource = SUBSCRIPTION if service == "subscription" else None
