@@ -2,12 +2,15 @@
 
 One JSON object a line each way: ``{"verb": "node.list", "args": {...}}`` is answered by ``{"ok": true, "body": ...}``
 or ``{"ok": false, "error": {"kind", "message", "figures"}}``. Who can open the socket is an administrator.
+``audit`` hears of each verb that was carried out, or refused, before it is answered.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import socket
+import struct
 from typing import TYPE_CHECKING, Any, cast
 
 from twisted.internet.defer import Deferred
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
     Verb = Callable[[Mapping[str, Any]], Awaitable[Any]]
+    Heard = Callable[[str, Mapping[str, Any], str, str], None]
 
 log = logging.getLogger("flyinglow.server.admin")
 
@@ -32,8 +36,8 @@ class AdminProtocol(LineOnlyReceiver):
     delimiter = b"\n"
     MAX_LENGTH = 1 << 20
 
-    def __init__(self, verbs: Mapping[str, Verb]) -> None:
-        self._verbs = verbs
+    def __init__(self, verbs: Mapping[str, Verb], audit: Heard = lambda _verb, _args, _outcome, _peer: None) -> None:
+        self._verbs, self._audit = verbs, audit
 
     def lineReceived(self, line: bytes) -> None:
         """Answer one request."""
@@ -42,10 +46,32 @@ class AdminProtocol(LineOnlyReceiver):
     async def _answer(self, line: bytes) -> None:
         try:
             verb, args = self._read(line)
-            log.info("admin", extra={"verb": verb, "args_given": sorted(args)})
-            self._reply({"ok": True, "body": await self._verbs[verb](args)})
         except FlyingLowError as error:
             self._fail(error)
+            return
+        log.info("admin", extra={"verb": verb, "args_given": sorted(args)})
+        outcome = "failed"
+        try:
+            body = await self._verbs[verb](args)
+            outcome = "done"
+        except FlyingLowError as error:
+            outcome = error.kind
+            body = error
+        finally:
+            self._audit(verb, args, outcome, self._peer())
+        if isinstance(body, FlyingLowError):
+            self._fail(body)
+        else:
+            self._reply({"ok": True, "body": body})
+
+    def _peer(self) -> str:
+        """Return which user, of which process, is at the other end."""
+        try:
+            credentials = cast("Any", self.transport).socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        except (AttributeError, OSError):
+            return ""
+        process, user, _ = struct.unpack("3i", credentials)
+        return f"uid {user} pid {process}"
 
     def _read(self, line: bytes) -> tuple[str, Mapping[str, Any]]:
         try:
@@ -56,6 +82,9 @@ class AdminProtocol(LineOnlyReceiver):
             raise InvalidError(text) from None
         if verb not in self._verbs:
             text = f"unknown verb {verb!r}; known are {', '.join(sorted(self._verbs))}"
+            raise InvalidError(text)
+        if not isinstance(args, dict):
+            text = "the args of an admin request are an object"
             raise InvalidError(text)
         return verb, args
 
@@ -77,11 +106,11 @@ class AdminFactory(Factory):
 
     noisy = False
 
-    def __init__(self, verbs: Mapping[str, Verb]) -> None:
-        self._verbs = verbs
+    def __init__(self, verbs: Mapping[str, Verb], audit: Heard = lambda _verb, _args, _outcome, _peer: None) -> None:
+        self._verbs, self._audit = verbs, audit
 
     def buildProtocol(self, addr: object) -> AdminProtocol:
         """Serve one connection."""
-        protocol = AdminProtocol(self._verbs)
+        protocol = AdminProtocol(self._verbs, self._audit)
         protocol.factory = self
         return protocol

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet import reactor
@@ -20,6 +21,8 @@ from flyinglow.nodectl.errors import BrokenError
 from flyinglow.server import listeners, logs, privileges
 from flyinglow.server.admin import AdminFactory
 from flyinglow.server.admin_verbs import AdminVerbs
+from flyinglow.server.admission import gate, with_roles
+from flyinglow.server.audit import Audit, AuditFile
 from flyinglow.server.bearer import LOOK_EVERY, bearer
 from flyinglow.server.composition import compose, open_store
 from flyinglow.server.config_file import load
@@ -27,6 +30,7 @@ from flyinglow.server.endpoints import endpoints
 from flyinglow.server.guest_door import guest_site
 from flyinglow.server.identification import authenticate
 from flyinglow.server.node_door import node_site
+from flyinglow.server.rereading import Rereading
 from flyinglow.server.services import now
 from flyinglow.server.timers import Timers
 from flyinglow.wsrf.addresses import Addresses
@@ -35,7 +39,7 @@ from flyinglow.wsrf.transport import client_site, worker_pool
 from flyinglow.wsrf.xpath.evaluator import ProcessXPath
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from lxml.etree import _Element
@@ -48,6 +52,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("flyinglow.server.daemon")
 
 ADMIN_SOCKET = "admin.sock"
+AUDIT_LOG = "audit.log"
+_SETTLE_EVERY = 1.0
 _SWEEP_EVERY = 1.0
 _HOLD_EVERY = 10.0
 _EXPIRE_SUBSCRIPTIONS_EVERY = 30.0
@@ -93,7 +99,10 @@ class Daemon:
         self._database = ThreadPool(2, 8, "store")
         self._workers = worker_pool(config.server.threads)
         self._timers = Timers(reactor)
+        self._audit_file = AuditFile(config.audit.file or config.server.state_dir / AUDIT_LOG, config.audit.sync)
+        self._audit = Audit(self._audit_file.write)
         self._tokens = bearer(config.issuer, reactor, now)
+        self._rereading = Rereading(bound, reactor)
         self._xpath = ProcessXPath()
         self._ports: list[Any] = []
         self._broken: BrokenError | None = None
@@ -107,6 +116,7 @@ class Daemon:
         self._reactor.addSystemEventTrigger("before", "shutdown", lambda: Deferred.fromCoroutine(self._stop(parts)))
         self._reactor.run()
         store.close()
+        self._audit_file.close()
         if self._broken is not None:
             raise self._broken
 
@@ -133,9 +143,15 @@ class Daemon:
         parts.notifying.drainer.start()
         self._timers.every(self._config.server.reconcile_every, "reconcile", parts.provisioner.reconcile)
         self._timers.every(_SWEEP_EVERY, "sweep", parts.sweeper.run)
-        expire = parts.services.subscriptions.expire
-        self._timers.every(_EXPIRE_SUBSCRIPTIONS_EVERY, "subscriptions", lambda: parts.store.run(expire))
+        for name, expire in (
+            ("subscriptions", parts.services.subscriptions.expire),
+            ("pull points", parts.services.pulls.expire),
+        ):
+            self._timers.every(_EXPIRE_SUBSCRIPTIONS_EVERY, name, partial(parts.store.run, expire))
         self._timers.every(_HOLD_EVERY, "store lock", lambda: self._hold(parts.store))
+        self._timers.every(self._config.listen.client.reload_every, "changed files", self._rereading.look)
+        self._timers.every(_SETTLE_EVERY, "audit log", self._settle_audit)
+        self._rereading.heed_hangup(self._audit_file.reopen)
         for issuer, look in self._tokens.looks.items() if self._tokens else ():
             self._timers.every(LOOK_EVERY, f"keys of {issuer}", look)
         # what lives now lives as long as the daemon: the collector need not look at it again
@@ -143,18 +159,33 @@ class Daemon:
         gc.freeze()
         log.info("serving", extra={"url": self._client.url, "version": __version__})
 
+    async def _settle_audit(self) -> None:
+        await deferToThreadPool(self._reactor, self._database, self._audit_file.settle)
+
+    def _heard(self, verb: str, args: Mapping[str, Any], outcome: str, peer: str) -> None:
+        self._audit.verb(verb, args, outcome, at=now(), peer=peer)
+
     def _listen(self, parts: Parts) -> None:
         listener = self._client.listener
         message_limits = MessageLimits(
             depth=listener.max_depth, elements=listener.max_elements, headers=listener.max_headers
         )
         site = client_site(
-            endpoints(parts.services, self._addresses, now, message_limits, self._xpath, self._on_message),
+            endpoints(
+                parts.services,
+                self._addresses,
+                now,
+                message_limits,
+                self._xpath,
+                self._on_message,
+                audit=self._audit.call,
+            ),
             reactor=self._reactor,
             pool=self._workers,
             addresses=self._addresses,
             limits=listeners.limits(listener),
-            authenticate=authenticate(self._config, self._client.secured, self._tokens),
+            authenticate=with_roles(self._config, authenticate(self._config, self._client.secured, self._tokens)),
+            gate=gate(self._config, self._reactor),
         )
         self._ports.append(self._client.serve(self._reactor, site))
         pilots = node_site(parts.backend, self._node.listener, self._reactor)
@@ -169,7 +200,7 @@ class Daemon:
         verbs = AdminVerbs(
             parts.store, parts.book, self._config.network, __version__, parts.backend, parts.provisioner.strangers
         )
-        return self._reactor.listenUNIX(str(path), AdminFactory(verbs.table), mode=0o600)
+        return self._reactor.listenUNIX(str(path), AdminFactory(verbs.table, self._heard), mode=0o600)
 
     async def _stop(self, parts: Parts) -> None:
         log.info("stopping; VMs are left as they are")

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from flyinglow.server.services import Services
     from flyinglow.workspace.ports import Now
     from flyinglow.wsrf.addresses import Addresses
+    from flyinglow.wsrf.audited import Audited
     from flyinglow.wsrf.envelope import MessageLimits
     from flyinglow.wsrf.modification import Modifiable
     from flyinglow.wsrf.operation import ServiceBase
@@ -43,8 +44,9 @@ def endpoints(
     limits: MessageLimits,
     xpath: XPath,
     on_message: Callable[[str, _Element], None] | None = None,
+    audit: Callable[[Audited], None] = lambda _: None,
 ) -> list[Endpoint]:
-    """Return the endpoints: factory, workspace, group, ensemble, the entries of the last two, and those of notification."""
+    """Return the endpoints: factory, workspace, group, ensemble, their entries, and those of notification."""
 
     def endpoint(name: str, *ports: type[ServiceBase], resources: bool = True) -> Endpoint:
         return Endpoint(
@@ -56,6 +58,7 @@ def endpoints(
             limits=limits,
             on_message=on_message,
             addresses=addresses,
+            audit=audit,
         )
 
     def leased(directory: Modifiable, kind: Kind, document: str) -> list[type[ServiceBase]]:

@@ -18,8 +18,10 @@ from flyinglow.notification.contents import Contents
 from flyinglow.notification.lifetime import Lifetimes
 from flyinglow.notification.service import SubscriptionService, SubscriptionSettings
 from flyinglow.server.catalogue import uri_policy
+from flyinglow.server.config_access import policies
 from flyinglow.server.pools import network_terms
 from flyinglow.workspace.changes import Changes
+from flyinglow.workspace.quotas import Quotas
 from flyinglow.workspace.service import WorkspaceService
 from flyinglow.workspace.terms import HardwareTerms, Terms
 
@@ -113,6 +115,7 @@ def build(
             log_seconds=config.notification.log_kept,
         ),
     )
+    quotas = Quotas(clock, policies(config.access, config.policy))
     schedule = "immediate" if config.backend.kind == "default" else "best-effort"
     return Services(
         factory=FactoryService(
@@ -127,10 +130,11 @@ def build(
             schedule=schedule,
             uris=uri_policy(config.image_uri),
             networks=network_terms(config.network),
+            quotas=quotas,
         ),
-        workspace=WorkspaceService(store, clock, lease_terms, backend),
-        group=GroupService(store, clock, lease_terms, backend),
-        ensemble=EnsembleService(store, clock, lease_terms, backend),
+        workspace=WorkspaceService(store, clock, lease_terms, backend, quotas),
+        group=GroupService(store, clock, lease_terms, backend, quotas),
+        ensemble=EnsembleService(store, clock, lease_terms, backend, quotas),
         subscriptions=subscriptions,
         changes=Changes(store, clock, lease_terms, images),
         pulls=carriers.pulls,

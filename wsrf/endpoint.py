@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 from lxml import etree
 
 from flyinglow.access.identity import LOCAL, Identity
+from flyinglow.nodectl.errors import DeniedError
 from flyinglow.wsrf import faults
 from flyinglow.wsrf.addressing import Addressing
+from flyinglow.wsrf.audited import Audited, audited
 from flyinglow.wsrf.contract import Contract
 from flyinglow.wsrf.envelope import MessageLimits
 from flyinglow.wsrf.fault_log import log_fault
@@ -61,7 +63,7 @@ class Endpoint:
 
     ``resources`` False: the endpoint is one WS-Resource itself, as the factory is. ``on_message`` is called with
     "request", "response" or "fault" and the element in question (a fault's detail), before it is sent or acted on.
-    With ``addresses`` faults say who their originator is.
+    With ``addresses`` faults say who their originator is. ``audit`` hears of each call before it is answered.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class Endpoint:
         new_id: Callable[[], uuid.UUID] = uuid.uuid4,
         on_message: Callable[[str, _Element], None] | None = None,
         addresses: Addresses | None = None,
+        audit: Callable[[Audited], None] = lambda _: None,
     ) -> None:
         self.name = name
         self._addresses = addresses
@@ -85,6 +88,7 @@ class Endpoint:
         self._now = now
         self._new_id = new_id
         self._on_message = on_message
+        self._audit = audit
         limits = limits or MessageLimits()
         self._servers = {
             soap: self._publish(
@@ -124,9 +128,9 @@ class Endpoint:
             return Pending(ctx.out_object[0], partial(self._finish, server, ctx))
         return self._answer(server, ctx, failure)
 
-    def refuse(self, inbound: Inbound, error: Exception) -> Answer:
-        """Answer a request with a fault without looking into it; never blocks."""
-        exchange = Exchange(inbound=inbound, received_at=self._now(), answer_id=self._new_id().urn)
+    def refuse(self, inbound: Inbound, error: Exception, *, quiet: bool = False) -> Answer:
+        """Answer a request with a fault without looking into it; never waits. ``quiet``: without a line of the log."""
+        exchange = Exchange(inbound=inbound, received_at=self._now(), answer_id=self._new_id().urn, quiet=quiet)
         server = self._servers[inbound.soap]
         ctx = MethodContext(server, MethodContext.SERVER)
         ctx.udc = exchange
@@ -170,7 +174,11 @@ class Endpoint:
 
     def _answer(self, server: ServerBase, ctx: Any, error: Exception | None) -> Answer:
         try:
-            return self._settle(server, ctx, error)
+            answer = self._settle(server, ctx, error)
+            made = ctx.out_object[0] if error is None and ctx.out_object else None
+            refused = isinstance(error, faults.Raised) and isinstance(error.cause, DeniedError)
+            self._audit(audited(self.name, ctx.udc, made, refused=refused and ctx.udc.route is None))
+            return answer
         finally:
             ctx.close()
             _let_go(ctx)
@@ -186,7 +194,9 @@ class Endpoint:
         ctx.out_string = ctx.out_document = None
         incident = self._new_id().hex[:12]
         exchange.fault = fault = faults.render(error, self._scene(exchange, incident))
-        log_fault(self.name, exchange, fault, incident)
+        exchange.incident = incident
+        if not exchange.quiet:
+            log_fault(self.name, exchange, fault, incident)
         if self._on_message and fault.detail is not None:
             self._on_message("fault", fault.detail)
         return self._render(server, ctx, _status(exchange.inbound.soap, fault.code))

@@ -72,6 +72,8 @@ class Exchange:
     route: Route | None = None
     call: Call | None = None
     fault: Rendered | None = None
+    incident: str = ""
+    quiet: bool = False  # not worth a line of the log
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

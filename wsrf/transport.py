@@ -1,7 +1,8 @@
 """The client listener: SOAP over HTTP by twisted.web, the calls on worker threads.
 
 Answers without a SOAP envelope say that HTTP itself was wrong: 404 no such address, 405 another method, 413 too
-large, 415 not a content type of SOAP, 408 too slow, 503 too many at once. Who is not known is answered 401, who is
+large, 415 not a content type of SOAP, 408 too slow, 503 too many at once (Retry-After says when to come again). Who
+sends too many is answered 429 with a fault; who is not known 401, who is
 known and not let in 403: both with a fault, because that is what a SOAP client reads, and 401 says in
 WWW-Authenticate how one becomes known.
 """
@@ -9,6 +10,8 @@ WWW-Authenticate how one becomes known.
 from __future__ import annotations
 
 import logging
+import math
+from dataclasses import replace
 from email.message import Message
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
@@ -23,6 +26,7 @@ from flyinglow.access.refusal import UnauthenticatedError
 from flyinglow.nodectl.errors import DeniedError, TransientError
 from flyinglow.wsrf.channel import HttpLimits, Listener
 from flyinglow.wsrf.endpoint import Answer, Endpoint, Pending
+from flyinglow.wsrf.gate import Gate
 from flyinglow.wsrf.operation import Inbound
 from flyinglow.wsrf.workers import WorkerPool, worker_pool
 
@@ -56,14 +60,16 @@ def client_site(
     addresses: Addresses,
     limits: HttpLimits | None = None,
     authenticate: Callable[[Request], Identity] = local,
+    gate: Gate | None = None,
 ) -> Listener:
     """Return the site that serves these endpoints, each at its name, and their schemas.
 
     ``authenticate`` is called on the reactor for each request and may raise UnauthenticatedError (401), DeniedError
-    (403) or TransientError (503).
+    (403) or TransientError (503). ``gate`` says how much one caller gets.
     """
     limits = limits or HttpLimits()
-    return Listener(Front(endpoints, reactor, pool, addresses, limits, authenticate), limits, reactor)
+    front = Front(endpoints, reactor, pool, addresses, limits, authenticate, gate or Gate(reactor.seconds))
+    return Listener(front, limits, reactor)
 
 
 class Front(resource.Resource):
@@ -79,6 +85,7 @@ class Front(resource.Resource):
         addresses: Addresses,
         limits: HttpLimits,
         authenticate: Callable[[Request], Identity],
+        gate: Gate,
     ) -> None:
         super().__init__()
         self._endpoints = {endpoint.name: endpoint for endpoint in endpoints}
@@ -88,6 +95,7 @@ class Front(resource.Resource):
         self._addresses = addresses
         self._limits = limits
         self._authenticate = authenticate
+        self._gate = gate
         self._pending = 0
 
     def render(self, request: Request) -> bytes | int:
@@ -127,16 +135,25 @@ class Front(resource.Resource):
         soap = _SOAP.get(kind.get_content_type())
         if soap is None or (_header(request, "content-encoding") or "identity").lower() != "identity":
             return _plain(request, 415)
+        address = str(getattr(request.getClientAddress(), "host", ""))
+        stranger = _inbound(request, kind, soap, UNKNOWN, resource_id)
         if self._pending >= self._limits.pending:
             return _later(request)
+        if wait := self._gate.stranger(address):
+            return _too_fast(request, endpoint, stranger, wait)
         try:
             caller = self._authenticate(request)
         except DeniedError as error:
-            refusal = endpoint.refuse(_inbound(request, kind, soap, UNKNOWN, resource_id), error)
+            self._gate.refused(address)
+            refusal = endpoint.refuse(stranger, error)
             return _refused(request, refusal, error)
         except TransientError:
             return _later(request)
-        inbound = _inbound(request, kind, soap, caller, resource_id)
+        inbound = replace(stranger, caller=caller)
+        if wait := self._gate.caller(caller):
+            return _too_fast(request, endpoint, inbound, wait)
+        if not self._gate.enter(caller):
+            return _later(request)
         self._pending += 1
         self._pool.spend(len(inbound.body))
         Deferred.fromCoroutine(self._answer(request, endpoint, inbound))
@@ -155,6 +172,7 @@ class Front(resource.Resource):
             answer = Answer(500, "", b"")
         finally:
             self._pending -= 1
+            self._gate.leave(inbound.caller)
         if not gone:
             _send(request, answer)
 
@@ -202,6 +220,16 @@ def _inbound(request: Request, kind: Message, soap: str, caller: Identity, resou
 def _later(request: Request) -> bytes:
     request.setHeader(b"retry-after", b"1")
     return _plain(request, 503)
+
+
+def _too_fast(request: Request, endpoint: Endpoint, inbound: Inbound, wait: float) -> bytes:
+    seconds = math.ceil(wait)
+    error = TransientError("too many requests were sent; none was carried out", {"retry.after": seconds})
+    answer = endpoint.refuse(inbound, error, quiet=True)
+    request.setResponseCode(429)
+    request.setHeader(b"retry-after", str(seconds).encode("ascii"))
+    request.setHeader(b"content-type", answer.content_type.encode("ascii"))
+    return answer.body
 
 
 def _refused(request: Request, answer: Answer, error: DeniedError) -> bytes:
