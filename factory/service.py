@@ -25,8 +25,9 @@ from flyinglow.factory.rows import events_of, lease_of, placed
 from flyinglow.factory.uris import UriPolicy
 from flyinglow.factory.wishes import wish_of
 from flyinglow.nodectl.errors import ConflictError, DeniedError, InvalidError
+from flyinglow.notification.drafting import Draft
 from flyinglow.notification.ports import NotificationTx
-from flyinglow.notification.service import Draft, SubscriptionService
+from flyinglow.notification.service import SubscriptionService
 from flyinglow.notification.subscribing import SubscribeRequest
 from flyinglow.workspace.catalogue import Catalogue
 from flyinglow.workspace.model import (

@@ -1,13 +1,17 @@
-"""MessageContent filters: expressions over the payload, of which each must be true for a message to be sent.
+"""MessageContent and ProducerProperties filters: expressions of which each must be true for a message to be sent.
 
-WS-BaseNotification 1.3, section 4.2, in the dialect of XPath 1.0. A subscriber's expression that takes too long must
-neither hold up the others nor lose its own messages: its subscription is paused, with what happened kept for it.
+WS-BaseNotification 1.3, section 4.2, in the dialect of XPath 1.0. The first are about the message's payload, the
+second about the property document of the resource that the message is from, as its owner would read it when the
+message is queued; the last messages of a resource that is gone are not held back by them. A subscriber's expression
+that takes too long must neither hold up the others nor lose its own messages: its subscription is paused, with what
+happened kept for it.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from lxml import etree
@@ -15,21 +19,24 @@ from lxml import etree
 from flyinglow.nodectl.errors import InvalidError
 from flyinglow.notification import faults
 from flyinglow.notification.payload import payload
-from flyinglow.wsrf.xml import qname
+from flyinglow.notification.views import form_of
+from flyinglow.wsrf.xml import local_name, qname
 from flyinglow.wsrf.xpath.evaluator import DIALECT, Query, query_at
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from lxml.etree import _Element
 
     from flyinglow.notification.model import Subscription
     from flyinglow.workspace.model import Event
+    from flyinglow.wsrf.addresses import Addresses
     from flyinglow.wsrf.xpath.evaluator import XPath
 
 MESSAGE_CONTENT: Final = qname("wsnt", "MessageContent")
+PRODUCER_PROPERTIES: Final = qname("wsnt", "ProducerProperties")
 MOST: Final = 10
-"""Expressions of one filter."""
+"""Expressions of one kind in one filter."""
 
 _KEPT: Final = 4096
 _SAMPLE: Final = (
@@ -37,14 +44,25 @@ _SAMPLE: Final = (
 )
 
 
-def read(chosen: _Element | None) -> tuple[Query, ...]:
-    """Return the expressions of a Filter. Raises InvalidMessageContentExpressionFault for another dialect."""
-    elements = [] if chosen is None else chosen.findall(MESSAGE_CONTENT)
+_PROPERTIES: Final = (
+    b'<fl:WorkspaceProperties xmlns:fl="urn:flyinglow:types:1"><fl:Name>vm</fl:Name><fl:State>Running</fl:State>'
+    b"</fl:WorkspaceProperties>"
+)
+_KINDS: Final[Mapping[str, tuple[bytes, Callable[[str], Exception]]]] = {
+    MESSAGE_CONTENT: (_SAMPLE, faults.message_content_invalid),
+    PRODUCER_PROPERTIES: (_PROPERTIES, faults.producer_properties_invalid),
+}
+
+
+def read(chosen: _Element | None, tag: str = MESSAGE_CONTENT) -> tuple[Query, ...]:
+    """Return the expressions of one kind in a Filter. Raises that kind's fault for another dialect than XPath 1.0."""
+    invalid = _KINDS[tag][1]
+    elements = [] if chosen is None else chosen.findall(tag)
     for element in elements:
         if (dialect := element.get("Dialect", "").strip()) != DIALECT:
-            raise faults.message_content_invalid(f"the dialect {dialect[:200]} is not known here; {DIALECT} is")
+            raise invalid(f"the dialect {dialect[:200]} is not known here; {DIALECT} is")
     if len(elements) > MOST:
-        raise faults.message_content_invalid(f"a filter has at most {MOST} MessageContent expressions")
+        raise invalid(f"a filter has at most {MOST} {local_name(tag)} expressions")
     return tuple(map(query_at, elements))
 
 
@@ -58,31 +76,53 @@ class Patience:
 class Contents:
     """Judges events for subscriptions. Blocking; used by one thread at a time for ``judge``."""
 
-    def __init__(self, xpath: XPath) -> None:
+    def __init__(self, xpath: XPath, addresses: Addresses | None = None) -> None:
         self._xpath = xpath
-        self._queries: OrderedDict[str, tuple[Query, ...]] = (
-            OrderedDict()
-        )  # by subscription, whose filter never changes
+        self._addresses = addresses
+        # by kind and subscription, whose filter never changes
+        self._queries: OrderedDict[tuple[str, str], tuple[Query, ...]] = OrderedDict()
 
-    def check(self, queries: Sequence[Query]) -> None:
-        """Raise InvalidMessageContentExpressionFault for what is no expression, or is slow on a small message."""
+    def check(self, queries: Sequence[Query], tag: str = MESSAGE_CONTENT) -> None:
+        """Raise the kind's fault for what is no expression, or is slow on a small document."""
+        sample, invalid = _KINDS[tag]
         for query in queries:
             try:
                 self._xpath.check(query)
             except InvalidError as error:
-                raise faults.message_content_invalid(error.message) from error
-        if None in self._xpath.holds(_SAMPLE, queries):
-            raise faults.message_content_invalid("the expression cannot be evaluated, or takes too long")
+                raise invalid(error.message) from error
+        if None in self._xpath.holds(sample, queries):
+            raise invalid("the expression cannot be evaluated, or takes too long")
 
-    def judge(self, event: Event, rows: Iterable[Subscription], patience: Patience) -> dict[str, bool | None]:
+    def judge(
+        self,
+        event: Event,
+        rows: Iterable[Subscription],
+        patience: Patience,
+        properties: Callable[[], bytes | None] = lambda: None,
+    ) -> dict[str, bool | None]:
         """Return by id whether each subscription's expressions let the event through; None: that could not be told.
 
-        One that is not in the answer is let through: it has no expressions, or there was no patience left to ask.
+        ``properties`` returns the producer's property document, None when it is gone. A subscription that is not in
+        the answer is let through: it has no expressions, or there was no patience left to ask.
         """
-        asked = {row.id: queries for row in rows if (queries := self._of(row))}
-        if not asked or not patience.left:
+        rows = list(rows)
+        judged: dict[str, bool | None] = {}
+        for form in dict.fromkeys(form_of(row.topics, event) or "" for row in rows):
+            told = [row for row in rows if (form_of(row.topics, event) or "") == form]
+            make = partial(self._payload, event, form)
+            judged |= self._of_kind(MESSAGE_CONTENT, told, patience, make)
+        left = [row for row in rows if judged.get(row.id, True)]
+        return judged | self._of_kind(PRODUCER_PROPERTIES, left, patience, properties)
+
+    def _payload(self, event: Event, form: str) -> bytes:
+        return etree.tostring(payload(event, form, self._addresses))
+
+    def _of_kind(
+        self, tag: str, rows: Sequence[Subscription], patience: Patience, make: Callable[[], bytes | None]
+    ) -> dict[str, bool | None]:
+        asked = {row.id: queries for row in rows if (queries := self._of(row, tag))}
+        if not asked or not patience.left or (document := make()) is None:
             return {}
-        document = etree.tostring(payload(event))
         judged = self._judged(document, asked, patience)
         if None not in judged.values() or len(asked) == 1:
             return judged
@@ -101,14 +141,15 @@ class Contents:
             patience.left -= 1
         return judged
 
-    def _of(self, row: Subscription) -> tuple[Query, ...]:
-        if "MessageContent" not in row.filter_xml:
+    def _of(self, row: Subscription, tag: str) -> tuple[Query, ...]:
+        if local_name(tag) not in row.filter_xml:
             return ()
-        if row.id not in self._queries:
-            self._queries[row.id] = read(etree.fromstring(row.filter_xml))
+        key = (tag, row.id)
+        if key not in self._queries:
+            self._queries[key] = read(etree.fromstring(row.filter_xml), tag)
             if len(self._queries) > _KEPT:
                 self._queries.popitem(last=False)
-        return self._queries[row.id]
+        return self._queries[key]
 
 
 def _all(truths: Sequence[bool | None]) -> bool | None:

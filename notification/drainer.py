@@ -16,9 +16,10 @@ from twisted.internet.task import LoopingCall
 
 from flyinglow.notification.contents import Contents, Patience
 from flyinglow.notification.folds import Fold
-from flyinglow.notification.model import Subscription
+from flyinglow.notification.model import Subscription, broker_of
 from flyinglow.notification.ports import NotificationTx
-from flyinglow.workspace.model import Event
+from flyinglow.notification.views import form_of
+from flyinglow.workspace.model import Event, ResourceKey
 from flyinglow.workspace.ports import Now, Store
 
 log = logging.getLogger(__name__)
@@ -36,14 +37,20 @@ class Drained:
 
 def wants(subscription: Subscription, event: Event) -> bool:
     """Say whether an event is on one of a subscription's topics."""
-    return not subscription.topics or event.topic.value in subscription.topics
+    return form_of(subscription.topics, event) is not None
+
+
+def _producers(event: Event) -> tuple[ResourceKey, ResourceKey]:
+    """Return what subscriptions that may want an event are to: the resource itself, or all of its owner's."""
+    return event.key, broker_of(event.owner)
 
 
 class Drainer:
     """Drains after every commit that wrote events, and on a timer for what a crash left behind.
 
-    ``queued`` is called on the reactor with the subscriptions that got something to deliver. ``notice`` and all else
-    here must be called on the reactor's thread.
+    ``queued`` is called on the reactor with the subscriptions that got something to deliver. ``properties`` returns the
+    property document of what an event is from, in the drainer's transaction; None when it is gone. ``notice`` and all
+    else here must be called on the reactor's thread.
     """
 
     def __init__(
@@ -55,6 +62,7 @@ class Drainer:
         now: Now,
         queued: Callable[[Sequence[str]], None],
         contents: Contents,
+        properties: Callable[[NotificationTx, Event], bytes | None] = lambda _tx, _event: None,
         batch: int = 500,
         interval: float = 5.0,
     ) -> None:
@@ -63,6 +71,7 @@ class Drainer:
         self._now = now
         self._queued = queued
         self._contents = contents
+        self._properties = properties
         self._batch = batch
         self._interval = interval
         self._timer = LoopingCall(self._tick)
@@ -134,14 +143,16 @@ class Drainer:
     def _pairs(self, tx: NotificationTx, events: Sequence[Event]) -> list[tuple[str, int]]:
         now = self._now()
         interested: dict[object, list[Subscription]] = {}
-        for row in tx.subscriptions.of(list(dict.fromkeys(event.key for event in events))):
+        producers = [key for event in events for key in _producers(event)]
+        for row in tx.subscriptions.of(list(dict.fromkeys(producers))):
             if row.ends_at is None or row.ends_at > now:
                 interested.setdefault(row.producer, []).append(row)
         patience = Patience()
         return [
             (row.id, event.id)
             for event in events
-            for row in self._wanting(tx, event, interested.get(event.key, []), patience)
+            for key in _producers(event)
+            for row in self._wanting(tx, event, interested.get(key, []), patience)
         ]
 
     def _wanting(
@@ -149,7 +160,8 @@ class Drainer:
     ) -> list[Subscription]:
         """Return who is to be told of an event; one whose filter cannot tell is paused, and keeps what follows."""
         chosen = [row for row in rows if wants(row, event)]
-        judged = self._contents.judge(event, [row for row in chosen if row.pause_reason != UNTOLD], patience)
+        asked = [row for row in chosen if row.pause_reason != UNTOLD]
+        judged = self._contents.judge(event, asked, patience, lambda: self._properties(tx, event))
         for row in [row for row in chosen if judged.get(row.id, True) is None]:
             log.warning("subscription %s of %s paused: %s", row.id, row.owner, UNTOLD)
             paused = replace(row, paused_at=row.paused_at or self._now(), pause_reason=UNTOLD)

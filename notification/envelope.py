@@ -19,6 +19,7 @@ from flyinglow.notification import topics
 from flyinglow.notification.delivery import Message
 from flyinglow.notification.model import Delivery, Subscription
 from flyinglow.notification.payload import action, payload
+from flyinglow.notification.views import form_of
 from flyinglow.workspace.model import Event
 from flyinglow.wsrf.addresses import Addresses
 from flyinglow.wsrf.xml import NS, E, qname
@@ -67,8 +68,8 @@ class Envelopes:
     def __init__(self, addresses: Addresses) -> None:
         self._addresses = addresses
         self._headers: _Memory[str, bytes] = _Memory(_header)
-        self._payloads: _Memory[int, bytes] = _Memory(lambda event: _bytes(payload(event)))
-        self._told: _Memory[int, bytes] = _Memory(self._tell)
+        self._payloads: _Memory[tuple[int, str], bytes] = _Memory(self._payload)
+        self._told: _Memory[tuple[int, str], bytes] = _Memory(self._tell)
 
     def compose(self, subscription: Subscription, deliveries: Sequence[Delivery]) -> Message:
         """Return the request for these messages of one subscription; for a raw one exactly one message.
@@ -76,7 +77,8 @@ class Envelopes:
         Its MessageID depends on the messages only, so it is the same at every attempt.
         """
         event = deliveries[0].event
-        name = action(event.topic) if subscription.raw else NOTIFY
+        form = _form(subscription, event)
+        name = action(form, event) if subscription.raw else NOTIFY
         pieces = [
             _OPEN,
             f"<wsa:Action>{escape(name)}</wsa:Action><wsa:MessageID>{message_id(deliveries)}</wsa:MessageID>".encode(),
@@ -84,12 +86,13 @@ class Envelopes:
             _BODY,
         ]
         if subscription.raw:
-            pieces.append(self._payloads.get(event.id, event))
+            pieces.append(self._payloads.get((event.id, form), event, form))
         else:
             pieces.append(b"<wsnt:Notify>")
             opening = self._opening(subscription.id)
             for delivery in deliveries:
-                pieces += (opening, self._told.get(delivery.event.id, delivery.event))
+                told = _form(subscription, delivery.event)
+                pieces += (opening, self._told.get((delivery.event.id, told), delivery.event, told))
             pieces.append(b"</wsnt:Notify>")
         pieces.append(_CLOSE)
         headers = {"Content-Type": "text/xml; charset=utf-8", "SOAPAction": f'"{name}"'}
@@ -99,7 +102,8 @@ class Envelopes:
         """Return one wsnt:NotificationMessage by itself, as a pull point keeps it."""
         opening = self._opening(subscription.id).removeprefix(b"<wsnt:NotificationMessage")
         start = f'<wsnt:NotificationMessage xmlns:wsa="{NS["wsa"]}" xmlns:wsnt="{NS["wsnt"]}"'.encode()
-        return (start + opening + self._told.get(event.id, event)).decode()
+        form = _form(subscription, event)
+        return (start + opening + self._told.get((event.id, form), event, form)).decode()
 
     def _opening(self, subscription_id: str) -> bytes:
         address = escape(self._addresses.subscription(subscription_id))
@@ -108,17 +112,25 @@ class Envelopes:
             f"<wsa:Address>{address}</wsa:Address></wsnt:SubscriptionReference>"
         ).encode()
 
-    def _tell(self, event: Event) -> bytes:
+    def _payload(self, event: Event, form: str) -> bytes:
+        return _bytes(payload(event, form, self._addresses))
+
+    def _tell(self, event: Event, form: str) -> bytes:
         """Everything of a NotificationMessage that follows the subscription."""
         key = event.key
         pieces = [
-            _bytes(topics.expression(event.topic, qname("wsnt", "Topic"))),
+            _bytes(topics.expression(form, qname("wsnt", "Topic"))),
             _bytes(self._addresses.epr(key.kind.value, key.id, qname("wsnt", "ProducerReference"))),
             b"<wsnt:Message>",
-            self._payloads.get(event.id, event),
+            self._payloads.get((event.id, form), event, form),
             b"</wsnt:Message></wsnt:NotificationMessage>",
         ]
         return b"".join(pieces)
+
+
+def _form(subscription: Subscription, event: Event) -> str:
+    """Return by which topic an event is told; what was queued for one that changed since is told by its own."""
+    return form_of(subscription.topics, event) or event.topic.value
 
 
 def message_id(deliveries: Sequence[Delivery]) -> str:

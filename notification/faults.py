@@ -62,10 +62,29 @@ def message_content_invalid(message: str) -> TypedFault:
     return _fault("InvalidMessageContentExpressionFault", message)
 
 
-def producer_properties_invalid() -> TypedFault:
-    """Say that no ProducerProperties filter is understood."""
-    message = "no ProducerProperties expression is understood here; use topics"
+def producer_properties_invalid(message: str) -> TypedFault:
+    """Say that a ProducerProperties filter is not one that can be evaluated."""
     return _fault("InvalidProducerPropertiesExpressionFault", message)
+
+
+def policy_unsupported(message: str, refused: Sequence[str]) -> TypedFault:
+    """Say that a policy is known (Clark names) and not to be had with this request."""
+    return _fault("UnsupportedPolicyRequestFault", message, _qnames("UnsupportedPolicy", refused))
+
+
+def pull_point_refused(message: str) -> TypedFault:
+    """Say that no pull point is made."""
+    return _fault("UnableToCreatePullPointFault", message)
+
+
+def get_messages_failed(message: str) -> TypedFault:
+    """Say that messages cannot be fetched as they were asked for."""
+    return _fault("UnableToGetMessagesFault", message)
+
+
+def publisher_rejected(message: str) -> TypedFault:
+    """Say that the broker takes no publisher (WS-BrokeredNotification 1.3, section 4.1)."""
+    return TypedFault(qname("wsn-br", "PublisherRegistrationRejectedFault"), message, action=ACTION_WSN)
 
 
 def policy_unrecognized(unknown: Sequence[str]) -> TypedFault:

@@ -17,21 +17,23 @@ from flyinglow.wsrf.times import timestamp
 from flyinglow.wsrf.xml import E, clean_text, qname
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from lxml.etree import _Element
 
     from flyinglow.access.identity import Identity
-    from flyinglow.notification.model import Subscription
+    from flyinglow.notification.model import Delivered, Subscription
     from flyinglow.notification.service import SubscriptionService
     from flyinglow.workspace.ports import Now
     from flyinglow.wsrf.ports import QName
 
 DOCUMENT: Final = qname("fl", "SubscriptionProperties")
+_LOG: Final = qname("fl", "DeliveryLog")
 NAMES: Final = (
     *(qname("wsnt", name) for name in ("ConsumerReference", "Filter", "SubscriptionPolicy", "CreationTime")),
     qname("fl", "Delivery"),
+    _LOG,
     *(qname("rl", name) for name in ("CurrentTime", "TerminationTime")),
 )
 
@@ -53,6 +55,7 @@ class SubscriptionDirectory:
         """Return the elements of these properties (None: of all); raises UnknownError."""
         row, waiting = self._service.look(caller, resource)
         made = {**_own(row, waiting), **lifetime(row.ends_at, self._now())}
+        made[_LOG] = lambda: [_log(self._service.log(caller, resource))]
         return {name: made[name]() for name in (NAMES if names is None else names) if name in made}
 
     def destroy(self, caller: Identity, resource: str) -> None:
@@ -97,3 +100,20 @@ def _delivery(row: Subscription, waiting: int) -> _Element:
     if row.pause_reason:
         element.append(FL.Reason(clean_text(row.pause_reason)))
     return element
+
+
+def _log(entries: Sequence[Delivered]) -> _Element:
+    return FL.DeliveryLog(*map(_entry, entries))
+
+
+def _entry(entry: Delivered) -> _Element:
+    source = FL.Source(FL.Kind(entry.event.key.kind), FL.Name(clean_text(str(entry.event.body.get("name", "")))))
+    return FL.Entry(
+        FL.Number(str(entry.number)),
+        FL.MessageID(entry.message_id),
+        FL.Topic(entry.event.topic),
+        source,
+        FL.Sequence(str(entry.event.sequence)),
+        FL.Time(timestamp(entry.at)),
+        FL.Failures(str(entry.failures)),
+    )

@@ -8,20 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
 from flyinglow.access.decision import Deny, decide
 from flyinglow.access.identity import Identity
 from flyinglow.nodectl.errors import UnknownError
 from flyinglow.notification import faults
-from flyinglow.notification.consumers import Consumers, RefusedError
+from flyinglow.notification.consumers import Consumers
 from flyinglow.notification.contents import Contents
+from flyinglow.notification.drafting import Draft, Judge, Places
 from flyinglow.notification.lifetime import Asked, Lifetimes, UnacceptableError, grant
-from flyinglow.notification.model import Subscription
+from flyinglow.notification.model import Delivered, Subscription, broker_of
 from flyinglow.notification.ports import NotificationTx
 from flyinglow.notification.subscribing import SubscribeRequest
-from flyinglow.workspace.model import Event, Kind, ResourceKey, Topic
+from flyinglow.notification.views import source_of
+from flyinglow.workspace.model import Event, Kind, ResourceKey
 from flyinglow.workspace.ports import Now, Store
 
 
@@ -29,12 +31,15 @@ from flyinglow.workspace.ports import Now, Store
 class SubscriptionSettings:
     """Limits (configuration): how long subscriptions live, and how many one owner and one consumer's host may have.
 
-    What one request made is counted once: a Create that subscribes its maker to all that it makes is one.
+    What one request made is counted once: a Create that subscribes its maker to all that it makes is one. The delivery
+    log of a subscription keeps so many entries, for so many seconds.
     """
 
     lifetimes: Lifetimes = field(default_factory=Lifetimes)
     per_owner: int = 2000
     per_consumer: int = 2000
+    log_entries: int = 100
+    log_seconds: int = 24 * 3600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,19 +51,11 @@ class Granted:
     ends_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Draft:
-    """A request for a subscription that was judged; what it is about is still to be said."""
-
-    request: SubscribeRequest
-    made_at: datetime
-    ends_at: datetime | None
-
-
 class SubscriptionService:
     """Makes, renews and ends subscriptions. ``new_id`` returns 128 random bits in hex.
 
-    ``woken`` is told which subscriptions are to be delivered to again, on whatever thread.
+    ``woken`` is told which subscriptions are to be delivered to again, on whatever thread. ``places`` are the pull
+    points that messages are put into without a request.
     """
 
     def __init__(
@@ -71,14 +68,14 @@ class SubscriptionService:
         contents: Contents,
         woken: Callable[[Sequence[str]], None] = lambda _: None,
         settings: SubscriptionSettings | None = None,
+        places: Places | None = None,
     ) -> None:
         self._store = store
-        self._consumers = consumers
         self._now = now
         self._new_id = new_id
-        self._contents = contents
         self._woken = woken
-        self._settings = settings or SubscriptionSettings()
+        self._settings = settings = settings or SubscriptionSettings()
+        self._judge = Judge(consumers=consumers, contents=contents, lifetimes=settings.lifetimes, places=places)
 
     def subscribe(self, caller: Identity, producer: ResourceKey, request: SubscribeRequest) -> Granted:
         """Subscribe a consumer to a resource.
@@ -86,26 +83,13 @@ class SubscriptionService:
         Raises UnknownError for a resource that is not the caller's, and the faults of WS-BaseNotification 4.2.
         """
         self._store.view(lambda tx: _require(tx, caller, producer))  # before the consumer's name is looked up
-        draft = self.draft(caller, request)
+        draft = self._judge.draft(request, self._now(), endless=producer.kind is not Kind.BROKER)
         made = self._store.call(lambda tx: self.attach(tx, caller, [producer], draft))
         return Granted(id=made[producer], now=draft.made_at, ends_at=draft.ends_at)
 
-    def draft(self, caller: Identity, request: SubscribeRequest) -> Draft:
-        """Judge a request apart from what it is about: the end asked for, and the consumer (its name is looked up).
-
-        Outside of any transaction, for it may take a while. Raises the faults of WS-BaseNotification 4.2.
-        """
-        now = self._now()
-        try:
-            ends_at = grant(request.end, now, self._settings.lifetimes)
-        except UnacceptableError as error:
-            raise faults.initial_time_unacceptable(error.message, error.minimum, error.maximum) from error
-        self._contents.check(request.contents)
-        try:
-            self._consumers.check(request.consumer)
-        except RefusedError as error:
-            raise faults.creation_failed(error.message) from error
-        return Draft(request=request, made_at=now, ends_at=ends_at)
+    def draft(self, _caller: Identity, request: SubscribeRequest) -> Draft:
+        """Judge a request apart from what it is about; see ``drafting.Judge``."""
+        return self._judge.draft(request, self._now())
 
     def attach(
         self, tx: NotificationTx, caller: Identity, producers: Sequence[ResourceKey], draft: Draft
@@ -115,23 +99,27 @@ class SubscriptionService:
         However many resources there are, this is one towards the limits: a lease has as many as it has members.
         Raises UnknownError, or SubscribeCreationFailedFault when there would be too many.
         """
-        self._leave_room(tx, caller, draft.request.consumer)
+        self._judge.find_place(tx, caller, draft)
+        self._leave_room(tx, caller, draft)
         rows = [self._row(caller, producer, draft) for producer in producers]
         for row in rows:
             _require(tx, caller, row.producer)
             tx.subscriptions.add(row)
         return {row.producer: row.id for row in rows}
 
-    def _leave_room(self, tx: NotificationTx, caller: Identity, consumer: str) -> None:
+    def _leave_room(self, tx: NotificationTx, caller: Identity, draft: Draft) -> None:
         limits = self._settings
         if tx.subscriptions.count_requests(owner=caller.name) + 1 > limits.per_owner:
             raise faults.creation_failed(
                 f"{caller.name} would have over {limits.per_owner} subscriptions, the most allowed"
             )
-        host = urlsplit(consumer).hostname or ""
-        if tx.subscriptions.count_requests(consumer_host=host) + 1 > limits.per_consumer:
+        host = urlsplit(draft.request.consumer).hostname or ""
+        if draft.pull_point_id is None and self._is_full(tx, host):
             message = f"over {limits.per_consumer} subscriptions would send to {host}, the most allowed"
             raise faults.creation_failed(message)
+
+    def _is_full(self, tx: NotificationTx, host: str) -> bool:
+        return tx.subscriptions.count_requests(consumer_host=host) + 1 > self._settings.per_consumer
 
     def _row(self, caller: Identity, producer: ResourceKey, draft: Draft) -> Subscription:
         request = draft.request
@@ -146,6 +134,7 @@ class SubscriptionService:
             raw=request.raw,
             created_at=draft.made_at,
             ends_at=draft.ends_at,
+            pull_point_id=draft.pull_point_id,
         )
 
     def renew(self, caller: Identity, subscription_id: str, end: Asked) -> Granted:
@@ -161,7 +150,7 @@ class SubscriptionService:
 
         def change(tx: NotificationTx) -> Granted:
             row = self._find(tx, caller, subscription_id)
-            ends_at = grant(end, now, self._settings.lifetimes)
+            ends_at = grant(end, now, self._judge.lifetimes(endless=row.producer.kind is not Kind.BROKER))
             tx.subscriptions.write(replace(row, ends_at=ends_at))
             return Granted(id=row.id, now=now, ends_at=ends_at)
 
@@ -196,7 +185,7 @@ class SubscriptionService:
         self._store.call(change)
         self._woken([subscription_id])
 
-    def current(self, caller: Identity, producer: ResourceKey, topics: Sequence[Topic]) -> Event:
+    def current(self, caller: Identity, producer: ResourceKey, topics: Sequence[str]) -> Event:
         """Return the last event of a resource on a topic (WS-BaseNotification 1.3, section 4.3).
 
         Raises UnknownError, and MultipleTopicsSpecifiedFault or NoCurrentMessageOnTopicFault.
@@ -206,7 +195,9 @@ class SubscriptionService:
 
         def read(tx: NotificationTx) -> Event | None:
             _require(tx, caller, producer)
-            return tx.outbox.latest(producer, topics[0].value)
+            if producer.kind is Kind.BROKER:
+                return tx.outbox.latest_of(caller.name, source_of(topics[0]).value)
+            return tx.outbox.latest(producer, source_of(topics[0]).value)
 
         event = self._store.view(read)
         if event is None:
@@ -225,8 +216,30 @@ class SubscriptionService:
 
         return self._store.view(read)
 
+    def log(self, caller: Identity, subscription_id: str) -> list[Delivered]:
+        """Return what was delivered last, oldest first. Raises UnknownError."""
+
+        def read(tx: NotificationTx) -> list[Delivered]:
+            return tx.deliveries.log(self._find(tx, caller, subscription_id).id, self._settings.log_entries)
+
+        return self._store.view(read)
+
+    def redeliver(self, caller: Identity, subscription_id: str, number: int) -> int:
+        """Deliver again what the log has from this number on, before all that waits; return how much that is.
+
+        Raises UnknownError.
+        """
+
+        def put_back(tx: NotificationTx) -> int:
+            return tx.deliveries.again(self._find(tx, caller, subscription_id).id, number)
+
+        count = self._store.call(put_back)
+        self._woken([subscription_id])
+        return count
+
     def expire(self, tx: NotificationTx) -> int:
-        """Remove the subscriptions that are over and return how many; the sweep's transaction."""
+        """Remove the subscriptions that are over and return how many, and old log entries; the sweep's transaction."""
+        tx.deliveries.forget(self._now() - timedelta(seconds=self._settings.log_seconds), self._settings.log_entries)
         over = tx.subscriptions.expired(self._now())
         tx.subscriptions.remove([row.id for row in over])
         return len(over)
@@ -242,6 +255,10 @@ class SubscriptionService:
 
 def _require(tx: NotificationTx, caller: Identity, producer: ResourceKey) -> None:
     """Raise UnknownError unless the resource is there and the caller's to see."""
+    if producer.kind is Kind.BROKER:
+        if producer != broker_of(caller.name):
+            raise UnknownError("there is no such broker")
+        return
     is_workspace = producer.kind is Kind.WORKSPACE
     row = tx.workspaces.get(producer.id) if is_workspace else tx.collections.get(producer)
     if row is None or row.destroyed_at is not None or isinstance(decide(caller, "subscribe", row.owner), Deny):

@@ -1,19 +1,20 @@
-"""The SOAP side of notification: what producers answer, and what a subscription answers at its own URL."""
+"""The SOAP side of notification: what producers and the broker answer, and what a subscription does at its own URL."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from flyinglow.notification import topics
+from flyinglow.notification import faults, topics
 from flyinglow.notification.lifetime import asked
+from flyinglow.notification.model import broker_of
 from flyinglow.notification.payload import payload
 from flyinglow.notification.service import SubscriptionService
 from flyinglow.notification.subscribing import read
 from flyinglow.workspace.model import Kind, ResourceKey
 from flyinglow.wsrf.addresses import Addresses
-from flyinglow.wsrf.operation import ServiceBase, call_of, operation
+from flyinglow.wsrf.operation import Call, ServiceBase, call_of, operation
 from flyinglow.wsrf.times import timestamp
-from flyinglow.wsrf.xml import NIL, E, qname
+from flyinglow.wsrf.xml import NIL, NS, E, qname, text_of
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -21,10 +22,14 @@ if TYPE_CHECKING:
     from lxml.etree import _Element
 
 STEM: Final = "http://docs.oasis-open.org/wsn/bw-2/"
+BROKERED: Final = "http://docs.oasis-open.org/wsn/brw-2/"
 
 
 def producer_port(service: SubscriptionService, kind: Kind, addresses: Addresses) -> type[ServiceBase]:
-    """Return the NotificationProducer operations for resources of one kind."""
+    """Return the NotificationProducer operations for resources of one kind; for the broker, over all the caller's."""
+
+    def producer(call: Call) -> ResourceKey:
+        return broker_of(call.caller.name) if kind is Kind.BROKER else ResourceKey(kind, call.resource)
 
     class ProducerPort(ServiceBase):
         """WS-BaseNotification 1.3, section 4."""
@@ -32,7 +37,9 @@ def producer_port(service: SubscriptionService, kind: Kind, addresses: Addresses
         @operation(qname("wsnt", "Subscribe"), action=STEM + "NotificationProducer/Subscribe")
         def subscribe(ctx: Any, body: _Element) -> _Element:
             call = call_of(ctx)
-            granted = service.subscribe(call.caller, ResourceKey(kind, call.resource), read(body))
+            asked_for = read(body)
+            topics.require(kind, asked_for.topics)
+            granted = service.subscribe(call.caller, producer(call), asked_for)
             answer: _Element = E["wsnt"].SubscribeResponse(
                 addresses.subscription_epr(granted.id, qname("wsnt", "SubscriptionReference")),
                 E["wsnt"].CurrentTime(timestamp(granted.now)),
@@ -44,8 +51,9 @@ def producer_port(service: SubscriptionService, kind: Kind, addresses: Addresses
         def get_current_message(ctx: Any, body: _Element) -> _Element:
             call = call_of(ctx)
             chosen = topics.select(body[0])
-            event = service.current(call.caller, ResourceKey(kind, call.resource), chosen)
-            answer: _Element = E["wsnt"].GetCurrentMessageResponse(payload(event))
+            topics.require(kind, chosen)
+            event = service.current(call.caller, producer(call), chosen)
+            answer: _Element = E["wsnt"].GetCurrentMessageResponse(payload(event, chosen[0], addresses))
             return answer
 
     return ProducerPort
@@ -97,7 +105,27 @@ def manager_port(service: SubscriptionService) -> type[ServiceBase]:
             answer: _Element = E["wsnt"].ResumeSubscriptionResponse()
             return answer
 
+        @operation(qname("fl", "Redeliver"), action=f"{NS['fl']}/Subscription/Redeliver")
+        def redeliver(ctx: Any, body: _Element) -> _Element:
+            call = call_of(ctx)
+            count = service.redeliver(call.caller, call.resource, int(text_of(body, qname("fl", "From"))))
+            answer: _Element = E["fl"].RedeliverResponse(E["fl"].Messages(str(count)))
+            return answer
+
     return ManagerPort
+
+
+def broker_port() -> type[ServiceBase]:
+    """Return what a broker answers besides a producer: it takes no publishers (WS-BrokeredNotification 1.3)."""
+
+    class BrokerPort(ServiceBase):
+        """WS-BrokeredNotification 1.3, section 4."""
+
+        @operation(qname("wsn-br", "RegisterPublisher"), action=BROKERED + "RegisterPublisher/RegisterPublisher")
+        def register_publisher(ctx: Any, body: _Element) -> _Element:
+            raise faults.publisher_rejected("this broker tells what happens to leases, and takes no other publishers")
+
+    return BrokerPort
 
 
 def _termination(at: datetime | None) -> _Element:

@@ -1,7 +1,7 @@
 """What a Subscribe request asks for: read from its (validated) XML into plain values.
 
-Several TopicExpressions select the union of their topics, several MessageContents must all be true. Expressions over
-the producer's properties are not built; asking for one is answered by the fault that the standard has for it.
+Several TopicExpressions select the union of their topics; several MessageContents must all be true, and so must
+several ProducerProperties. Filters of different kinds must all let a message through.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ class SubscribeRequest:
     parameters: tuple[str, ...] = ()
     topics: tuple[str, ...] = ()
     contents: tuple[Query, ...] = ()
+    properties: tuple[Query, ...] = ()
     filter_xml: str = ""
     raw: bool = False
     end: Asked = Asked()
@@ -54,6 +55,7 @@ def read(body: _Element) -> SubscribeRequest:
         parameters=_parameters(consumer),
         topics=_topics(chosen),
         contents=contents.read(chosen),
+        properties=contents.read(chosen, contents.PRODUCER_PROPERTIES),
         filter_xml="" if chosen is None else _text(chosen),
         raw=_raw(body.find(qname("wsnt", "SubscriptionPolicy"))),
         end=asked(body.find(qname("wsnt", "InitialTerminationTime"))),
@@ -89,11 +91,9 @@ def _topics(chosen: _Element | None) -> tuple[str, ...]:
     for child in chosen:
         match child.tag:
             case producer_xml.TOPIC_EXPRESSION:
-                selected += [topic.value for topic in topics.select(child)]
-            case contents.MESSAGE_CONTENT:
+                selected += topics.select(child)
+            case contents.MESSAGE_CONTENT | contents.PRODUCER_PROPERTIES:
                 continue
-            case topics.PRODUCER_PROPERTIES:
-                raise faults.producer_properties_invalid()
             case str() as name:
                 unknown.append(name)
     if unknown:

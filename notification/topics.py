@@ -1,7 +1,8 @@
 """The topics that workspaces, groups and ensembles publish, and the expressions by which subscribers choose them.
 
-The set of topics is fixed and flat, in the name space of the shared types. The dialects of WS-Topics 1.3 are Simple,
-Concrete and Full; over a flat set only Full can select several (``fl:*``, ``fl:state|fl:warning``, ``//.``).
+The set of topics is fixed and flat: our own, in the name space of the shared types, and views of the same events by
+names of the standards. The dialects of WS-Topics 1.3 are Simple, Concrete and Full; over a flat set only Full can
+select several (``fl:*``, ``fl:state|fl:warning``, ``//.``).
 """
 
 from __future__ import annotations
@@ -13,20 +14,23 @@ from typing import TYPE_CHECKING, Final
 from lxml import etree
 
 from flyinglow.notification import faults
-from flyinglow.workspace.model import Topic
-from flyinglow.workspace.producer_xml import CONCRETE, FULL, SIMPLE
+from flyinglow.notification.views import source_of
+from flyinglow.workspace.model import Kind, Topic
+from flyinglow.workspace.producer_xml import CONCRETE, FULL, SIMPLE, VIEWS, clark
 from flyinglow.wsrf.xml import NS, qname
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from lxml.etree import _Element
 
 PRODUCER_PROPERTIES: Final = qname("wsnt", "ProducerProperties")
 """The filter over the producer's own properties."""
 
-TOPICS: Final[Mapping[str, Topic]] = MappingProxyType({qname("fl", topic.value): topic for topic in Topic})
-"""Topic names in Clark notation."""
+TOPICS: Final[Mapping[str, str]] = MappingProxyType(
+    {qname("fl", topic.value): topic.value for topic in Topic} | {clark(name): name for name in VIEWS},
+)
+"""Topic names in Clark notation, and by which word each is chosen: our own by their value, views by their name."""
 
 LONGEST: Final = 1000
 """Characters of an expression."""
@@ -45,7 +49,7 @@ _SELF: Final = frozenset({"", "//.", "/."})
 """What may follow a root that has nothing below it, as none of ours has: itself, or itself with all below it."""
 
 
-def select(expression: _Element) -> tuple[Topic, ...]:
+def select(expression: _Element) -> tuple[str, ...]:
     """Return the topics that a TopicExpression selects; prefixes mean what they mean where it stands.
 
     Raises the faults of WS-BaseNotification 4.2: unknown dialect, malformed expression, topic that is not supported.
@@ -86,8 +90,17 @@ def _space(expression: _Element, prefix: str | None) -> str:
     return f"{{{uri}}}"
 
 
-def expression(topic: Topic, tag: str) -> _Element:
+def require(kind: Kind, chosen: Iterable[str]) -> None:
+    """Raise TopicNotSupportedFault when none of the topics chosen is one of a producer of this kind; none means all."""
+    words = set(chosen)
+    if kind is Kind.WORKSPACE and words and {source_of(word) for word in words} == {Topic.MEMBERSHIP}:
+        raise faults.topic_not_supported("a workspace has no members: that is a topic of groups and ensembles")
+
+
+def expression(chosen: str, tag: str) -> _Element:
     """Return an element of this name that says the topic in the Concrete dialect."""
-    element = etree.Element(tag, {"Dialect": CONCRETE}, nsmap={"wsnt": NS["wsnt"], "fl": NS["fl"]})
-    element.text = f"fl:{topic.value}"
+    name = chosen if chosen in VIEWS else f"fl:{chosen}"
+    prefix = name.partition(":")[0]
+    element = etree.Element(tag, {"Dialect": CONCRETE}, nsmap={"wsnt": NS["wsnt"], prefix: NS[prefix]})
+    element.text = name
     return element

@@ -14,12 +14,12 @@ from flyinglow.backend import loading
 from flyinglow.backend.api import Settings
 from flyinglow.nodectl.errors import InvalidError
 from flyinglow.notification.consumers import Consumers
-from flyinglow.notification.contents import Contents
 from flyinglow.server.catalogue import catalogue
 from flyinglow.server.guest_key import endpoint
 from flyinglow.server.nodes import NodeBook
 from flyinglow.server.notifying import Notifying, notifying, policy
 from flyinglow.server.pools import pool
+from flyinglow.server.producers import Producers
 from flyinglow.server.services import Services, build, now, terms
 from flyinglow.store import Store
 from flyinglow.workspace.context_desk import Desk
@@ -135,7 +135,8 @@ def compose(
     )
     news.to = provisioner
     consumers = Consumers(policy(config))
-    carriers = notifying(config, store, reactor, now, addresses, consumers)
+    producers = Producers(addresses=addresses, now=now, terms=terms(config), backend=backend)
+    carriers = notifying(config, store, reactor, now, addresses, consumers, producers)
     store.listen(lambda events: reactor.callFromThread(provisioner.notice, events))
     store.listen(lambda events: reactor.callFromThread(carriers.drainer.notice, events))
     return Parts(
@@ -149,7 +150,7 @@ def compose(
             backend,
             consumers,
             images,
-            Contents(carriers.checks),
+            carriers,
             lambda waiting: reactor.callFromThread(carriers.courier.wake, waiting),
         ),
         provisioner=provisioner,

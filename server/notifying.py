@@ -16,12 +16,16 @@ from flyinglow.notification.delivery import Courier, DeliverySettings
 from flyinglow.notification.drainer import Drainer
 from flyinglow.notification.envelope import Envelopes
 from flyinglow.notification.ledger import Ledger
+from flyinglow.notification.pulling.bell import Bell
+from flyinglow.notification.pulling.service import PullService, PullSettings
 from flyinglow.notification.sender import HttpSender
+from flyinglow.server.services import new_id
 from flyinglow.server.stamps import stamp_notified
 from flyinglow.wsrf.xpath.evaluator import ProcessXPath, XPathLimits
 
 if TYPE_CHECKING:
     from flyinglow.server.config import Config
+    from flyinglow.server.producers import Producers
     from flyinglow.store import Store
     from flyinglow.workspace.ports import Now
     from flyinglow.wsrf.addresses import Addresses
@@ -40,6 +44,8 @@ class Notifying:
     lookups: ThreadPool
     filters: ProcessXPath  # those of the drainer, whom nobody else makes wait
     checks: ProcessXPath
+    pulls: PullService
+    bell: Bell
 
 
 def policy(config: Config) -> ConsumerPolicy:
@@ -60,23 +66,60 @@ def notifying(
     now: Now,
     addresses: Addresses,
     consumers: Consumers,
+    producers: Producers,
 ) -> Notifying:
     """Build what carries events over an open store."""
     lookups = ThreadPool(1, 4, "lookups")
     filters = ProcessXPath(_FILTERS)
     sender = HttpSender(reactor=reactor, consumers=consumers, pool=lookups, tls=None)
+    envelopes, bell = Envelopes(addresses), Bell(reactor)
+    pulls = PullService(
+        store=store,
+        now=now,
+        new_id=new_id,
+        kept=envelopes.kept,
+        base=addresses.service("pullpoint"),
+        arrived=lambda names: reactor.callFromThread(bell.ring, names),
+        settings=pull_settings(config),
+    )
     courier = Courier(
         store=store,
-        ledger=Ledger(store=store, clock=reactor, now=now, settled=stamp_notified),
+        ledger=Ledger(store=store, clock=reactor, now=now, settled=stamp_notified, put=pulls.put, arrived=bell.ring),
         sender=sender,
-        compose=Envelopes(addresses).compose,
+        compose=envelopes.compose,
         clock=reactor,
         now=now,
         random=random.random,
         settings=DeliverySettings(give_up=config.notification.give_up_after),
     )
-    folds, contents = [CollectionFold(now)], Contents(filters)
-    drainer = Drainer(store=store, folds=folds, clock=reactor, now=now, queued=courier.wake, contents=contents)
+    drainer = Drainer(
+        store=store,
+        folds=[CollectionFold(now)],
+        clock=reactor,
+        now=now,
+        queued=courier.wake,
+        contents=Contents(filters, addresses),
+        properties=producers.document,
+    )
     return Notifying(
-        drainer=drainer, courier=courier, sender=sender, lookups=lookups, filters=filters, checks=ProcessXPath(_FILTERS)
+        drainer=drainer,
+        courier=courier,
+        sender=sender,
+        lookups=lookups,
+        filters=filters,
+        checks=ProcessXPath(_FILTERS),
+        pulls=pulls,
+        bell=bell,
+    )
+
+
+def pull_settings(config: Config) -> PullSettings:
+    """Return the limits of pull points that the configuration means."""
+    terms = config.notification
+    return PullSettings(
+        per_owner=terms.pull_points,
+        messages=terms.pull_messages,
+        size=terms.pull_size,
+        longest=terms.maximum_lifetime,
+        lifetime=min(PullSettings().lifetime, terms.maximum_lifetime),
     )

@@ -58,6 +58,7 @@ NS: Final[Mapping[str, str]] = MappingProxyType(
         "sg": _WSRF + "sg-2",
         "wsnt": _WSN + "b-2",
         "wstop": _WSN + "t-1",
+        "wsn-br": _WSN + "br-2",
         "fl": "urn:flyinglow:types:1",
         "flf": "urn:flyinglow:factory:1",
         "flw": "urn:flyinglow:workspace:1",

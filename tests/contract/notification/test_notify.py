@@ -12,7 +12,7 @@ from lxml.etree import _Element
 from flyinglow.notification.envelope import NOTIFY, Envelopes
 from flyinglow.notification.model import Delivery, Subscription
 from flyinglow.notification.payload import ELEMENTS
-from flyinglow.workspace.model import Event, Kind, ResourceKey, Topic
+from flyinglow.workspace.model import LEASED, Event, Kind, ResourceKey, Topic
 from flyinglow.wsrf.addresses import Addresses
 from flyinglow.wsrf.contract import Contract
 from flyinglow.wsrf.xml import NS
@@ -82,7 +82,7 @@ def find(root: _Element, path: str) -> _Element:
 
 
 @pytest.mark.parametrize(("topic", "body"), BODIES)
-@pytest.mark.parametrize("kind", list(Kind))
+@pytest.mark.parametrize("kind", list(LEASED))
 def test_every_payload_fits_both_sets_of_schemas(
     contracts: list[Contract], topic: Topic, body: object, kind: Kind
 ) -> None:

@@ -1,0 +1,1 @@
+"""Pull points: messages wait here until their owner fetches them, for consumers that nobody can send to."""
