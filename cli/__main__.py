@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from flyinglow.cli.complaint import complain
+from flyinglow.cli.credentials import Shown
 from flyinglow.cli.exits import TABLE, Exit
 from flyinglow.cli.session import Session
 from flyinglow.nodectl.errors import FlyingLowError
@@ -75,11 +76,15 @@ class Lazy(click.Group):
 @click.version_option(package_name="flyinglow", prog_name="flyinglow")
 @click.option("--service", metavar="URL", help="The service (also FLYINGLOW_SERVICE, client.toml).")
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+@click.option("--proxy", metavar="FILE", help="Your proxy certificate (also X509_USER_PROXY, client.toml).")
+@click.option("--cert", "certificate", metavar="FILE", help="Your certificate (also X509_USER_CERT, client.toml).")
+@click.option("--key", "private_key", metavar="FILE", help="Its key (also X509_USER_KEY, client.toml).")
+@click.option("--ca-dir", "ca_directory", metavar="DIR", help="Authorities of services (also X509_CERT_DIR).")
 @click.pass_context
-def app(ctx: click.Context, *, service: str | None, as_json: bool) -> None:
+def app(ctx: click.Context, /, *, service: str | None, as_json: bool, **shown: str | None) -> None:
     """Lease virtual machines on a cluster through the batch scheduler that the site already runs."""
     session: Session = ctx.ensure_object(Session)
-    session.service, session.json = service, as_json
+    session.service, session.json, session.shown = service, as_json, Shown(**shown)
 
 
 def run(arguments: Sequence[str] | None = None, session: Session | None = None) -> int:

@@ -6,21 +6,33 @@ import os
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from flyinglow.cli import credentials
 from flyinglow.nodectl.errors import InvalidError
+
+if TYPE_CHECKING:
+    from flyinglow.client import Credential
 
 DEFAULT_SERVICE: Final = "http://127.0.0.1:8480"
 VARIABLE: Final = "FLYINGLOW_SERVICE"
-_KEYS: Final[dict[str, tuple[type, ...]]] = {"service": (str,), "timeout": (int, float)}
+_KEYS: Final[dict[str, tuple[type, ...]]] = {
+    "service": (str,),
+    "timeout": (int, float),
+    "proxy": (str,),
+    "certificate": (str,),
+    "private_key": (str,),
+    "ca_directory": (str,),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Preferences:
-    """Where the service is, and how many seconds to wait for each of its answers."""
+    """Where the service is, how many seconds to wait for each of its answers, and what to show it over https."""
 
     service: str = DEFAULT_SERVICE
     timeout: float = 30.0
+    credential: Credential | None = None
 
 
 def config_home() -> Path:
@@ -29,12 +41,18 @@ def config_home() -> Path:
     return (Path(base) if base else Path.home() / ".config") / "flyinglow"
 
 
-def load(service: str | None = None) -> Preferences:
-    """Return the preferences; ``service`` is what the command line says. Raises InvalidError for a faulty file."""
+def load(service: str | None = None, shown: credentials.Shown | None = None) -> Preferences:
+    """Return the preferences; ``service`` and ``shown`` are the command line's. Raises InvalidError for a faulty file.
+
+    Nothing is looked for to be shown to a service that is not spoken to over https.
+    """
     path = config_home() / "client.toml"
     found = _read(path) if path.is_file() else {}
     chosen = service or os.environ.get(VARIABLE) or found.get("service") or DEFAULT_SERVICE
-    return Preferences(service=str(chosen), timeout=float(str(found.get("timeout", Preferences().timeout))))
+    credential = None
+    if str(chosen).startswith("https://"):
+        credential = credentials.choose(shown or credentials.Shown(), found)
+    return Preferences(str(chosen), float(str(found.get("timeout", Preferences().timeout))), credential)
 
 
 def _read(path: Path) -> dict[str, object]:

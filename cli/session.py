@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 import click
 
 from flyinglow.cli import preferences
+from flyinglow.cli.credentials import Shown
 from flyinglow.cli.plain import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from flyinglow.cli.preferences import Preferences
     from flyinglow.client import Entry, Estimate, Lease, Offers, Resource, Valid
 
 
@@ -45,18 +47,19 @@ class Leasing(Protocol):
         """Return a handle."""
 
 
-def _connect(url: str, timeout: float) -> Leasing:
+def _connect(chosen: Preferences) -> Leasing:
     from flyinglow.client import connect
 
-    return connect(url, timeout=timeout)
+    return connect(chosen.service, timeout=chosen.timeout, credential=chosen.credential)
 
 
 @dataclass(slots=True)
 class Session:
     """One run of a command. ``connect`` is handed in so that tests can put another site in the service's place."""
 
-    connect: Callable[[str, float], Leasing] = _connect
+    connect: Callable[[Preferences], Leasing] = _connect
     service: str | None = None
+    shown: Shown = field(default_factory=Shown)
     json: bool = False
     leasing: bool = False  # a command that speaks to a service, so that advice about leases is of use
     _site: Leasing | None = field(default=None, repr=False)
@@ -65,8 +68,7 @@ class Session:
     def site(self) -> Leasing:
         """The site; connects when first asked for."""
         if self._site is None:
-            chosen = preferences.load(self.service)
-            self._site = self.connect(chosen.service, chosen.timeout)
+            self._site = self.connect(preferences.load(self.service, self.shown))
         return self._site
 
     def answer(self, value: Any) -> None:

@@ -14,6 +14,7 @@ it is loaded with the first call, for it takes its time.
 from __future__ import annotations
 
 from flyinglow.client.consumer import Consumer
+from flyinglow.client.credential import Credential
 from flyinglow.client.epr import Epr
 from flyinglow.client.errors import LeaseFailed, WaitError
 from flyinglow.client.lease_watch import LeaseWatch
@@ -48,6 +49,7 @@ __all__ = [
     "Allocation",
     "Console",
     "Consumer",
+    "Credential",
     "Disk",
     "Entry",
     "Epr",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from lxml.etree import _Element
 
+    from flyinglow.client.credential import Credential
     from flyinglow.client.lease_watch import LeaseWatch
     from flyinglow.client.request import Part
 
@@ -32,15 +33,15 @@ def _subscriptions(answer: _Element) -> list[Epr]:
     return [Epr.read(reference) for reference in made if reference is not None]
 
 
-def connect(url: str, *, timeout: float = 30.0) -> Site:
-    """Return the site whose service answers below ``url`` (``http://HOST:PORT``). Nothing is sent yet.
+def connect(url: str, *, timeout: float = 30.0, credential: Credential | None = None) -> Site:
+    """Return the site whose service answers below ``url`` (``https://HOST:PORT``). Nothing is sent yet.
 
-    ``timeout`` is in seconds, for connecting and for each answer.
+    ``timeout`` is in seconds, for connecting and for each answer; ``credential`` is what is shown over https.
     """
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise InvalidError(f"{url!r} is not the URL of a service (http://HOST:PORT)")
-    return Site(url.rstrip("/").removesuffix("/factory"), Wire(timeout))
+    return Site(url.rstrip("/").removesuffix("/factory"), Wire(timeout, credential))
 
 
 class Site:

@@ -13,7 +13,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from flyinglow.client import faults
+from flyinglow.client import faults, over_tls
 from flyinglow.client.names import clark
 from flyinglow.client.reading import elements, parse
 from flyinglow.nodectl.errors import BrokenError, InvalidError, TransientError
@@ -21,6 +21,7 @@ from flyinglow.nodectl.errors import BrokenError, InvalidError, TransientError
 if TYPE_CHECKING:
     from lxml.etree import _Element
 
+    from flyinglow.client.credential import Credential
     from flyinglow.client.epr import Epr
 
 _BINDINGS: Final = {"subscription": "SubscriptionManager"}
@@ -35,10 +36,12 @@ class Wire:
     """Calls operations; may be used by several threads. ``timeout`` is seconds for connecting and for each answer.
 
     Its connections are its own: one that another wire has kept may lead elsewhere, though to the same address.
+    Over https, ``credential`` is what it shows, and whose word it takes for who the service is.
     """
 
-    def __init__(self, timeout: float) -> None:
+    def __init__(self, timeout: float, credential: Credential | None = None) -> None:
         self.timeout = timeout
+        self._credential = credential
         self._clients: dict[tuple[str, bool], Any] = {}
 
     def call(self, service: str, operation: str, to: Epr, /, *arguments: Any, **parts: Any) -> _Element:
@@ -58,6 +61,8 @@ class Wire:
             with client.settings(raw_response=True):
                 response = call(*arguments, _soapheaders=to.headers(), **parts)
         except OSError as error:
+            if (refusal := over_tls.refusal(error, to.address)) is not None:
+                raise refusal from error
             raise LostError(f"the service at {to.address} cannot be reached: {_why(error)}") from error
         except (zeep.exceptions.ValidationError, TypeError, ValueError) as error:
             raise InvalidError(f"the request does not fit the contract: {error}") from error
@@ -70,6 +75,8 @@ class Wire:
         if (service, direct) not in self._clients:
             transport = zeep.Transport(timeout=self.timeout, operation_timeout=self.timeout)
             transport.session.trust_env = not direct
+            if self._credential is not None:
+                transport.session.mount("https://", over_tls.adapter(self._credential.context()))
             made = zeep.Client(_wsdl(service), transport=transport, settings=zeep.Settings(forbid_dtd=True))
             self._clients.setdefault((service, direct), made)
         return self._clients[service, direct]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from flyinglow.nodectl.errors import FlyingLowError
@@ -25,11 +26,16 @@ class Kept(Generic[T]):
 
     def __init__(self, make: Callable[[], T], paths: Sequence[Path], name: str) -> None:
         self._make, self._paths, self._name = make, paths, name
+        self._turns = threading.Lock()
         self._seen = self._marks()
         self.current = make()
 
     def look(self, *, anyway: bool = False) -> bool:
         """Make the value anew if its files have changed, or ``anyway``; blocks. Says whether it did."""
+        with self._turns:
+            return self._look(anyway)
+
+    def _look(self, anyway: bool) -> bool:
         marks = self._marks()
         if marks == self._seen and not anyway:
             return False

@@ -11,6 +11,7 @@ from zope.interface import implementer  # type: ignore[import-untyped]
 
 from flyinglow.nodectl.errors import BrokenError, InvalidError
 from flyinglow.server.kept import Kept
+from flyinglow.server.tls_linger import LingeringFactory
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -74,7 +75,8 @@ class Secured:
                 inner = self.wrappedFactory.buildProtocol(addr)
                 return None if inner is None else self.protocol(self, inner)
 
-        return Factory(self, isClient=False, wrappedFactory=site, clock=reactor)  # type: ignore[arg-type]
+        secured = Factory(self, isClient=False, wrappedFactory=site, clock=reactor)  # type: ignore[arg-type]
+        return LingeringFactory(secured, reactor)
 
 
 def secured(certificate: Path | None, private_key: Path | None, where: str = "[listen.node]") -> Secured:

@@ -93,7 +93,7 @@ def _no_subscriptions(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def do(site: FakeSite, *arguments: str) -> int:
-    return run(arguments, Session(connect=lambda url, timeout: site))
+    return run(arguments, Session(connect=lambda chosen: site))
 
 
 CREATE = ("create", "--image", "guest", "--memory", "96", "--name", "vm")

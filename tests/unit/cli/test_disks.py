@@ -107,7 +107,7 @@ def site(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Site:
 
 
 def do(site: Site, *arguments: str) -> int:
-    return run(arguments, Session(connect=lambda url, timeout: cast("Any", site)))
+    return run(arguments, Session(connect=lambda chosen: cast("Any", site)))
 
 
 def test_create_takes_every_kind_of_disk_and_where_to_save(site: Site) -> None:

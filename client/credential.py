@@ -1,0 +1,56 @@
+"""What a client shows to a service over TLS, and whose word it takes for who the service is."""
+
+from __future__ import annotations
+
+import ssl
+import stat
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from flyinglow.nodectl.errors import BrokenError, InvalidError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credential:
+    """A certificate and its key (PEM), or a proxy, which is one file with both and the certificates above it.
+
+    ``private_key`` None: the key is in the same file. ``ca_directory`` holds the authorities of services under hashed
+    names, as ``/etc/grid-security/certificates`` does; None: those that the system trusts.
+    """
+
+    certificate: Path | None = None
+    private_key: Path | None = None
+    ca_directory: Path | None = None
+
+    def context(self) -> ssl.SSLContext:
+        """Return a TLS context with it. Raises InvalidError or BrokenError that says which file is wrong, and how."""
+        context = ssl.create_default_context(capath=self._authorities())
+        # authorities of grids often lack what the newest Python wants of them
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        if self.certificate is not None:
+            self._load(context, self.certificate, self.private_key or self.certificate)
+        return context
+
+    def _authorities(self) -> str | None:
+        if self.ca_directory is not None and not self.ca_directory.is_dir():
+            raise BrokenError(f"{self.ca_directory} is no directory of authorities")
+        return None if self.ca_directory is None else str(self.ca_directory)
+
+    def _load(self, context: ssl.SSLContext, certificate: Path, key: Path) -> None:
+        for path in (certificate, key):
+            if not path.is_file():
+                raise BrokenError(f"there is no file {path} with a certificate or key")
+        if key.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+            raise BrokenError(f"others than its owner may use the key in {key}; chmod 0600 it")
+        try:
+            context.load_cert_chain(certificate, key, password=_ask_nobody)
+        except (ssl.SSLError, OSError) as error:
+            reason = getattr(error, "reason", None) or error.strerror
+            raise BrokenError(f"{certificate} and {key} are no certificate and its key (PEM): {reason}") from None
+
+
+def _ask_nobody() -> str:
+    raise InvalidError("the key has a pass phrase, which is not asked for here; make a proxy with grid-proxy-init")

@@ -1,0 +1,58 @@
+"""Closes connections so that the other end can read what was said last.
+
+Who closes a socket with bytes unread resets the connection, and a reset takes from the peer what it has not read yet:
+the alert that says why its certificate was refused. A client of TLS 1.3 sends its request before it can know of that.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from twisted.internet.protocol import connectionDone
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+
+if TYPE_CHECKING:
+    from twisted.python.failure import Failure
+
+_SECONDS: Final = 2.0
+
+
+class Lingering(ProtocolWrapper):
+    """One connection: ends what it sends at once, and throws away what comes until the peer ends, too."""
+
+    factory: LingeringFactory
+    _ending: Any = None
+
+    def loseConnection(self) -> None:
+        """Say that nothing more comes, and wait for the peer to have read it; not for long."""
+        if self._ending is None:
+            self.disconnecting = 1
+            self.transport.loseWriteConnection()  # type: ignore[union-attr]
+            self._ending = self.factory.clock.callLater(_SECONDS, self.transport.abortConnection)  # type: ignore[union-attr]
+
+    def dataReceived(self, data: bytes) -> None:
+        """Hand on what comes while somebody listens."""
+        if self._ending is None:
+            super().dataReceived(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Leave no timer behind."""
+        if self._ending is not None and self._ending.active():
+            self._ending.cancel()
+        super().connectionLost(reason)  # type: ignore[no-untyped-call]
+
+
+class LingeringFactory(WrappingFactory[Lingering]):
+    """Wraps what speaks TLS; a connection that it will not have is closed."""
+
+    protocol = Lingering
+    noisy = False
+
+    def __init__(self, wrapped: Any, clock: Any) -> None:
+        super().__init__(wrapped)  # type: ignore[no-untyped-call]
+        self.clock = clock
+
+    def buildProtocol(self, addr: Any) -> Any:
+        """Return a connection, or None."""
+        inner = self.wrappedFactory.buildProtocol(addr)
+        return None if inner is None else self.protocol(self, inner)
