@@ -20,7 +20,9 @@ from flyinglow.factory.model import Created, CreateRequest, Outlook, Valid
 from flyinglow.factory.offers import FreeNow, NetworkOffer, Offers
 from flyinglow.group.members import MemberResult, Whole
 from flyinglow.nodectl.errors import ConflictError, ExhaustedError, UnknownError
-from flyinglow.notification.model import Subscription
+from flyinglow.notification.envelope import Envelopes
+from flyinglow.notification.model import Delivered, PullPoint, Subscription
+from flyinglow.notification.pulling.service import Fetched, Wish
 from flyinglow.notification.service import Granted
 from flyinglow.notification.subscribing import SubscribeRequest
 from flyinglow.workspace.catalogue import Image
@@ -50,6 +52,8 @@ NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 ENDS = NOW + timedelta(hours=2)
 ADDRESSES = Addresses("http://site.example:8080")
 ENSEMBLE = ResourceKey(Kind.ENSEMBLE, "5b0e3d1c9a7f4e2d8c6b1a0f3e5d7c9b")
+PULL_POINT = "c4a1e7b29d5f4c08a6e3b1d7f9024c6e"
+KEY = ResourceKey(Kind.WORKSPACE, "01a3f1c09b7d5e4812b6c4d8e2f0a1b3")
 SUBSCRIPTION = "9d1e5b7a3c8f4e60b2a4c6d8e0f1a3b5"
 GROUP = ResourceKey(Kind.GROUP, "7c1f4e2d0b8a4f3e9d7c2b1a4f6e8d0c")
 SOAP = {"1.1": "http://schemas.xmlsoap.org/soap/envelope/", "1.2": "http://www.w3.org/2003/05/soap-envelope"}
@@ -279,6 +283,35 @@ def whole_of(key: ResourceKey, members: tuple[Workspace, ...], **facts: Any) -> 
     return Whole(row=replace(row, **facts), members=members, all_members=members)
 
 
+class Pulls:
+    """In place of PullService: there is one pull point, with one message that is fetched and one that is not."""
+
+    row = PullPoint(
+        id=PULL_POINT, owner=LOCAL.name, created_at=NOW, ends_at=NOW + timedelta(days=1), first=1, last=2, fetched=1
+    )
+
+    def create(self, caller: Identity) -> PullPoint:
+        return self.row
+
+    def get(self, caller: Identity, resource: str) -> PullPoint:
+        return self.row
+
+    def fetch(self, caller: Identity, resource: str, wish: Wish) -> Fetched:
+        envelopes = Envelopes(ADDRESSES)
+        row, _ = Subscriptions().look(caller, SUBSCRIPTION)
+        event = Subscriptions().current(caller, KEY, [Topic.STATE])
+        return Fetched(first=2, messages=(envelopes.kept(row, event),))
+
+    def publish(self, caller: Identity, resource: str, bodies: Sequence[str]) -> None:
+        pass
+
+    def destroy(self, caller: Identity, resource: str) -> None:
+        pass
+
+    def set_end(self, caller: Identity, resource: str, at: datetime) -> datetime:
+        return at
+
+
 class Subscriptions:
     """In place of SubscriptionService: there is one subscription, of an hour unless asked otherwise."""
 
@@ -308,7 +341,25 @@ class Subscriptions:
 
     def current(self, caller: Identity, producer: ResourceKey, topics: Sequence[Topic]) -> Event:
         body = {"name": "ce", "state": "Running", "task": None, "target": None, "reason": "", "previous": "Propagated"}
-        return Event(key=producer, sequence=7, topic=topics[0], owner=LOCAL.name, at=NOW, body=body)
+        key = KEY if producer.kind is Kind.BROKER else producer
+        return Event(key=key, sequence=7, topic=topics[0], owner=LOCAL.name, at=NOW, body=body)
+
+    def log(self, caller: Identity, resource: str) -> list[Delivered]:
+        at = NOW - timedelta(minutes=4)
+        return [
+            Delivered(
+                number=40 + number,
+                message_id=f"urn:uuid:5f0c1a9e-7d3b-5e2f-8a46-9c0b1d2e3f{number:02d}",
+                event=replace(self.current(caller, KEY, [Topic.STATE]), sequence=number),
+                at=at,
+                failures=number - 1,
+            )
+            for number in (1, 2)
+        ]
+
+    def redeliver(self, caller: Identity, resource: str, number: int) -> int:
+        self.asked.append((resource, number))
+        return 2
 
     def look(self, caller: Identity, resource: str) -> tuple[Subscription, int]:
         made = Subscription(

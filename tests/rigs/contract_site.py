@@ -17,8 +17,10 @@ from flyinglow.factory import soap as factory_soap
 from flyinglow.group import entries_xml
 from flyinglow.group import properties_xml as group_xml
 from flyinglow.group import soap as group_soap
+from flyinglow.notification import broker_xml
 from flyinglow.notification import properties_xml as subscription_xml
 from flyinglow.notification import soap as notification_soap
+from flyinglow.notification.pulling import soap as pull_soap
 from flyinglow.workspace import properties_xml as workspace_xml
 from flyinglow.workspace import soap as workspace_soap
 from flyinglow.workspace.model import Kind
@@ -34,6 +36,7 @@ from rigs.contract import (
     SOAP,
     Changes,
     Factory,
+    Pulls,
     Subscriptions,
     Wholes,
     Workspaces,
@@ -132,6 +135,26 @@ class Site:
                 properties.port(subscription_directory, subscription_xml.DOCUMENT, XPATH),
                 lifetime.port(subscription_directory),
             ),
+            *self._pull_points(now),
+            self._endpoint(
+                "broker",
+                notification_soap.producer_port(subscriptions, Kind.BROKER, ADDRESSES),
+                notification_soap.broker_port(),
+                properties.port(broker_xml.BrokerDirectory(), broker_xml.DOCUMENT, XPATH),
+            ),
+        ]
+
+    def _pull_points(self, now: Any) -> list[Endpoint]:
+        pulls = untyped(Pulls())
+        directory = pull_soap.PullPointDirectory(pulls, now)
+        return [
+            self._endpoint("pullpoints", pull_soap.factory_port(pulls, ADDRESSES)),
+            self._endpoint(
+                "pullpoint",
+                pull_soap.port(pulls, untyped(None)),
+                properties.port(directory, pull_soap.DOCUMENT, XPATH),
+                lifetime.port(directory),
+            ),
         ]
 
     def _endpoint(self, name: str, *ports: Any) -> Endpoint:
@@ -140,7 +163,7 @@ class Site:
             ports,
             name,
             now=lambda: NOW,
-            resources=name != "factory",
+            resources=name not in {"factory", "pullpoints", "broker"},
             new_id=lambda: uuid.UUID("3f2b8c1e-6d4a-4b7f-9e0c-1a2b3c4d5e6f"),
             on_message=lambda kind, element: self.seen.append((kind, element)),
             addresses=ADDRESSES,

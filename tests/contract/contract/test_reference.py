@@ -19,6 +19,9 @@ SERVICES = {
     "ensemble": "Ensemble",
     "entry": "Entry",
     "subscription": "SubscriptionManager",
+    "pullpoints": "CreatePullPoint",
+    "pullpoint": "PullPoint",
+    "broker": "NotificationBroker",
     "consumer": "NotificationConsumer",
 }
 W = "{http://schemas.xmlsoap.org/wsdl/}"

@@ -8,15 +8,28 @@ from lxml import etree
 from lxml.etree import _Element
 
 from flyinglow.wsrf.contract import Contract, ContractError
-from rigs.contract import SAMPLES, SOAP, SUBSCRIPTION
+from rigs.contract import PULL_POINT, SAMPLES, SOAP, SUBSCRIPTION
 from rigs.contract_site import Site
 
 ALL = sorted(SAMPLES.glob("*.xml"))
-SERVICES = ("consumer", "ensemble", "entry", "factory", "group", "subscription", "workspace")
-ANSWERED = [path for path in ALL if path.stem.endswith("-request") and not path.stem.startswith("consumer-")]
+SERVICES = (
+    "broker",
+    "consumer",
+    "ensemble",
+    "entry",
+    "factory",
+    "group",
+    "pullpoint",
+    "pullpoints",
+    "subscription",
+    "workspace",
+)
+ANSWERED = [path for path in ALL if path.stem.endswith("-request") and "-Notify-" not in path.stem]
+RESOURCES = {"subscription": SUBSCRIPTION, "pullpoint": PULL_POINT}
+"""What is addressed by its URL alone."""
 REFERENCE = SAMPLES.parent / "reference" / "soap.md"
 ACTION = "{http://www.w3.org/2005/08/addressing}Action"
-REFUSED = {"entry-Destroy-request"}
+REFUSED = {"entry-Destroy-request", "broker-RegisterPublisher-request"}
 """Operations whose sample answer is a fault, which is another element in SOAP 1.2."""
 FACTORY_CREATE = "{urn:flyinglow:factory:1}Create"
 
@@ -77,7 +90,7 @@ def test_the_services_answer_as_the_sample_says(path: Path, site: Site) -> None:
     service = path.stem.partition("-")[0]
     if service == "fault":
         service = "factory" if content(read(path)).tag == FACTORY_CREATE else "workspace"
-    answer = site.ask(service, path.read_bytes(), SUBSCRIPTION if service == "subscription" else None)
+    answer = site.ask(service, path.read_bytes(), RESOURCES.get(service))
     expected = read(path.with_name(path.name.replace("-request", "-response")))
     assert canonical(etree.fromstring(answer.body)) == canonical(expected)
 
@@ -87,7 +100,7 @@ def test_soap_1_2_gets_the_same_answer(path: Path) -> None:
     if path.stem.startswith("fault-") or path.stem in REFUSED:
         return
     service = path.stem.partition("-")[0]
-    resource = SUBSCRIPTION if service == "subscription" else None
+    resource = RESOURCES.get(service)
     old = Site().ask(service, path.read_bytes(), resource)
     new = Site().ask(service, path.read_bytes().replace(SOAP["1.1"].encode(), SOAP["1.2"].encode()), resource)
     assert (new.status, new.content_type) == (200, "application/soap+xml; charset=utf-8")

@@ -11,7 +11,18 @@ from flyinglow.wsrf.contract import Contract
 from rigs.contract_site import Site
 
 ROOT = Path(__file__).parents[3]
-SERVICES = ("consumer", "ensemble", "entry", "factory", "group", "subscription", "workspace")
+SERVICES = (
+    "broker",
+    "consumer",
+    "ensemble",
+    "entry",
+    "factory",
+    "group",
+    "pullpoint",
+    "pullpoints",
+    "subscription",
+    "workspace",
+)
 NS = {
     "w": "http://schemas.xmlsoap.org/wsdl/",
     "soap": "http://schemas.xmlsoap.org/wsdl/soap/",
