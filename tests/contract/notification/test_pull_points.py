@@ -200,7 +200,8 @@ def test_subscriptions_of_pull_points_do_not_count_towards_one_host(pull_site: P
 
 def test_an_owner_has_so_many_pull_points_and_no_more(any_store: Store) -> None:
     with small(any_store, PullSettings(per_owner=2)) as site:
-        point = [site.pull_point() for _ in range(2)][0]
+        point = site.pull_point()
+        site.pull_point()
         refused = site.call("pullpoints", "<wsnt:CreatePullPoint/>")
         assert refused.tag == qname("wsnt", "UnableToCreatePullPointFault")
         assert len(site.pull_point(BOB)) == 32

@@ -34,7 +34,8 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 SIMPLE = "http://docs.oasis-open.org/wsn/t-1/TopicExpression/Simple"
 CONCRETE = "http://docs.oasis-open.org/wsn/t-1/TopicExpression/Concrete"
 FULL = "http://docs.oasis-open.org/wsn/t-1/TopicExpression/Full"
-EVERY = tuple(topic.value for topic in Topic)
+EVERY = tuple(TOPICS.values())
+OURS = tuple(word for name, word in TOPICS.items() if name.startswith(f"{{{NS['fl']}}}"))
 STEM = "http://docs.oasis-open.org/wsn/bw-2/"
 DECLARED = " ".join(f'xmlns:{prefix}="{uri}"' for prefix, uri in NS.items())
 ADDRESSES = Addresses("http://site.example:8080")
@@ -142,6 +143,11 @@ def content(*expressions: str) -> str:
     return f"<wsnt:Filter>{''.join(made)}</wsnt:Filter>"
 
 
+def about(*expressions: str) -> str:
+    made = [f'<wsnt:ProducerProperties Dialect="{DIALECT}">{text}</wsnt:ProducerProperties>' for text in expressions]
+    return f"<wsnt:Filter>{''.join(made)}</wsnt:Filter>"
+
+
 @pytest.mark.parametrize("kind", list(LEASED))
 @pytest.mark.parametrize("soap", ["1.1", "1.2"])
 def test_subscribing_to_each_kind_of_resource(site: Site, kind: Kind, soap: str) -> None:
@@ -173,7 +179,7 @@ def test_subscribing_to_each_kind_of_resource(site: Site, kind: Kind, soap: str)
             ("state", "warning"),
         ),
         (topic("fl:state", FULL), ("state",)),
-        (topic("fl:*", FULL), EVERY),
+        (topic("fl:*", FULL), OURS),
         (topic("*", FULL), EVERY),
         (topic("//.", FULL), EVERY),
         (topic("//*", FULL), EVERY),
@@ -222,6 +228,11 @@ def test_filters_that_select(site: Site, inside: str, topics: tuple[str, ...]) -
         (content(*["1"] * 11), "InvalidMessageContentExpressionFault"),
         ("<wsnt:Filter><wsnt:ProducerProperties Dialect='urn:d'>x</wsnt:ProducerProperties></wsnt:Filter>",
          "InvalidProducerPropertiesExpressionFault"),
+        (about("//"), "InvalidProducerPropertiesExpressionFault"),
+        (about("$x"), "InvalidProducerPropertiesExpressionFault"),
+        (about("//unknown:State"), "InvalidProducerPropertiesExpressionFault"),
+        (about("count(" * 50 + "//*" + ")" * 50), "InvalidProducerPropertiesExpressionFault"),
+        (about(*["1"] * 11), "InvalidProducerPropertiesExpressionFault"),
         ("<wsnt:SubscriptionPolicy><x:Fast xmlns:x='urn:x'/></wsnt:SubscriptionPolicy>",
          "UnrecognizedPolicyRequestFault"),
     ],
