@@ -61,8 +61,8 @@ class Addressing:
     refused: SoapFault | None = None
 
 
-def read(headers: Sequence[_Element], soap_ns: str) -> Addressing:
-    """Read all headers of a message that are meant for us."""
+def read(headers: Sequence[_Element], soap_ns: str, understood: frozenset[str] = frozenset()) -> Addressing:
+    """Read all headers of a message that are meant for us; ``understood`` are those that others here act on."""
     mine = [header for header in headers if header.get(_ROLE[soap_ns], "").strip() in _HERE[soap_ns]]
     found: dict[str, _Element] = {}
     for header in mine:
@@ -81,7 +81,7 @@ def read(headers: Sequence[_Element], soap_ns: str) -> Addressing:
         fault_parameters=_parameters(fault),
         resource=None if resource is None else (resource.text or "").strip(),
         others=tuple(header for header in mine if header.tag not in _KNOWN),
-        refused=_refused(mine, found, soap_ns),
+        refused=_refused(mine, found, soap_ns, understood),
     )
 
 
@@ -138,12 +138,14 @@ def not_understood(tags: Sequence[str]) -> list[_Element]:
     return headers
 
 
-def _refused(mine: Sequence[_Element], found: Mapping[str, _Element], soap_ns: str) -> SoapFault | None:
+def _refused(
+    mine: Sequence[_Element], found: Mapping[str, _Element], soap_ns: str, understood: frozenset[str]
+) -> SoapFault | None:
     """Return the fault for the first thing that is wrong with the headers, SOAP's own rules first."""
     marks = [(str(header.tag), header.get(f"{{{soap_ns}}}mustUnderstand", "").strip()) for header in mine]
     if any(mark not in TRUE | _FALSE for _, mark in marks):
         return SoapFault("Client", "mustUnderstand must be a boolean")
-    if strange := tuple(tag for tag, mark in marks if mark in TRUE and tag not in _KNOWN):
+    if strange := tuple(tag for tag, mark in marks if mark in TRUE and tag not in _KNOWN | understood):
         return SoapFault("MustUnderstand", "a header that must be understood is not", not_understood=strange)
     tags = [tag for tag, _ in marks]
     if repeated := [tag for tag in tags if tag in _ONCE | {RESOURCE_ID} and tags.count(tag) > 1]:

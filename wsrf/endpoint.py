@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from lxml.etree import _Element
 
     from flyinglow.wsrf.addresses import Addresses
+    from flyinglow.wsrf.security.signatures import Signatures
 
 CONTENT_TYPES = {"1.1": "text/xml; charset=utf-8", "1.2": "application/soap+xml; charset=utf-8"}
 _TNS = "urn:flyinglow:wsrf"
@@ -80,6 +81,7 @@ class Endpoint:
         on_message: Callable[[str, _Element], None] | None = None,
         addresses: Addresses | None = None,
         audit: Callable[[Audited], None] = lambda _: None,
+        signatures: Signatures | None = None,
     ) -> None:
         self.name = name
         self._addresses = addresses
@@ -89,6 +91,7 @@ class Endpoint:
         self._new_id = new_id
         self._on_message = on_message
         self._audit = audit
+        self._signatures = signatures
         limits = limits or MessageLimits()
         self._servers = {
             soap: self._publish(
@@ -102,6 +105,7 @@ class Endpoint:
     def _publish(self, ports: Sequence[type[ServiceBase]], incoming: Grid, outgoing: Grid) -> ServerBase:
         application = Application(list(ports), _TNS, self.name, in_protocol=incoming, out_protocol=outgoing)
         incoming.learn_routes()
+        incoming.signatures = self._signatures
         return ServerBase(application)
 
     def routes(self) -> set[tuple[str, str]]:

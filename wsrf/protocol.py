@@ -8,22 +8,28 @@ that are used in text only.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from lxml import etree
 
-from flyinglow.nodectl.errors import InvalidError, UnknownError
+from flyinglow.access.identity import UNKNOWN
+from flyinglow.access.refusal import UnauthenticatedError
+from flyinglow.nodectl.errors import FlyingLowError, InvalidError, UnknownError
 from flyinglow.wsrf import addressing
 from flyinglow.wsrf.addresses import is_id
 from flyinglow.wsrf.contract import Contract, ContractError
-from flyinglow.wsrf.envelope import EnvelopeReader, MessageLimits
+from flyinglow.wsrf.envelope import Envelope, EnvelopeReader, MessageLimits
 from flyinglow.wsrf.faults import Raised, Rendered, SoapFault
 from flyinglow.wsrf.operation import Exchange, Route, make_call
+from flyinglow.wsrf.security.names import SECURITY
 from flyinglow.wsrf.spyne_shim import Soap11, Soap12
 from flyinglow.wsrf.xml import NIL, NS, TRUE, E
 
 if TYPE_CHECKING:
     from lxml.etree import _Element
+
+    from flyinglow.wsrf.security.signatures import Signatures
 
 _LANG: Final = "{http://www.w3.org/XML/1998/namespace}lang"
 
@@ -41,6 +47,7 @@ class Grid:
         self.reader = EnvelopeReader(self.ns_soap_env, limits)
         self.descriptors: dict[str, Any] = {}
         self.known_actions: frozenset[str] = frozenset()
+        self.signatures: Signatures | None = None
 
     def learn_routes(self) -> None:
         """Build the routing table from what Spyne publishes; it refuses two operations for one message by itself."""
@@ -65,11 +72,24 @@ class Grid:
         exchange: Exchange = ctx.udc
         if exchange.envelope is None:
             raise TypeError("the message has not been parsed")
-        exchange.addressing = addressing.read(exchange.envelope.headers, self.ns_soap_env)
+        understood = frozenset({SECURITY}) if self.signatures else frozenset()
+        exchange.addressing = addressing.read(exchange.envelope.headers, self.ns_soap_env, understood)
+        self._know_caller(exchange, exchange.envelope)
         if exchange.addressing.refused is not None:
             raise exchange.addressing.refused
         ctx.in_body_doc = exchange.envelope.body
         ctx.method_request_string = exchange.envelope.body.tag
+
+    def _know_caller(self, exchange: Exchange, envelope: Envelope) -> None:
+        inbound = exchange.inbound
+        try:
+            if self.signatures is not None:
+                caller = self.signatures.caller(envelope.root, self.ns_soap_env, inbound, self.app.name)
+                exchange.inbound = replace(inbound, caller=caller)
+            elif inbound.caller.via == UNKNOWN.via:
+                raise UnauthenticatedError("the request carries no credential that this service takes")
+        except FlyingLowError as error:
+            raise Raised(error) from None
 
     def get_call_handles(self, ctx: Any) -> list[Any]:
         """Find the operation, and check everything that can be checked before it runs."""

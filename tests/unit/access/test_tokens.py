@@ -46,7 +46,7 @@ def test_each_algorithm_works_with_a_key_of_its_own(algorithm: str, key: Any) ->
 def test_groups_come_from_the_claim_that_is_configured_with_a_prefix() -> None:
     found = verifier(groups_claim="roles", group_prefix="grid:").identify(token(claims(roles=["a", "b"])))
     assert found.groups == {"grid:a", "grid:b"}
-    assert verifier().identify(token(claims(groups=None))).groups == frozenset()
+    assert verifier().identify(token(claims(groups=None))).groups == frozenset().name
 
 
 @pytest.mark.parametrize("groups", ["physics", [1], [""], [["a"]], ["a\nb"], {"a": 1}, ["x"] * 257])
@@ -103,7 +103,7 @@ def test_a07_an_algorithm_that_is_not_allowed_is_refused_even_if_the_key_fits() 
 def test_a07_a_key_made_for_one_algorithm_verifies_no_other() -> None:
     keys, both = jwks(jwk(rsa_key(), alg="PS256")), frozenset({"RS256", "PS256"})
     assert "does not have" in refused(token(), document=keys, algorithms=both)
-    assert verifier(keys, algorithms=both).identify(token(algorithm="PS256"))
+    assert verifier(keys, algorithms=both).identify(token(algorithm="PS256")).name
 
 
 @pytest.mark.parametrize("audience", ["other", ["other", "flyinglow2"], "", [], AUDIENCE.upper(), f"{AUDIENCE} "])
@@ -112,7 +112,7 @@ def test_a07_a_token_for_another_service_is_refused(audience: Any) -> None:
 
 
 def test_a07_an_audience_among_several_is_enough() -> None:
-    assert verifier().identify(token(claims(aud=["other", AUDIENCE])))
+    assert verifier().identify(token(claims(aud=["other", AUDIENCE]))).name
 
 
 @pytest.mark.parametrize("issuer", [f"{URL}/", URL.upper(), "http://idp.example.org/realms/grid", "", 7, [URL], {}])
@@ -142,14 +142,14 @@ def test_a07_a_token_is_good_in_its_time_and_a_minute_around_it(times: dict[str,
     at = int(NOW.timestamp())
     text = token(claims(**{name: at + offset for name, offset in times.items()}))
     if good:
-        assert verifier().identify(text)
+        assert verifier().identify(text).name
     else:
         refused(text)
 
 
 def test_a07_a_token_ends_as_time_goes_by() -> None:
     text = token()
-    assert verifier(now=NOW + timedelta(seconds=600 + SKEW - 1)).identify(text)
+    assert verifier(now=NOW + timedelta(seconds=600 + SKEW - 1)).identify(text).name
     assert "expired" in refused(text, now=NOW + timedelta(seconds=600 + SKEW))
 
 
@@ -183,9 +183,9 @@ def test_a07_a_key_name_that_is_no_text_is_refused(kid: Any) -> None:
 
 def test_a07_keys_that_a_token_brings_along_are_not_looked_at() -> None:
     evil = rsa_key("evil")
-    brought = {"jwk": jwk(evil), "jku": "https://evil.example/jwks", "x5u": "https://evil.example/c", "x5c": ["AAAA"]}
+    brought: dict[str, Any] = {"jwk": jwk(evil), "jku": "https://evil.example/jwks", "x5u": "https://evil.example/c", "x5c": ["AAAA"]}
     assert "signature" in refused(token(key=evil, **brought))
-    assert verifier().identify(token(**brought))
+    assert verifier().identify(token(**brought)).name
 
 
 @pytest.mark.parametrize("header", [{"crit": ["exp"]}, {"crit": []}, {"typ": "logout+jwt"}, {"typ": "secevent+jwt"}])

@@ -1,0 +1,52 @@
+"""Who may sign messages: whoever the client listener's authorities vouch for, by the same rules as over TLS."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+
+from flyinglow.access import proxies
+from flyinglow.access.identity import Identity
+from flyinglow.nodectl.errors import DeniedError, InvalidError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from flyinglow.server.kept import Kept
+    from flyinglow.server.tls import Trust
+
+_WEAK = frozenset({"md5", "sha1"})
+
+
+class Signers:
+    """Identifies signers; safe to use from several threads. ``known`` gives an identity its roles."""
+
+    def __init__(self, kept: Kept[Trust], known: Callable[[Identity], Identity]) -> None:
+        self._kept, self._known = kept, known
+
+    def identify(self, chain: Sequence[x509.Certificate]) -> Identity:
+        """Return whom a chain, the signer's certificate first, stands for. Raises DeniedError with the reason."""
+        trust = self._kept.current
+        if trust.authorities is None or trust.mapping is None:
+            raise DeniedError("no authority is known here")
+        try:
+            verified = trust.authorities.verify(chain[0], chain[1:])
+            _check(verified)
+            found = proxies.holder(verified)
+            groups = trust.mapping.groups(verified, found, trust.authorities.verify, datetime.now(UTC))
+        except InvalidError as error:
+            raise DeniedError(error.message) from None
+        except ValueError:
+            raise DeniedError("the signer's certificate cannot be understood") from None
+        return self._known(Identity(str(found.subject), groups=groups, limited=found.limited, via="signature"))
+
+
+def _check(chain: Sequence[x509.Certificate]) -> None:
+    for each in chain[:-1]:
+        if each.signature_hash_algorithm is not None and each.signature_hash_algorithm.name in _WEAK:
+            raise DeniedError("a certificate in the signer's chain is signed by an algorithm that is broken")
+    usages = [each.value for each in chain[0].extensions if isinstance(each.value, x509.KeyUsage)]
+    if not all(usage.digital_signature for usage in usages):
+        raise DeniedError("the signer's certificate may not sign (its key usage)")
