@@ -9,7 +9,11 @@ if TYPE_CHECKING:
 
     from flyinglow.server.config import ClientListener
 
-_CHOICES = {"client_certificates": ("required", "optional"), "crl": ("required", "present", "off")}
+_CHOICES = {
+    "client_certificates": ("required", "optional"),
+    "crl": ("required", "present", "off"),
+    "signatures": ("off", "beside", "alone"),
+}
 _NEED_AUTHORITIES = ("mapfile", "voms_directory")
 
 
@@ -34,6 +38,8 @@ def _faults(listener: ClientListener) -> Iterator[tuple[str, str]]:
     for key in _NEED_AUTHORITIES:
         if getattr(listener, key) is not None and listener.ca_directory is None:
             yield key, "is of use with a ca_directory only"
+    if listener.signatures != "off" and listener.ca_directory is None:
+        yield "signatures", "are of use with a ca_directory only"
     if listener.mapfile_only and listener.mapfile is None:
         yield "mapfile_only", "there is no mapfile"
     yield from _values(listener)

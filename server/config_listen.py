@@ -55,6 +55,11 @@ class ClientListener(Listener):
         "/etc/grid-security/vomsdir; none: such attributes are not looked at.",
         default=None,
     )
+    signatures: str = doc(
+        "Messages signed by WS-Security (needs flyinglow[signatures] and a ca_directory): off: not looked at; beside: "
+        "by the same subject as the TLS certificate; alone: a signature is enough to be known by.",
+        default="off",
+    )
     reload_every: float = doc("Seconds between two looks at whether these files have changed.", default=10.0)
 
 

@@ -32,6 +32,7 @@ from flyinglow.server.identification import authenticate
 from flyinglow.server.node_door import node_site
 from flyinglow.server.rereading import Rereading
 from flyinglow.server.services import now
+from flyinglow.server.signers import signatures
 from flyinglow.server.timers import Timers
 from flyinglow.wsrf.addresses import Addresses
 from flyinglow.wsrf.envelope import MessageLimits
@@ -179,6 +180,7 @@ class Daemon:
                 self._xpath,
                 self._on_message,
                 audit=self._audit.call,
+                signatures=signatures(self._config, self._client.secured, self._addresses),
             ),
             reactor=self._reactor,
             pool=self._workers,

@@ -11,6 +11,7 @@ from flyinglow.factory import soap as factory_soap
 from flyinglow.group import entries_xml
 from flyinglow.group import properties_xml as group_xml
 from flyinglow.group import soap as group_soap
+from flyinglow.group.shares_xml import SharedDirectory
 from flyinglow.notification import broker_xml
 from flyinglow.notification import properties_xml as subscription_xml
 from flyinglow.notification.pulling import soap as pull_soap
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from flyinglow.wsrf.envelope import MessageLimits
     from flyinglow.wsrf.modification import Modifiable
     from flyinglow.wsrf.operation import ServiceBase
+    from flyinglow.wsrf.security.signatures import Signatures
     from flyinglow.wsrf.xpath.evaluator import XPath
 
 
@@ -45,6 +47,7 @@ def endpoints(
     xpath: XPath,
     on_message: Callable[[str, _Element], None] | None = None,
     audit: Callable[[Audited], None] = lambda _: None,
+    signatures: Signatures | None = None,
 ) -> list[Endpoint]:
     """Return the endpoints: factory, workspace, group, ensemble, their entries, and those of notification."""
 
@@ -57,14 +60,16 @@ def endpoints(
             resources=resources,
             limits=limits,
             on_message=on_message,
+            signatures=signatures,
             addresses=addresses,
             audit=audit,
         )
 
     def leased(directory: Modifiable, kind: Kind, document: str) -> list[type[ServiceBase]]:
         subscribe = producer_port(services.subscriptions, kind, addresses)
-        read, change = properties.port(directory, document, xpath), modification.port(directory)
-        return [read, change, lifetime.port(directory), subscribe]
+        shared = SharedDirectory(directory, services.sharing, kind)
+        read, change = properties.port(shared, document, xpath), modification.port(shared)
+        return [read, change, lifetime.port(shared), subscribe, group_soap.sharing_port(services.sharing, kind)]
 
     factory = factory_xml.FactoryDirectory(services.factory, now)
     workspace = workspace_xml.WorkspaceDirectory(services.workspace, now, services.changes)

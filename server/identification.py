@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from flyinglow.access.identity import UNKNOWN
 from flyinglow.access.refusal import UnauthenticatedError
 from flyinglow.server.certificates import ByCertificate
 from flyinglow.wsrf.transport import local
@@ -34,6 +35,14 @@ class Way(Protocol):
         """
 
 
+class BySignature:
+    """Lets requests through without a credential: the message must have one, or the endpoint refuses it."""
+
+    def identify(self, request: Request) -> Identity | None:
+        """Return nobody, whom every endpoint refuses unless the message is signed."""
+        return UNKNOWN
+
+
 class Ways:
     """Asks several ways in turn; a request that none of them knows is refused."""
 
@@ -56,6 +65,8 @@ def ways(config: Config, secured: Secured | None, tokens: Way | None = None) -> 
         found.append(ByCertificate(secured.kept))
     if tokens is not None:
         found.append(tokens)
+    if config.listen.client.signatures == "alone":
+        found.append(BySignature())
     return found
 
 

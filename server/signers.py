@@ -10,12 +10,17 @@ from cryptography import x509
 from flyinglow.access import proxies
 from flyinglow.access.identity import Identity
 from flyinglow.nodectl.errors import DeniedError, InvalidError
+from flyinglow.server import config_access
+from flyinglow.wsrf.security.replay import Replays
+from flyinglow.wsrf.security.signatures import Signatures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from flyinglow.server.config import Config
     from flyinglow.server.kept import Kept
-    from flyinglow.server.tls import Trust
+    from flyinglow.server.tls import Secured, Trust
+    from flyinglow.wsrf.addresses import Addresses
 
 _WEAK = frozenset({"md5", "sha1"})
 
@@ -35,12 +40,28 @@ class Signers:
             verified = trust.authorities.verify(chain[0], chain[1:])
             _check(verified)
             found = proxies.holder(verified)
-            groups = trust.mapping.groups(verified, found, trust.authorities.verify, datetime.now(UTC))
+            groups = trust.mapping.groups(verified, found, trust.authorities.verify, _now())
         except InvalidError as error:
             raise DeniedError(error.message) from None
         except ValueError:
             raise DeniedError("the signer's certificate cannot be understood") from None
         return self._known(Identity(str(found.subject), groups=groups, limited=found.limited, via="signature"))
+
+
+def signatures(config: Config, secured: Secured | None, addresses: Addresses) -> Signatures | None:
+    """Return what checks the signatures of messages; None where they are not looked at.
+
+    Raises InvalidError when the installation cannot check any.
+    """
+    wanted = config.listen.client.signatures
+    if secured is None or wanted == "off":
+        return None
+    signers = Signers(secured.kept, config_access.roles(config.access).known)
+    return Signatures(signers, Replays(_now), addresses, alone=wanted == "alone")
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def _check(chain: Sequence[x509.Certificate]) -> None:
