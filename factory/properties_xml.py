@@ -19,11 +19,15 @@ if TYPE_CHECKING:
     from flyinglow.factory.service import FactoryService
     from flyinglow.workspace.catalogue import Image
     from flyinglow.workspace.ports import Now
+    from flyinglow.workspace.quotas import Standing
     from flyinglow.wsrf.ports import QName
 
 DOCUMENT: Final = qname("fl", "FactoryProperties")
 IMMEDIATE: Final = "immediate"
 """The schedule of a site that grants or refuses at once (the paper, section 2.3)."""
+
+
+_QUOTA: Final = qname("fl", "Quota")
 
 
 class FactoryDirectory:
@@ -35,7 +39,7 @@ class FactoryDirectory:
 
     def property_names(self) -> tuple[QName, ...]:
         """Return the names of all properties, in document order."""
-        return (*_RENDER, _CURRENT_TIME)
+        return (*_RENDER, _QUOTA, _CURRENT_TIME)
 
     def properties(
         self, caller: Identity, resource: str, names: tuple[QName, ...] | None
@@ -46,6 +50,8 @@ class FactoryDirectory:
         for name in self.property_names() if names is None else names:
             if name == _CURRENT_TIME:
                 found[name] = [RL.CurrentTime(timestamp(self._now()))]
+            elif name == _QUOTA:
+                found[name] = quota(self._service.standing(caller))
             elif name in _RENDER:
                 found[name] = [_RENDER[name](offers)]
         return found
@@ -71,6 +77,27 @@ def _offers(offers: Offers) -> _Element:
         *(FL.VMM(name) for name in offers.vmms),
         *(FL.ImageScheme(name) for name in offers.image_schemes),
     )
+
+
+def quota(standing: Standing | None) -> list[_Element]:
+    """Return the caller's policies and what of their limits is in use; nothing for whom nothing limits."""
+    if standing is None:
+        return []
+    policy, use = standing.policy, standing.use
+    minutes = {"used": str(-(-use.used // 60)), "reserved": str(-(-use.reserved // 60))}
+    held = {name: {"used": str(getattr(use, name))} for name in ("running", "cpus", "memory_mb")}
+    limits = {**held, "members": {}, "duration": {}, "minutes": minutes}
+    return [
+        FL.Quota(
+            *(FL.Policy(clean_text(name)) for name in policy.names),
+            FL.Period(str(policy.period)),
+            *(
+                FL.Limit(str(getattr(policy, name)), name=name, **figures)
+                for name, figures in limits.items()
+                if getattr(policy, name) is not None
+            ),
+        )
+    ]
 
 
 def _free(free: FreeNow) -> _Element:

@@ -1,10 +1,14 @@
-"""The Group's own operations on the wire: Start and Shutdown of all members, and Report."""
+"""The Group's own operations on the wire: Start, Shutdown and Report; and those by which any lease is shared."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from flyinglow.access.shares import Level
 from flyinglow.group.members_xml import report, results
+from flyinglow.group.shares_xml import grantee_of
+from flyinglow.workspace.makers import FL
+from flyinglow.workspace.model import ResourceKey
 from flyinglow.workspace.shutdown_xml import shutdown_mode
 from flyinglow.wsrf.operation import ServiceBase, call_of, operation
 from flyinglow.wsrf.xml import NS, qname, text_of
@@ -13,6 +17,8 @@ if TYPE_CHECKING:
     from lxml.etree import _Element
 
     from flyinglow.group.service import GroupService
+    from flyinglow.group.sharing import SharingService
+    from flyinglow.workspace.model import Kind
     from flyinglow.wsrf.addresses import Addresses
 
 _STEM: Final = f"{NS['flg']}/Group/"
@@ -43,3 +49,23 @@ def port(service: GroupService, addresses: Addresses) -> type[ServiceBase]:
             return report("flg", whole, addresses, show_node=service.terms.show_node)
 
     return GroupPort
+
+
+def sharing_port(service: SharingService, kind: Kind) -> type[ServiceBase]:
+    """Return the operations by which an owner shares a resource of this kind."""
+
+    class SharingPort(ServiceBase):
+        @operation(qname("fl", "Delegate"), action=f"{NS['fl']}/Lease/Delegate")
+        def delegate(ctx: Any, body: _Element) -> _Element:
+            call = call_of(ctx)
+            level = Level(text_of(body, qname("fl", "Level")))
+            service.delegate(call.caller, ResourceKey(kind, call.resource), grantee_of(body), level)
+            return FL.DelegateResponse()
+
+        @operation(qname("fl", "Revoke"), action=f"{NS['fl']}/Lease/Revoke")
+        def revoke(ctx: Any, body: _Element) -> _Element:
+            call = call_of(ctx)
+            service.revoke(call.caller, ResourceKey(kind, call.resource), grantee_of(body))
+            return FL.RevokeResponse()
+
+    return SharingPort

@@ -25,6 +25,7 @@ from flyinglow.notification.subscribing import SubscribeRequest
 from flyinglow.notification.views import source_of
 from flyinglow.workspace.model import Event, Kind, ResourceKey
 from flyinglow.workspace.ports import Now, Store
+from flyinglow.workspace.visibility import admit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,5 +262,4 @@ def _require(tx: NotificationTx, caller: Identity, producer: ResourceKey) -> Non
         return
     is_workspace = producer.kind is Kind.WORKSPACE
     row = tx.workspaces.get(producer.id) if is_workspace else tx.collections.get(producer)
-    if row is None or row.destroyed_at is not None or isinstance(decide(caller, "subscribe", row.owner), Deny):
-        raise UnknownError(f"there is no such {producer.kind.value}")
+    admit(tx, caller, "subscribe", row, producer.kind, producer.id)

@@ -1,4 +1,4 @@
-"""The audit log: one JSON line for every call that changes something, or was refused, appended to a file of its own.
+"""The audit log: one JSON line for every call that changes something or was refused, appended to a file of its own.
 
 A line is one write to a file that is open for appending only, so what others write meanwhile never mixes with it, and
 nothing that was written can be changed through it. SIGHUP opens the file anew, for those who move it away. What
@@ -50,6 +50,9 @@ READS: Final = frozenset(
     }
 )
 """The operations that change nothing. Whatever is not named here is audited."""
+
+PROBES: Final = frozenset({"ResourceUnknownFault", "DeniedFault"})
+"""The faults of who looks for what is not his: such calls are audited, whatever they would have done."""
 
 ADMIN_READS: Final = frozenset(
     {
@@ -148,8 +151,9 @@ class Audit:
         self._write = write
 
     def call(self, call: Audited) -> None:
-        """Write the line of a SOAP call, unless it only read, or was no call that the service knows."""
-        if not (call.refused or (call.element and call.element not in READS)):
+        """Write the line of a SOAP call, unless it only read what it may, or was no call that the service knows."""
+        changes = bool(call.element) and call.element not in READS
+        if not (changes or call.refused or call.outcome in PROBES):
             return
         self._write(
             {

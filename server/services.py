@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from flyinglow.ensemble.service import EnsembleService
 from flyinglow.factory.service import FactoryService
 from flyinglow.group.service import GroupService
+from flyinglow.group.sharing import SharingService
 from flyinglow.notification.contents import Contents
 from flyinglow.notification.lifetime import Lifetimes
 from flyinglow.notification.service import SubscriptionService, SubscriptionSettings
@@ -83,6 +84,7 @@ class Services:
     ensemble: EnsembleService
     subscriptions: SubscriptionService
     changes: Changes
+    sharing: SharingService
     pulls: PullService
     bell: Bell
 
@@ -137,6 +139,7 @@ def build(
         ensemble=EnsembleService(store, clock, lease_terms, backend, quotas),
         subscriptions=subscriptions,
         changes=Changes(store, clock, lease_terms, images),
+        sharing=SharingService(store, clock),
         pulls=carriers.pulls,
         bell=carriers.bell,
     )

@@ -14,6 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from flyinglow.access.identity import LOCAL, Identity
+from flyinglow.access.policy import Policy
+from flyinglow.access.quotas import Use
+from flyinglow.access.shares import Grantee, Level, Share
 from flyinglow.backend.api import Limits
 from flyinglow.factory.listing import Listed, Page
 from flyinglow.factory.model import Created, CreateRequest, Outlook, Valid
@@ -42,6 +45,7 @@ from flyinglow.workspace.model import (
     Workspace,
 )
 from flyinglow.workspace.outcomes import ShutdownMode
+from flyinglow.workspace.quotas import Standing
 from flyinglow.workspace.service import ConsoleText
 from flyinglow.workspace.states import State
 from flyinglow.workspace.terms import Terms
@@ -237,11 +241,20 @@ class Changes:
         self.asked.append(("", change))
 
 
+STANDING = Standing(
+    policy=Policy(names=("atlas",), running=20, cpus=40, minutes=6000, members=16),
+    use=Use(running=4, cpus=4, memory_mb=2048, used=3600, reserved=10800),
+)
+
+
 class Factory:
     """In place of FactoryService: hands out the lease, except to ``too-big``."""
 
     def __init__(self) -> None:
         self.asked: list[Any] = []
+
+    def standing(self, caller: Identity) -> Standing | None:
+        return STANDING
 
     def create(self, caller: Identity, request: CreateRequest, watch: SubscribeRequest | None = None) -> Created:
         self.asked.append(request)
@@ -310,6 +323,30 @@ class Pulls:
 
     def set_end(self, caller: Identity, resource: str, at: datetime) -> datetime:
         return at
+
+
+class Sharing:
+    """In place of SharingService: what is shared is shared with one reader."""
+
+    def __init__(self) -> None:
+        self.asked: list[Any] = []
+
+    def shares(self, caller: Identity, key: ResourceKey) -> list[Share]:
+        return [
+            Share(
+                resource_id=key.id,
+                grantee=Grantee("CN=Bob,O=Grid"),
+                level=Level.READ,
+                granted_by="local",
+                granted_at=NOW,
+            )
+        ]
+
+    def delegate(self, caller: Identity, key: ResourceKey, grantee: Grantee, level: Level) -> None:
+        self.asked.append((key, grantee, level))
+
+    def revoke(self, caller: Identity, key: ResourceKey, grantee: Grantee) -> None:
+        self.asked.append((key, grantee))
 
 
 class Subscriptions:

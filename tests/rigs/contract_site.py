@@ -17,6 +17,7 @@ from flyinglow.factory import soap as factory_soap
 from flyinglow.group import entries_xml
 from flyinglow.group import properties_xml as group_xml
 from flyinglow.group import soap as group_soap
+from flyinglow.group.shares_xml import SharedDirectory
 from flyinglow.notification import broker_xml
 from flyinglow.notification import properties_xml as subscription_xml
 from flyinglow.notification import soap as notification_soap
@@ -37,6 +38,7 @@ from rigs.contract import (
     Changes,
     Factory,
     Pulls,
+    Sharing,
     Subscriptions,
     Wholes,
     Workspaces,
@@ -54,6 +56,7 @@ class Site:
         self.groups = Wholes(whole_of(GROUP, MEMBERS[2:]))
         self.ensembles = Wholes(whole_of(ENSEMBLE, MEMBERS))
         self.subscriptions = Subscriptions()
+        self.sharing = Sharing()
         self.changes = Changes()
         self.seen: list[tuple[str, _Element]] = []
         self.endpoints = {endpoint.name: endpoint for endpoint in self._endpoints()}
@@ -89,9 +92,16 @@ class Site:
         factory, subscriptions = untyped(self.factory), untyped(self.subscriptions)
         factory_directory = factory_xml.FactoryDirectory(factory, now)
         changes = untyped(self.changes)
-        workspace_directory = workspace_xml.WorkspaceDirectory(workspaces, now, changes)
-        group_directory = group_xml.GroupDirectory(groups, ADDRESSES, now, changes)
-        ensemble_directory = ensemble_xml.EnsembleDirectory(ensembles, ADDRESSES, now, changes)
+        sharing = untyped(self.sharing)
+        workspace_directory = SharedDirectory(
+            workspace_xml.WorkspaceDirectory(workspaces, now, changes), sharing, Kind.WORKSPACE
+        )
+        group_directory = SharedDirectory(
+            group_xml.GroupDirectory(groups, ADDRESSES, now, changes), sharing, Kind.GROUP
+        )
+        ensemble_directory = SharedDirectory(
+            ensemble_xml.EnsembleDirectory(ensembles, ADDRESSES, now, changes), sharing, Kind.ENSEMBLE
+        )
         entries = entries_xml.EntryDirectory({Kind.GROUP: groups, Kind.ENSEMBLE: ensembles}, ADDRESSES, now)
         subscription_directory = subscription_xml.SubscriptionDirectory(subscriptions, now)
         return [
@@ -107,6 +117,7 @@ class Site:
                 modification.port(workspace_directory),
                 lifetime.port(workspace_directory),
                 notification_soap.producer_port(subscriptions, Kind.WORKSPACE, ADDRESSES),
+                group_soap.sharing_port(sharing, Kind.WORKSPACE),
             ),
             self._endpoint(
                 "group",
@@ -115,6 +126,7 @@ class Site:
                 modification.port(group_directory),
                 lifetime.port(group_directory),
                 notification_soap.producer_port(subscriptions, Kind.GROUP, ADDRESSES),
+                group_soap.sharing_port(sharing, Kind.GROUP),
             ),
             self._endpoint(
                 "ensemble",
@@ -123,6 +135,7 @@ class Site:
                 modification.port(ensemble_directory),
                 lifetime.port(ensemble_directory),
                 notification_soap.producer_port(subscriptions, Kind.ENSEMBLE, ADDRESSES),
+                group_soap.sharing_port(sharing, Kind.ENSEMBLE),
             ),
             self._endpoint(
                 "entry",

@@ -9,6 +9,8 @@ from lxml import etree
 from flyinglow.ensemble.properties_xml import EnsembleDirectory
 from flyinglow.factory.properties_xml import FactoryDirectory
 from flyinglow.group.properties_xml import GroupDirectory
+from flyinglow.group.shares_xml import SharedDirectory
+from flyinglow.workspace.model import Kind
 from flyinglow.workspace.outcomes import ShutdownMode
 from flyinglow.workspace.properties_xml import WorkspaceDirectory
 from flyinglow.workspace.states import State, Task
@@ -151,9 +153,9 @@ def now() -> datetime:
 NOBODY: Any = None
 DIRECTORIES: dict[str, ResourceDirectory] = {
     "FactoryProperties": FactoryDirectory(NOBODY, now),
-    "WorkspaceProperties": WorkspaceDirectory(NOBODY, now),
-    "GroupProperties": GroupDirectory(NOBODY, ADDRESSES, now),
-    "EnsembleProperties": EnsembleDirectory(NOBODY, ADDRESSES, now),
+    "WorkspaceProperties": SharedDirectory(WorkspaceDirectory(NOBODY, now), NOBODY, Kind.WORKSPACE),
+    "GroupProperties": SharedDirectory(GroupDirectory(NOBODY, ADDRESSES, now), NOBODY, Kind.GROUP),
+    "EnsembleProperties": SharedDirectory(EnsembleDirectory(NOBODY, ADDRESSES, now), NOBODY, Kind.ENSEMBLE),
 }
 
 
