@@ -22,10 +22,11 @@ class Lingering(ProtocolWrapper):
 
     factory: LingeringFactory
     _ending: Any = None
+    _gone = False
 
     def loseConnection(self) -> None:
         """Say that nothing more comes, and wait for the peer to have read it; not for long."""
-        if self._ending is None:
+        if self._ending is None and not self._gone:
             self.disconnecting = 1
             self.transport.loseWriteConnection()  # type: ignore[union-attr]
             self._ending = self.factory.clock.callLater(_SECONDS, self.transport.abortConnection)  # type: ignore[union-attr]
@@ -33,10 +34,11 @@ class Lingering(ProtocolWrapper):
     def dataReceived(self, data: bytes) -> None:
         """Hand on what comes while somebody listens."""
         if self._ending is None:
-            super().dataReceived(data)
+            super().dataReceived(data)  # type: ignore[no-untyped-call]
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Leave no timer behind."""
+        """Leave no timer behind, and begin none: TLS says good-bye to a connection that is lost, too."""
+        self._gone = True
         if self._ending is not None and self._ending.active():
             self._ending.cancel()
         super().connectionLost(reason)  # type: ignore[no-untyped-call]

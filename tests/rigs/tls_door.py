@@ -8,19 +8,20 @@ from __future__ import annotations
 import http.client
 import logging
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+import pytest
 from lxml.etree import _Element
 
 from flyinglow.access.identity import Identity
 from flyinglow.backend.testing import ReactorThread
-from flyinglow.server import identification, tls_callers
+from flyinglow.server import certificates, identification, tls_callers
 from flyinglow.server.config import ClientListener, Config, Listen
 from flyinglow.wsrf.addresses import Addresses
 from flyinglow.wsrf.channel import HttpLimits
@@ -66,10 +67,21 @@ class Door:
             pool=self._pool,
             addresses=Addresses(f"https://127.0.0.1:{self.port}"),
             limits=HttpLimits(),
-            authenticate=identification.authenticate(Config(listen=Listen(client=self.listener)), self.secured),
+            authenticate=self._authenticate(),
         )
         served = self.secured.wrap(site, loop.reactor)
         self._port = loop.call(partial(loop.reactor.listenTCP, self.port, served, interface="127.0.0.1"))
+
+    def _authenticate(self) -> Callable[[Any], Identity]:
+        made = identification.authenticate(Config(listen=Listen(client=self.listener)), self.secured)
+        assert isinstance(made, identification.Ways)
+        self._ahead = timedelta(0)
+        by_certificate = certificates.ByCertificate(self.secured.kept, lambda: datetime.now(UTC) + self._ahead)
+        return identification.Ways([by_certificate])
+
+    def later(self, time: timedelta) -> None:
+        """Have the door think that time has passed."""
+        self._ahead += time
 
     def connect(self, credential: Credential | None) -> http.client.HTTPSConnection:
         """Open a connection, with a certificate or without one."""
@@ -113,3 +125,28 @@ class _Kept(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self._records.append(record)
+
+
+Opener = Callable[..., Door]
+
+
+@pytest.fixture
+def root() -> Authority:
+    """The authority that the service trusts."""
+    return Authority.make()
+
+
+@pytest.fixture
+def opened(reactor_thread: ReactorThread, root: Authority, tmp_path: Path) -> Iterator[Opener]:
+    """Give a function that opens a door; what lies in ``tmp_path/certificates`` by then is what it trusts."""
+    made: list[Door] = []
+
+    def make(**keys: Any) -> Door:
+        if not (tmp_path / "certificates").exists():
+            root.install(tmp_path / "certificates")
+        made.append(Door(reactor_thread, tmp_path, root, **keys))
+        return made[-1]
+
+    yield make
+    for door in made:
+        door.stop()

@@ -2,49 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import subprocess
+import tempfile
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from flyinglow.backend.testing import ReactorThread
 from rigs.authority import DRAFT, LIMITED, Authority, Credential, name, now
 from rigs.reactor import reactor_thread
-from rigs.tls_door import Door
+from rigs.tls_door import Opener, opened, root
 
-__all__ = ["reactor_thread"]
+__all__ = ["opened", "reactor_thread", "root"]
 
 ALICE = "CN=Alice,O=Grid"
 HOUR = timedelta(hours=1)
-Opener = Callable[..., Door]
-
-
-@pytest.fixture
-def root() -> Authority:
-    """The authority that the service trusts."""
-    return Authority.make()
-
-
-@pytest.fixture
-def opened(reactor_thread: ReactorThread, root: Authority, tmp_path: Path) -> Iterator[Opener]:
-    """Give a function that opens a door; what is installed before is what it trusts."""
-    made: list[Door] = []
-
-    def make(**keys: Any) -> Door:
-        if not (tmp_path / "certificates").exists():
-            root.install(tmp_path / "certificates")
-        made.append(Door(reactor_thread, tmp_path, root, **keys))
-        return made[-1]
-
-    yield make
-    for door in made:
-        door.stop()
 
 
 def test_a_certificate_and_a_proxy_are_the_same_caller(opened: Opener, root: Authority) -> None:
@@ -65,7 +41,17 @@ def test_a06_limited_proxy_is_known_as_limited_however_far_up(opened: Opener, ro
 
 
 def _sha1(root: Authority) -> Credential:
-    return root.issue("Alice", digest=hashes.SHA1())
+    """Have OpenSSL sign, for nothing newer signs so any more."""
+    made = root.issue("Alice")
+    with tempfile.TemporaryDirectory() as where:
+        here = Path(where)
+        Credential(root.certificate, root.key).write(here, "ca")
+        made.write(here, "alice")
+        request = ["openssl", "req", "-new", "-key", "alice.key", "-subj", "/O=Grid/CN=Alice"]
+        asked = subprocess.run(request, cwd=here, capture_output=True, check=True, timeout=120).stdout
+        sign = ["openssl", "x509", "-req", "-CA", "ca.pem", "-CAkey", "ca.key", "-sha1", "-set_serial", "7"]
+        done = subprocess.run(sign, cwd=here, input=asked, capture_output=True, check=True, timeout=120)
+    return Credential(x509.load_pem_x509_certificate(done.stdout), made.key)
 
 
 def _constrained(root: Authority) -> Credential:
@@ -93,6 +79,7 @@ ALERTS: dict[str, tuple[Callable[[Authority], Credential], str]] = {
     "a namesake of the authority": (lambda _: Authority.make().issue("Alice"), "its signature is wrong"),
     "path length": (_too_deep, "path length"),
     "name constraint": (_constrained, "name constraints"),
+    "SHA-1": (_sha1, "too weak"),
     "small key": (lambda root: root.issue("Alice", key=rsa.generate_private_key(65537, 1024)), "too small"),
     "expired proxy": (lambda root: root.issue("Alice").proxy(begins=now() - 3 * HOUR, ends=now() - HOUR), "expired"),
     "proxy after path length": (lambda root: root.issue("Alice").proxy(path_length=0).proxy(), "path length"),
