@@ -26,6 +26,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str, str]]] = MappingProxyType(
         "list": ("inspect:list_", "Lease", "List what you lease."),
         "show": ("inspect:show", "Lease", "Show one lease or machine."),
         "watch": ("follow:watch", "Lease", "Print what happens, as it happens."),
+        "deliveries": ("deliveries:deliveries", "Lease", "Show what a subscription delivered, and send it again."),
         "wait": ("follow:wait", "Lease", "Wait until a lease or machine is in a state."),
         "extend": ("operate:extend", "Lease", "Move the end of a lease."),
         "done": ("operate:done", "Lease", "Close an open ensemble, so that it starts."),

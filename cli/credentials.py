@@ -1,7 +1,7 @@
 """What a command shows to a service: the options, then the environment, then client.toml, then where grids keep it.
 
 The places are those of other grid clients: X509_USER_PROXY, X509_USER_CERT with X509_USER_KEY, X509_CERT_DIR, and
-``/tmp/x509up_uUID``, where grid-proxy-init and voms-proxy-init leave a proxy.
+``/tmp/x509up_uUID``, where grid-proxy-init and voms-proxy-init leave a proxy; BEARER_TOKEN_FILE for tokens.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ class Shown:
     certificate: str | None = None
     private_key: str | None = None
     ca_directory: str | None = None
+    token_file: str | None = None
 
     def __bool__(self) -> bool:
         """Say whether it names anything to be shown."""
@@ -42,12 +43,13 @@ def of_environment(environment: Mapping[str, str]) -> Shown:
         environment.get("X509_USER_CERT") or None,
         environment.get("X509_USER_KEY") or None,
         environment.get("X509_CERT_DIR") or None,
+        environment.get("BEARER_TOKEN_FILE") or None,
     )
 
 
 def of_file(found: Mapping[str, object]) -> Shown:
     """Return what client.toml names."""
-    keys = ("proxy", "certificate", "private_key", "ca_directory")
+    keys = ("proxy", "certificate", "private_key", "ca_directory", "token_file")
     return Shown(*(str(found[key]) if key in found else None for key in keys))
 
 
@@ -59,10 +61,13 @@ def choose(options: Shown, found: Mapping[str, object]) -> Credential:
         raise InvalidError("--key goes with --cert")
     places = (options, of_environment(os.environ), of_file(found), Shown(proxy=_left_proxy()))
     shown = next((each for each in places if each), Shown())
+    token = next((each.token_file for each in places if each.token_file), None)
     directory = next((each.ca_directory for each in places if each.ca_directory), None) or _grid_authorities()
     certificate = shown.proxy or shown.certificate
     key = None if shown.proxy else shown.private_key
-    return Credential(certificate=_path(certificate), private_key=_path(key), ca_directory=_path(directory))
+    return Credential(
+        certificate=_path(certificate), private_key=_path(key), ca_directory=_path(directory), token_file=_path(token)
+    )
 
 
 def _left_proxy() -> str | None:

@@ -23,6 +23,7 @@ _KEYS: Final[dict[str, tuple[type, ...]]] = {
     "certificate": (str,),
     "private_key": (str,),
     "ca_directory": (str,),
+    "token_file": (str,),
 }
 
 

@@ -17,10 +17,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from flyinglow.cli.preferences import Preferences
-    from flyinglow.client import Entry, Estimate, Lease, Offers, Resource, Valid
+    from flyinglow.client import Entry, Estimate, Lease, Offers, PullPoint, Resource, Subscription, Valid
 
 
-class Leasing(Protocol):
+class Telling(Protocol):
+    """What the commands need of a site to hear what happens (``flyinglow.client.Site`` is one)."""
+
+    def pull_point(self) -> PullPoint:
+        """Make a place where notifications wait until they are fetched."""
+
+    def subscription(self, url: str) -> Subscription:
+        """Return a subscription."""
+
+
+class Leasing(Telling, Protocol):
     """What the commands need of a site (``flyinglow.client.Site`` is one)."""
 
     url: str

@@ -19,9 +19,11 @@ from flyinglow.client.epr import Epr
 from flyinglow.client.errors import LeaseFailed, WaitError
 from flyinglow.client.lease_watch import LeaseWatch
 from flyinglow.client.notification import Notification
+from flyinglow.client.pull_point import PullPoint
 from flyinglow.client.request import Disk, File, Nic, Part
 from flyinglow.client.resource import Resource
 from flyinglow.client.site import Site, connect
+from flyinglow.client.subscription import DeliveryEntry, Subscription
 from flyinglow.client.values import (
     Address,
     Allocation,
@@ -50,6 +52,7 @@ __all__ = [
     "Console",
     "Consumer",
     "Credential",
+    "DeliveryEntry",
     "Disk",
     "Entry",
     "Epr",
@@ -69,11 +72,13 @@ __all__ = [
     "Offers",
     "Part",
     "Properties",
+    "PullPoint",
     "Report",
     "Resource",
     "Result",
     "Saved",
     "Site",
+    "Subscription",
     "Valid",
     "WaitError",
     "Watch",

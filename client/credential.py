@@ -12,18 +12,39 @@ from flyinglow.nodectl.errors import BrokenError, InvalidError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from flyinglow.client.signing import Signing
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credential:
     """A certificate and its key (PEM), or a proxy, which is one file with both and the certificates above it.
 
     ``private_key`` None: the key is in the same file. ``ca_directory`` holds the authorities of services under hashed
-    names, as ``/etc/grid-security/certificates`` does; None: those that the system trusts.
+    names, as ``/etc/grid-security/certificates`` does; None: those that the system trusts. ``token_file`` holds a
+    bearer token, for services that know callers by tokens; it is read for each request, so it may be renewed. With
+    ``sign`` each message is signed with the key (WS-Security), too.
     """
 
     certificate: Path | None = None
     private_key: Path | None = None
     ca_directory: Path | None = None
+    token_file: Path | None = None
+    sign: bool = False
+
+    def signing(self) -> Signing | None:
+        """Return what signs messages, if they are to be signed. Raises InvalidError or BrokenError."""
+        if not self.sign:
+            return None
+        if self.certificate is None:
+            raise InvalidError("messages are signed with a certificate and its key; none is named")
+        from flyinglow.client.signing import Signing  # noqa: PLC0415 # what signs is optional
+
+        try:
+            certificate = self.certificate.read_bytes()
+            key = certificate if self.private_key is None else self.private_key.read_bytes()
+        except OSError as error:
+            raise BrokenError(f"{error.filename} cannot be read: {error.strerror}") from None
+        return Signing(certificate, key)
 
     def context(self) -> ssl.SSLContext:
         """Return a TLS context with it. Raises InvalidError or BrokenError that says which file is wrong, and how."""

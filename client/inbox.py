@@ -40,8 +40,7 @@ class Inbox(ABC):
         lifetime: int = 3600,
         callback: Callable[[Notification], object] | None = None,
     ) -> None:
-        if unknown := set(topics) - set(TOPICS):
-            raise InvalidError(f"there is no topic {min(unknown)!r}; there are {', '.join(TOPICS)}")
+        filters(topics)
         self.address, self.topics, self.lifetime = address, tuple(topics), lifetime
         self.callback = callback
         self.queue: queue.Queue[Notification | None] = queue.Queue()
@@ -92,9 +91,7 @@ class Inbox(ABC):
             "ConsumerReference": {"Address": {"_value_1": self.address}},
             "InitialTerminationTime": f"PT{self.lifetime}S",
         }
-        if self.topics:
-            parts["Filter"] = {"_value_1": [_expression(topic) for topic in self.topics]}
-        return parts
+        return parts | filters(self.topics)
 
     def _is_new(self, key: Hashable) -> bool:
         if key in self._seen:
@@ -103,6 +100,13 @@ class Inbox(ABC):
         if len(self._seen) > _REMEMBERED:
             self._seen.popitem(last=False)
         return True
+
+
+def filters(topics: Sequence[str]) -> dict[str, Any]:
+    """Return the part of a wsnt:Subscribe that chooses topics. Raises InvalidError for one that there is not."""
+    if unknown := set(topics) - set(TOPICS):
+        raise InvalidError(f"there is no topic {min(unknown)!r}; there are {', '.join(TOPICS)}")
+    return {"Filter": {"_value_1": [_expression(topic) for topic in topics]}} if topics else {}
 
 
 def _expression(topic: str) -> _Element:

@@ -80,10 +80,11 @@ def read(data: bytes, received_at: datetime) -> Notify:
     if notify is None:
         raise InvalidError("this is not a wsnt:Notify message")
     message_id = text(child(envelope, f"{soap}:Header"), "wsa:MessageID")
-    return Notify(message_id, tuple(_notifications(notify, received_at)))
+    return Notify(message_id, tuple(notifications(notify, received_at)))
 
 
-def _notifications(notify: _Element, received_at: datetime) -> Iterator[Notification]:
+def notifications(notify: _Element, received_at: datetime) -> Iterator[Notification]:
+    """Yield what the wsnt:NotificationMessages in an element tell, leaving out other topics than ours."""
     for message in notify.iterfind(clark("wsnt:NotificationMessage")):
         content = child(message, "wsnt:Message")
         payload = None if content is None else next(elements(content), None)

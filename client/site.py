@@ -9,8 +9,10 @@ from urllib.parse import urlsplit
 from flyinglow.client import properties, request
 from flyinglow.client.epr import Epr
 from flyinglow.client.names import clark
+from flyinglow.client.pull_point import PullPoint
 from flyinglow.client.reading import child, elements, moment, number, seconds, text
 from flyinglow.client.resource import Resource
+from flyinglow.client.subscription import Subscription
 from flyinglow.client.values import Entry, Estimate, Lease, Offers, Valid
 from flyinglow.client.wire import LostError, Wire
 from flyinglow.nodectl.errors import BrokenError, InvalidError
@@ -165,6 +167,18 @@ class Site:
     def resource(self, reference: str | _Element | Epr) -> Resource:
         """Return the resource at a URL (``…/workspace/ID``) or of an endpoint reference. Nothing is sent yet."""
         return Resource(self._wire, Epr.parse(reference))
+
+    def pull_point(self, *, lifetime: int = 3600) -> PullPoint:
+        """Make a place at the service where notifications wait until they are fetched, for who cannot be sent to.
+
+        It is a context manager, and ends ``lifetime`` seconds after it was used last. Raises DeniedError when the
+        caller has as many as are allowed.
+        """
+        return PullPoint(self._wire, self.url, lifetime=lifetime)
+
+    def subscription(self, url: str) -> Subscription:
+        """Return the subscription at a URL (the Address of a SubscriptionReference). Nothing is sent yet."""
+        return Subscription(self._wire, Epr.parse(url))
 
     def _lease(self, answer: _Element) -> Lease:
         made = self._made(answer)

@@ -7,13 +7,12 @@ module adds the reference parameters.
 
 from __future__ import annotations
 
-import ipaddress
 from functools import lru_cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from flyinglow.client import faults, over_tls
+from flyinglow.client import bearer, faults, over_tls
 from flyinglow.client.names import clark
 from flyinglow.client.reading import elements, parse
 from flyinglow.nodectl.errors import BrokenError, InvalidError, TransientError
@@ -24,7 +23,12 @@ if TYPE_CHECKING:
     from flyinglow.client.credential import Credential
     from flyinglow.client.epr import Epr
 
-_BINDINGS: Final = {"subscription": "SubscriptionManager"}
+_BINDINGS: Final = {
+    "subscription": "SubscriptionManager",
+    "pullpoints": "CreatePullPoint",
+    "pullpoint": "PullPoint",
+    "broker": "NotificationBroker",
+}
 _OK: Final = 200
 
 
@@ -77,7 +81,11 @@ class Wire:
             transport.session.trust_env = not direct
             if self._credential is not None:
                 transport.session.mount("https://", over_tls.adapter(self._credential.context()))
-            made = zeep.Client(_wsdl(service), transport=transport, settings=zeep.Settings(forbid_dtd=True))
+                if self._credential.token_file is not None:
+                    transport.session.auth = bearer.shower(self._credential.token_file)
+            signing = self._credential.signing() if self._credential else None
+            settings = zeep.Settings(forbid_dtd=True)
+            made = zeep.Client(_wsdl(service), wsse=signing, transport=transport, settings=settings)
             self._clients.setdefault((service, direct), made)
         return self._clients[service, direct]
 
@@ -107,11 +115,7 @@ def _why(error: OSError) -> str:
 
 @lru_cache
 def _is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return bearer.is_loopback(urlsplit(url).hostname or "")
 
 
 @lru_cache

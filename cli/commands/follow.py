@@ -17,7 +17,9 @@ from flyinglow.client.names import LOST, TOPICS
 from flyinglow.nodectl.errors import FlyingLowError, UnknownError
 
 if TYPE_CHECKING:
-    from flyinglow.client import Notification, Properties, Resource, Watch
+    from collections.abc import Iterable
+
+    from flyinglow.client import Notification, Properties, Resource
 
 
 @click.command()
@@ -25,25 +27,44 @@ if TYPE_CHECKING:
 @click.option("--topic", "topics", type=click.Choice(TOPICS), multiple=True, help="Only these; may be repeated.")
 @click.option("--listen", metavar="HOST[:PORT]", help="Where to listen for the service.")
 @click.option("--advertise", metavar="URL", help="The address by which the service reaches us.")
+@click.option("--pull", is_flag=True, help="Fetch from the service; for who is behind a NAT or a firewall.")
 @click.option("--poll", is_flag=True, help="Ask again and again instead of being told; states only.")
 @options
 def watch(
-    session: Session, *, name: str, topics: tuple[str, ...], listen: str | None, advertise: str | None, poll: bool
+    session: Session,
+    *,
+    name: str,
+    topics: tuple[str, ...],
+    listen: str | None,
+    advertise: str | None,
+    pull: bool,
+    poll: bool,
 ) -> int:
-    """Print what happens to NAME, one line an event, until it is no more. Ctrl-C stops watching, nothing else."""
+    """Print what happens to NAME, one line an event, until it is no more. Ctrl-C stops watching, nothing else.
+
+    Where the service will not send to this machine, what happens is fetched from it.
+    """
     resource = find(session.site, name)
     if poll:
         return _poll(session, resource)
+    if pull:
+        return _pull(session, resource, topics)
     with _consumer(resource, listen, advertise) as consumer:
         try:
             subscribed = consumer.watch(resource, topics=topics)
         except UnknownError:
             raise
         except FlyingLowError as error:
-            click.echo(f"The service will not send to {consumer.url} ({plain(error)}); asking instead.", err=True)
+            click.echo(f"The service will not send to {consumer.url} ({plain(error)}); fetching instead.", err=True)
         else:
-            return _print(session, subscribed)
-    return _poll(session, resource)
+            return _print(session, resource, subscribed)
+    return _pull(session, resource, topics)
+
+
+def _pull(session: Session, resource: Resource, topics: tuple[str, ...]) -> int:
+    with session.site.pull_point() as point:
+        point.watch(resource, topics=topics)
+        return _print(session, resource, point)
 
 
 def _consumer(resource: Resource, listen: str | None, advertise: str | None) -> Consumer:
@@ -53,9 +74,9 @@ def _consumer(resource: Resource, listen: str | None, advertise: str | None) -> 
     return Consumer(host=host.strip("[]"), port=int(port), advertise=advertise)
 
 
-def _print(session: Session, subscribed: Watch) -> int:
-    _now(session, subscribed.resource.properties())
-    for news in subscribed:
+def _print(session: Session, resource: Resource, told: Iterable[Notification]) -> int:
+    _now(session, resource.properties())
+    for news in told:
         _event(session, news)
     return Exit.OK
 

@@ -95,7 +95,7 @@ def test_watch_prints_events_until_the_end(daemon: Daemon, start: Start) -> None
     assert done(asked)[0] == 0
 
 
-def test_a_service_that_will_not_send_is_asked_instead(daemon_factory: Callable[..., Daemon], start: Start) -> None:
+def test_what_a_service_will_not_send_is_fetched_from_it(daemon_factory: Callable[..., Daemon], start: Start) -> None:
     daemon = daemon_factory(toml="")
     code, out, _ = done(start(daemon, *CREATE))
     assert code == 0
@@ -103,9 +103,10 @@ def test_a_service_that_will_not_send_is_asked_instead(daemon_factory: Callable[
     watch = start(daemon, "watch", "vm")
     assert "Running" in line(watch)
     assert done(start(daemon, "destroy", "vm", "--wait"))[0] == 0
-    code, _, err = done(watch)
+    code, out, err = done(watch)
     assert code == 0
-    assert "asking instead" in err
+    assert "fetching instead" in err
+    assert "destroyed by its owner" in out
 
 
 def test_help_comes_quickly() -> None:
