@@ -81,6 +81,7 @@ class Lazy(click.Group):
 @click.option("--cert", "certificate", metavar="FILE", help="Your certificate (also X509_USER_CERT, client.toml).")
 @click.option("--key", "private_key", metavar="FILE", help="Its key (also X509_USER_KEY, client.toml).")
 @click.option("--ca-dir", "ca_directory", metavar="DIR", help="Authorities of services (also X509_CERT_DIR).")
+@click.option("--token-file", metavar="FILE", help="Your bearer token (also BEARER_TOKEN_FILE, client.toml).")
 @click.pass_context
 def app(ctx: click.Context, /, *, service: str | None, as_json: bool, **shown: str | None) -> None:
     """Lease virtual machines on a cluster through the batch scheduler that the site already runs."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -45,15 +45,20 @@ def config_home() -> Path:
 def load(service: str | None = None, shown: credentials.Shown | None = None) -> Preferences:
     """Return the preferences; ``service`` and ``shown`` are the command line's. Raises InvalidError for a faulty file.
 
-    Nothing is looked for to be shown to a service that is not spoken to over https.
+    To a service that is not spoken to over https nothing is shown but a token.
     """
     path = config_home() / "client.toml"
     found = _read(path) if path.is_file() else {}
     chosen = service or os.environ.get(VARIABLE) or found.get("service") or DEFAULT_SERVICE
-    credential = None
-    if str(chosen).startswith("https://"):
-        credential = credentials.choose(shown or credentials.Shown(), found)
+    credential = _shown(credentials.choose(shown or credentials.Shown(), found), str(chosen))
     return Preferences(str(chosen), float(str(found.get("timeout", Preferences().timeout))), credential)
+
+
+def _shown(credential: Credential, service: str) -> Credential | None:
+    if service.startswith("https://"):
+        return credential
+    token = credential.token_file  # the library shows it to this machine only
+    return None if token is None else replace(credential, certificate=None, private_key=None, ca_directory=None)
 
 
 def _read(path: Path) -> dict[str, object]:
