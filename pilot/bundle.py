@@ -13,7 +13,10 @@ from importlib import resources
 
 from flyinglow.nodectl.deploy.byte_code import byte_code
 
-PARTS = {"pilot": None, "nodectl": frozenset({"__init__.py", "errors.py", "lazily.py", "messages.py"})}
+PARTS = {
+    "pilot": None,
+    "nodectl": frozenset({"__init__.py", "errors.py", "framing.py", "lazily.py", "messages.py", "versions.py"}),
+}
 _UNUSED = frozenset({"bundle.py"})
 _DATE = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip file can say
 _MAIN = """\

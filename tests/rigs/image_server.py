@@ -104,8 +104,11 @@ class ImageServer:
     def put(self, handler: BaseHTTPRequestHandler) -> None:
         """Take a file."""
         length = int(handler.headers["Content-Length"])
+        if not self.gate.is_set():
+            self.gate.wait(300)
         data = handler.rfile.read(length)
-        if self._refused(handler):
+        if len(data) < length or self._refused(handler):
+            handler.close_connection = True
             return
         (self.folder / handler.path[1:]).write_bytes(data)
         _head(handler, 201)

@@ -96,6 +96,15 @@ def say(message: Any) -> None:
     os.write(1, json.dumps({"v": 1, **message}).encode() + b"\n")
 
 
+def orders(node: Node) -> Any:
+    """Yield the orders that come, those of a batch one after the other."""
+    for line in sys.stdin:
+        message = json.loads(line)
+        if "batch" in message:
+            node.log(f"batch of {len(message['batch'])} in version {message['v']}")
+        yield from message.get("batch", [message])
+
+
 def main() -> None:
     node = Node(Path(sys.argv[1]))
     (node.folder / "pid").write_text(str(os.getpid()))
@@ -103,10 +112,11 @@ def main() -> None:
     if "refuse" in node.words:
         sys.stderr.write("sudo: a password is required\n")
         sys.exit(1)
-    version = 9 if "version" in node.words else 1
-    say({"v": version, "news": "hello", "body": {"version": "0.1", "node": "n", "drivers": ["scripted"]}})
-    for line in sys.stdin:
-        message = json.loads(line)
+    told = [word.partition("=")[2] for word in node.words if word.startswith("speaks=")]
+    speaks = {"speaks": list(map(int, told[0].split("-")))} if told else {}
+    version = speaks["speaks"][0] if speaks else 1
+    say({"v": version, "news": "hello", "body": {"version": "0.1", "node": "n", "drivers": ["scripted"], **speaks}})
+    for message in orders(node):
         try:
             say({"id": message["id"], "ok": True, "body": node.carry_out(message)})
         except Exception as error:  # noqa: BLE001 - told

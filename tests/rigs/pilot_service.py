@@ -166,12 +166,17 @@ class PilotService:
 
     def order(self, slot_id: str, name: str, tag: str | None = "vm1", /, **body: Any) -> int:
         """Put an order to a slot's agent; return its id."""
+        return self.orders(slot_id, (name, tag, body))[0]
+
+    def orders(self, slot_id: str, *orders: tuple[str, str | None, dict[str, Any]], version: int = 1) -> list[int]:
+        """Put several orders to a slot's agent at once; return their ids."""
         with self.changed:
-            number = next(self._numbers)
-            line = {"v": 1, "id": number, "order": name, "tag": tag, "body": body}
-            self.desk(slot_id).orders.append((number, line))
+            numbers = [next(self._numbers) for _ in orders]
+            for number, (name, tag, body) in zip(numbers, orders, strict=True):
+                line = {"v": version, "id": number, "order": name, "tag": tag, "body": body}
+                self.desk(slot_id).orders.append((number, line))
             self.changed.notify_all()
-        return number
+        return numbers
 
     def stand(self, slot: str, **changes: Any) -> None:
         """Change how things stand."""

@@ -1,6 +1,7 @@
 """A small agent for channel tests: speaks the orders on stdio, keeps its VMs in a file, and misbehaves on request.
 
-Run as a program: ``scripted_agent.py STATE [--misbehave WORD] agent --stdio``. Each order is also written to STATE.log.
+Run as a program: ``scripted_agent.py STATE [--misbehave WORD] [--speaks OLDEST-NEWEST] agent --stdio``. Each order is
+also written to STATE.log, and that a message is a batch. One that speaks version 1 only tells no range, knows no batch.
 """
 
 import argparse
@@ -9,6 +10,7 @@ import os
 import pickle
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,14 @@ from flyinglow.nodectl.errors import FlyingLowError
 from flyinglow.nodectl.messages import MAX_LINE, OrderName, encode
 
 
+class Version:
+    """The versions that this agent speaks, and the one that it was spoken to in."""
+
+    oldest = newest = now = 1
+
+
 def say(message: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps({"v": 1, **message}) + "\n")
+    sys.stdout.write(json.dumps({"v": Version.now, **message}) + "\n")
     sys.stdout.flush()
 
 
@@ -50,23 +58,40 @@ def misbehave_at_start(word: str) -> None:
     elif word == "long":
         sys.stdout.write("x" * (MAX_LINE + 1))
     else:
-        say({"news": "hello", "body": {"version": "1", "node": "x", "drivers": ["scripted"]}})
+        speaks = {"speaks": [Version.oldest, Version.newest]} if Version.newest > 1 else {}
+        say({"news": "hello", "body": {"version": "1", "node": "x", "drivers": ["scripted"], **speaks}})
     sys.stdout.flush()
+
+
+def orders(state: Path) -> Iterator[dict[str, Any]]:
+    """Yield the orders that come; one of a version that this agent does not speak is refused."""
+    for line in sys.stdin:
+        message = json.loads(line)
+        if not Version.oldest <= message["v"] <= Version.newest:
+            say({"id": message.get("id"), "ok": False, "error": {"kind": "invalid", "message": f"not {message['v']}"}})
+            continue
+        Version.now = message["v"]
+        if "batch" in message:
+            with state.with_suffix(".log").open("a") as log:
+                log.write(f"batch of {len(message['batch'])} in version {message['v']}\n")
+        yield from message.get("batch", [message])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("state", type=Path)
     parser.add_argument("--misbehave", default="")
+    parser.add_argument("--speaks", default="1-1")
     parser.add_argument("words", nargs=1)
     parser.add_argument("--stdio", action="store_true")
     options = parser.parse_args()
     state: Path = options.state
     silence = state.with_suffix(".silent")
     state.with_suffix(".pid").write_text(str(os.getpid()))
+    Version.oldest, Version.newest = map(int, options.speaks.split("-"))
+    Version.now = Version.oldest
     misbehave_at_start(options.misbehave)
-    for line in sys.stdin:
-        message = json.loads(line)
+    for message in orders(state):
         with state.with_suffix(".log").open("a") as log:
             log.write(f"{message['order']} {message['tag']}\n")
         if options.misbehave == "deaf":

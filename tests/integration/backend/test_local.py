@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from twisted.internet.defer import Deferred
 
 from flyinglow.backend import default
+from flyinglow.backend.abilities import Together
 from flyinglow.backend.api import NodeState, Order, Settings
 from flyinglow.backend.testing import ReactorThread
 from flyinglow.nodectl.errors import BrokenError, FlyingLowError, InvalidError, TransientError
@@ -32,10 +34,10 @@ class Site:
         settings = Settings(reactor=loop.reactor, nodes=self.nodes, options={}, news=lambda node, info: None)
         self.backend = loop.call(default.create, settings)
 
-    def use(self, misbehave: str) -> None:
-        """Let the node have an agent that misbehaves in this way."""
-        path = self.folder / f"agent-{misbehave}"
-        misbehaving = f"--misbehave {misbehave}" if misbehave else ""
+    def use(self, misbehave: str, speaks: str = "1-1") -> None:
+        """Let the node have an agent that misbehaves in this way, and speaks these versions of the orders."""
+        path = self.folder / f"agent-{misbehave}-{speaks}"
+        misbehaving = (f"--misbehave {misbehave} " if misbehave else "") + f"--speaks {speaks}"
         path.write_text(
             f'#!/bin/sh\nexec {sys.executable} {scripted_agent.__file__} {self.folder}/state {misbehaving} "$@"\n'
         )
@@ -63,6 +65,30 @@ class Site:
     def pid(self) -> int:
         return int((self.folder / "state.pid").read_text())
 
+    def together(self, *orders: Order) -> list[Any]:
+        """Give orders as one message; return the bodies of the answers, or the errors."""
+
+        async def answer(order: Order) -> Any:
+            try:
+                return await self.backend.channel("n1").send(order, 120)
+            except FlyingLowError as error:
+                return error
+
+        async def all_of_them() -> list[Any]:
+            await self.backend.channel("n1").send(Order(OrderName.LIST), 120)  # the agent is there
+            channel = self.backend.channel("n1")
+            assert isinstance(channel, Together)
+            with channel.together():
+                asked = [Deferred.fromCoroutine(answer(order)) for order in orders]
+            return [await one for one in asked]
+
+        found: list[Any] = self.loop.run(all_of_them, 130)
+        return found
+
+    def log(self) -> list[str]:
+        """Return the orders and batches that the agent was given."""
+        return (self.folder / "state.log").read_text().splitlines()
+
 
 @pytest.fixture
 def site(tmp_path: Path, reactor_thread: ReactorThread) -> Iterator[Site]:
@@ -75,7 +101,7 @@ def site(tmp_path: Path, reactor_thread: ReactorThread) -> Iterator[Site]:
     ("misbehave", "kind", "words"),
     [
         ("die", TransientError, "ended with code 3: no hypervisor here"),
-        ("version", BrokenError, "version 9"),
+        ("version", BrokenError, "version 9, this service versions 1 to 2: upgrade this service"),
         ("chatter", BrokenError, "Welcome to node x!"),
         ("long", BrokenError, "bytes"),
         ("die-when-asked", TransientError, "ended with code 9: out of memory"),
@@ -162,3 +188,39 @@ def test_an_agent_under_sudo(site: Site) -> None:
     assert site.send() == {"vms": []}
     parent = Path(f"/proc/{site.pid()}/status").read_text().split("PPid:")[1].split()[0]
     assert Path(f"/proc/{parent}/comm").read_text().strip() == "sudo"
+
+
+SPECS = {tag: encode(VmSpec(tag=tag, name="one", memory_mb=1, cpus=1)) for tag in ("vm1", "vm2", "vm3")}
+
+
+@pytest.mark.parametrize(
+    ("speaks", "told"),
+    [
+        ("1-1", []),
+        ("1-2", ["batch of 4 in version 2"]),
+        ("2-2", ["batch of 4 in version 2"]),
+        ("0-7", ["batch of 4 in version 2"]),
+    ],
+)
+def test_the_orders_for_a_nodes_vms_are_one_message_to_an_agent_that_knows_such(
+    site: Site, speaks: str, told: list[str]
+) -> None:
+    site.use("", speaks)
+    creates = [Order(OrderName.CREATE, tag, spec) for tag, spec in SPECS.items()]
+    *created, unknown = site.together(*creates, Order(OrderName.INFO, "vm9"))
+    assert [answer["tag"] for answer in created] == list(SPECS)
+    assert "vm9" in unknown.message  # each is answered for itself
+    assert site.log() == ["list ", *told, *(f"create {tag}" for tag in SPECS), "info vm9"]
+
+
+@pytest.mark.parametrize(
+    ("speaks", "words"),
+    [
+        ("3-9", "speaks versions 3 to 9, this service versions 1 to 2: upgrade this service"),
+        ("0-0", "speaks version 0, this service versions 1 to 2: upgrade the node's program"),
+    ],
+)
+def test_an_agent_without_a_common_version_is_given_no_order(site: Site, speaks: str, words: str) -> None:
+    site.use("", speaks)
+    assert words in site.refused().message
+    assert not (site.folder / "state.log").exists()

@@ -14,7 +14,7 @@ import pytest
 from flyinglow.backend import default
 from flyinglow.backend.api import NodeState, Order, Settings
 from flyinglow.backend.testing import ReactorThread
-from flyinglow.nodectl.errors import TransientError, UnknownError
+from flyinglow.nodectl.errors import BrokenError, TransientError, UnknownError
 from flyinglow.nodectl.messages import OrderName, VmInfo, VmSpec, encode
 from rigs import scripted_agent
 from rigs.sshd import SshNode
@@ -93,6 +93,18 @@ def test_orders_answers_errors_and_news_cross_one_connection(
         send(OrderName.INFO, "vm2")
     assert [(node, info.tag) for node, info in news] == [("n1", "vm1")]
     assert agent.with_name("state.pid").read_text() == first  # one agent for all of it
+
+
+@pytest.mark.parametrize(
+    ("speaks", "words"), [("1-1", ""), ("2-6", ""), ("3-6", "versions 3 to 6.*upgrade this service")]
+)
+def test_agents_of_other_versions_behind_ssh(send: Send, agent: Path, speaks: str, words: str) -> None:
+    agent.write_text(agent.read_text().replace('/state "$@"', f'/state --speaks {speaks} "$@"'))
+    if words:
+        with pytest.raises(BrokenError, match=words):
+            send(OrderName.LIST)
+    else:
+        assert send(OrderName.CREATE, "vm1", SPEC)["status"] == "created"
 
 
 def test_a_wrong_host_key_is_refused(send: Send, ssh_node: SshNode, agent: Path) -> None:

@@ -34,7 +34,11 @@ def test_it_says_hello_first_and_ends_with_its_input(configure: Configure) -> No
     agent.wait(lambda message: True)
     assert agent.close() == 0
     assert agent.messages == [
-        {"v": 1, "news": "hello", "body": {"version": "0.1.0", "node": "n1", "drivers": ["simulated"]}}
+        {
+            "v": 1,
+            "news": "hello",
+            "body": {"version": "0.1.0", "node": "n1", "drivers": ["simulated"], "speaks": [1, 2]},
+        }
     ]
 
 
@@ -54,7 +58,15 @@ def test_bad_lines_are_answered_and_harm_nobody(configure: Configure) -> None:
     bad = {
         b"no json": "not JSON",
         b"[1]": "JSON object",
-        b'{"v": 2, "id": 101, "order": "list"}': "version 1",
+        b'{"v": 3, "id": 101, "order": "list"}': "speaks version 3, this node's program versions 1 to 2: upgrade this",
+        b'{"v": 0, "id": 101, "order": "list"}': "upgrade whoever gives the order",
+        b'{"v": true, "id": 101, "order": "list"}': "names no version",
+        b'{"v": 1, "id": 108, "batch": []}': "a batch is",
+        b'{"v": 2, "id": 109, "batch": {"id": 1}}': "a batch is",
+        b'{"v": 2, "batch": [7]}': "JSON object",
+        b'{"v": 2, "batch": [{"id": 110, "order": "jump", "tag": "a1"}]}': "no order 'jump'",
+        b'{"v": 2, "id": 111, "order": "cancel", "tag": "a1", "body": {"order": "fly"}}': "no order 'fly' to be",
+        b'{"v": 2, "id": 112, "order": "cancel", "tag": "../a", "body": {"order": "create"}}': "a tag is",
         b'{"v": 1, "id": 102, "order": "dance"}': "no order 'dance'",
         b'{"v": 1, "id": 103, "order": []}': "no order",
         b'{"v": 1, "id": 104, "order": "info"}': "needs the tag",
@@ -133,3 +145,38 @@ def test_vms_outlive_their_agent_and_the_next_one_watches_them(configure: Config
         assert record is not None
         vm.update(record, simulated={**record.simulated, "exit_at": 0.0})
         other.news("a1", status="broken")
+
+
+def test_a_batch_is_answered_order_by_order(configure: Configure) -> None:
+    with AgentProcess(configure()) as agent:
+        orders = [
+            {"id": 50 + at, "order": "create", "tag": tag, "body": plain_spec(tag)} for at, tag in enumerate("abc")
+        ]
+        orders[1]["body"] = {**plain_spec("b"), "memory_mb": 0}
+        agent.write(json.dumps({"v": 2, "batch": orders}).encode() + b"\n")
+        answers = [agent.answer(50 + at) for at in range(3)]
+        assert [answer["ok"] for answer in answers] == [True, False, True]
+        assert "memory_mb" in answers[1]["error"]["message"]
+        assert {answer["v"] for answer in answers} == {2}
+        assert [vm["tag"] for vm in agent.order("list")["vms"]] == ["a", "c"]
+
+
+def test_an_unknown_field_is_refused_only_when_it_asks_for_something(configure: Configure) -> None:
+    with AgentProcess(configure()) as agent:
+        nothing = {"watchdog": None, "colour": "", "wings": [], "limits": {}, "fast": False}
+        assert agent.order("create", "a1", **plain_spec("a1"), **nothing)["status"] == "created"
+        asked = agent.answer(agent.send("create", "a2", **plain_spec("a2"), watchdog="on"))
+        assert "'watchdog' is unknown to this version" in asked["error"]["message"]
+        zero = agent.answer(agent.send("create", "a2", **plain_spec("a2"), wings=0))
+        assert "'wings'" in zero["error"]["message"]  # a number may mean anything
+
+
+def test_what_is_taken_back_before_its_turn_is_not_done(configure: Configure, tmp_path: Path) -> None:
+    with AgentProcess(configure(simulated={"delays": {"create": 1.0}})) as agent:
+        agent.send("create", "a1", **plain_spec("a1"))
+        eventually((tmp_path / "state/locks/a1").exists)
+        again = agent.send("create", "a1", **plain_spec("a1"))
+        cancelled = agent.send("cancel", "a1", order="create")
+        assert agent.answer(cancelled)["body"] == {}
+        assert agent.answer(again)["error"]["kind"] == "conflict"
+        assert "taken back" in agent.answer(again)["error"]["message"]

@@ -4,6 +4,8 @@ import os
 import signal
 from pathlib import Path
 
+import pytest
+
 from rigs.pilot_agent import BASE
 from rigs.pilot_site import Site
 from rigs.waiting import eventually
@@ -49,12 +51,24 @@ def test_more_memory_than_the_node_has_is_refused_before_anything_is_changed(sit
     assert not (site.node / "log").exists()
 
 
+@pytest.mark.parametrize(("speaks", "told"), [("1-1", []), ("1-7", ["batch of 3 in version 2"])])
+def test_orders_for_several_vms_reach_the_agent_as_one_message_where_it_knows_such(
+    site: Site, speaks: str, told: list[str]
+) -> None:
+    site.misbehave(f"speaks={speaks}")
+    site.start()
+    site.service.report("t1.0", "ready")
+    numbers = site.service.orders("t1.0", *[("create", tag, {}) for tag in ("a1", "a2", "a3")], version=len(told) + 1)
+    for number, tag in zip(numbers, ("a1", "a2", "a3"), strict=True):
+        assert site.service.answer_to("t1.0", number)["body"]["tag"] == tag
+    assert site.agent_log[-3 - len(told) :] == [*told, "create a1", "create a2", "create a3"]
+
+
 def test_an_agent_of_another_version_is_refused_and_both_are_named(site: Site) -> None:
-    site.misbehave("version")
+    site.misbehave("speaks=8-9")
     pilot = site.start()
     message = site.service.report("t1.0", "failed").body["error"]["message"]
-    assert "version" in message
-    assert '"v": 9' in message
+    assert "the agent speaks versions 8 to 9, this pilot versions 1 to 2: upgrade this pilot" in message
     assert pilot.exit() == 6, pilot.log
 
 

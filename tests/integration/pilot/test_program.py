@@ -89,14 +89,14 @@ def test_settings_of_another_version_have_an_exit_code_of_their_own(site: Site) 
     fields = {**asdict(site.settings), "version": 7, "software": "flyinglow 9.9"}
     done = run(site, "--rank", "0", "--node", "n1", data=json.dumps(fields).encode() + b"\n")
     assert done.returncode == 6
-    assert "version 7 ('flyinglow 9.9'), this side 1" in done.stderr
+    assert "('flyinglow 9.9') speaks version 7, this side version 1: upgrade this side" in done.stderr
 
 
 def test_a_service_of_another_version_is_refused_and_both_are_named(site: Site) -> None:
     site.service.version = 7
     pilot = site.start()
     assert pilot.exit() == 6, pilot.log
-    assert "version 7 ('scripted 9.9'), this side 1" in pilot.log
+    assert "('scripted 9.9') speaks version 7, this side version 1: upgrade this side" in pilot.log
     assert site.memory == BASE
 
 
