@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from flyinglow.access.subjects import Subject
 
-_ENTRY: Final = re.compile(r'(?:"((?:[^"\\]|\\.)*)"|(\S+))(?:\s+(\S.*))?')
+_ENTRY: Final = re.compile(r'(?:"((?:[^"\\]|\\.)*)"|([^\s"]\S*))(?:\s+(\S.*))?')
 _NAME: Final = re.compile(r"[A-Za-z0-9._@-]{1,64}")
 _ROLE_NULL: Final = re.compile(r"/(?:Role|Capability)=NULL(?=/|$)")
 
