@@ -92,7 +92,7 @@ class Composed:
             if close is not None:
                 close()
             raise WaitsError
-        return answer.status, etree.fromstring(answer.body)
+        return answer.status, etree.fromstring(answer.body or b"<nothing/>")
 
     def ask(self, service: str, body: str, caller: Identity, resource: str = "") -> _Element:
         """Send a body; return what is in the answer's: the response, or a fault's detail element."""
