@@ -29,6 +29,7 @@ from flyinglow.notification.drafting import Draft
 from flyinglow.notification.ports import NotificationTx
 from flyinglow.notification.service import SubscriptionService
 from flyinglow.notification.subscribing import SubscribeRequest
+from flyinglow.workspace import membership
 from flyinglow.workspace.catalogue import Catalogue
 from flyinglow.workspace.model import (
     Collection,
@@ -175,9 +176,10 @@ class FactoryService:
         view = _view(tx)
         planned = self._plan(tx, caller, request, view)
         self._quotas.admit(tx, caller, wish_of(planned), enter=True)
-        if request.join:
-            _claim(tx, request.join)
         now = planned.workspaces[0].accepted_at
+        if request.join:
+            # writes the ensemble, so that a Done in parallel and this one cannot both succeed
+            membership.joined(tx, request.join, planned.workspaces, now)
         return self._commit(tx, planned, view, lease_of(planned, caller, request, mark, now), now)
 
     def _plan(self, tx: Tx, caller: Identity, request: CreateRequest, view: View) -> Plan:
@@ -260,10 +262,3 @@ def _joined(tx: Tx, caller: Identity, request: CreateRequest) -> Collection:
         if part.name in taken or taken.intersection(f"{part.name}-{at}" for at in range(1, part.count + 1)):
             raise InvalidError(f"part {part.name!r}: ensemble {ensemble.name} has a member of that name already")
     return ensemble
-
-
-def _claim(tx: Tx, ensemble_id: str) -> None:
-    """Write the ensemble that is joined, so that a Done in parallel and this one cannot both succeed."""
-    ensemble = tx.collections.get(ResourceKey(Kind.ENSEMBLE, ensemble_id))
-    if ensemble is not None:
-        tx.collections.write(ensemble, ensemble)

@@ -11,7 +11,7 @@ from flyinglow.nodectl.errors import InvalidError
 from flyinglow.workspace.changes_xml import END_ACTION, MUTABLE, SAVE_TO, wish
 from flyinglow.workspace.makers import FL, optional
 from flyinglow.workspace.model import Allocation, EndAction
-from flyinglow.workspace.producer_xml import COMMON, PRODUCER, lifetime
+from flyinglow.workspace.producer_xml import COMMON, WHOLE_PRODUCER, lifetime
 from flyinglow.workspace.properties_xml import allocation, schedule, wait_of
 from flyinglow.wsrf.xml import clean_text, qname
 
@@ -72,7 +72,7 @@ class CollectionDirectory:
     ) -> Mapping[QName, list[_Element]]:
         """Return the elements of these properties (None: of all); raises UnknownError."""
         whole = self._service.get(caller, resource)
-        made = {**self.render(whole), **lifetime(end_of(whole), self._now()), **PRODUCER}
+        made = {**self.render(whole), **lifetime(end_of(whole), self._now()), **WHOLE_PRODUCER}
         return {name: made[name]() for name in (self.property_names() if names is None else names) if name in made}
 
     def render(self, whole: Whole) -> dict[QName, Callable[[], list[_Element]]]:

@@ -1,9 +1,10 @@
 """The same events by other topics, in the messages that the standards have for them.
 
-Every property that changes is a topic by its own name (WS-ResourceProperties 1.2, section 7), the end of a resource is
-``wsrf-rl:ResourceTermination`` (WS-ResourceLifetime 1.2, section 6), and members that come and go are
-``wsrf-sg:ServiceGroupModification`` (WS-ServiceGroup 1.2, section 6). They are for clients that know the standards and
-not this service. An event is told to a subscription once: in its own form, unless that was not chosen.
+The values of properties that change are told as WS-ResourceProperties 1.2 does (``fl:state-value`` and so on; topics
+named like the properties themselves could not stand in a TopicSet, where a schema takes them for properties), the end
+of a resource as WS-ResourceLifetime 1.2 does, and members that come and go as WS-ServiceGroup 1.2 does. They are for
+clients that know the standards and not this service. An event is told to a subscription once: in its own form, unless
+that was not chosen.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def _epr(addresses: Addresses | None, kind: str, resource: str, name: str) -> _E
 
 def _is_news(form: str, body: Body) -> bool:
     """Say whether an event of the view's topic changes what the view is about."""
-    return form != "fl:State" or body.get("previous") != body.get("state")
+    return form != "fl:state-value" or body.get("previous") != body.get("state")
 
 
 def _state(event: Event, _addresses: Addresses | None) -> _Element:
@@ -104,9 +105,9 @@ def _changed(old: list[_Element], new: list[_Element]) -> _Element:
 
 
 _MAKE: Final[Mapping[str, Callable[[Event, Addresses | None], _Element]]] = {
-    "fl:State": _state,
-    "fl:Networking": _networking,
-    "rl:TerminationTime": _end,
+    "fl:state-value": _state,
+    "fl:networking-value": _networking,
+    "fl:end-value": _end,
     "rl:ResourceTermination": _termination,
     "sg:ServiceGroupModification": membership,
 }

@@ -203,6 +203,7 @@ class Topic(StrEnum):
     NETWORKING = "networking"
     TERMINATION = "termination"
     WARNING = "warning"
+    MEMBERSHIP = "membership"  # of groups and ensembles only
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,7 +213,8 @@ class Event:
     ``body`` is plain JSON: for ``state``: name, state, task, target, reason, previous; for ``schedule``: reason,
     starts_at, ends_at; for ``networking``: nics, reason (when its guest was stopped from using other addresses); for
     ``termination``: reason, at; for ``warning``: ends_at, seconds, reason (when it is not the lease that ends),
-    saves_at (when it is shut down to be saved). A fold's state event has also counts by state and total.
+    saves_at (when it is shut down to be saved); for ``membership``: change (added, removed), member and
+    member_name, reason. A fold's state event has also counts by state and total.
     """
 
     key: ResourceKey

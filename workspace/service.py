@@ -17,7 +17,7 @@ from flyinglow.access.identity import Identity
 from flyinglow.backend.api import NodeChannel, Order
 from flyinglow.nodectl.errors import BrokenError, ConflictError, InvalidError
 from flyinglow.nodectl.messages import OrderName
-from flyinglow.workspace import targets
+from flyinglow.workspace import membership, targets
 from flyinglow.workspace.ends import Ends
 from flyinglow.workspace.lifecycle import advance, reclaim, record
 from flyinglow.workspace.model import GuestReport, Workspace
@@ -99,7 +99,12 @@ class WorkspaceService:
 
     def destroy(self, caller: Identity, workspace_id: str) -> None:
         """Commit the intent to destroy it, whatever is being done to it; from then on its EPR is unknown."""
-        self._request(caller, workspace_id, Verb.DESTROY)
+
+        def act(tx: Tx) -> None:
+            row, now = find_workspace(tx, caller, Verb.DESTROY, workspace_id), self._now()
+            membership.left(tx, apply(tx, row, Verb.DESTROY, now=now), now)
+
+        self._store.call(act)
 
     def set_end(self, caller: Identity, workspace_id: str, at: datetime) -> datetime | Awaitable[datetime]:
         """Move the end of the lease and return the time granted, or an awaitable of it; raises as ``Ends.move``."""

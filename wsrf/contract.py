@@ -35,10 +35,16 @@ class ContractError(Exception):
 
 
 class Contract:
-    """The schemas and WSDLs of all services. Safe to use from several threads."""
+    """The schemas and WSDLs of all services. Safe to use from several threads.
 
-    def __init__(self, schemas: Mapping[str, bytes], wsdls: Mapping[str, bytes]) -> None:
+    ``served`` are the files that lie together with the schemas: these, and documents about them, as that of the topics.
+    """
+
+    def __init__(
+        self, schemas: Mapping[str, bytes], wsdls: Mapping[str, bytes], documents: Mapping[str, bytes] | None = None
+    ) -> None:
         self.schemas = dict(schemas)
+        self.served = {**self.schemas, **(documents or {})}
         self._wsdls = dict(wsdls)
         self._schema = self._compile()
         # A schema object keeps its last errors for all threads: what one caller did wrong must not be told another.
@@ -49,7 +55,8 @@ class Contract:
     @cache
     def packaged() -> Contract:
         """Return the contract that is installed with this package."""
-        return Contract(_files("flyinglow.schemas", ".xsd"), _files("flyinglow.wsdl", ".wsdl"))
+        schemas, topics = (_files("flyinglow.schemas", ending) for ending in (".xsd", ".xml"))
+        return Contract(schemas, _files("flyinglow.wsdl", ".wsdl"), topics)
 
     def validate(self, element: _Element) -> None:
         """Raise ContractError unless a global element declaration fits this element and all that is in it."""

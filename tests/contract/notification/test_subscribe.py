@@ -19,6 +19,7 @@ from flyinglow.notification.lifetime import Lifetimes
 from flyinglow.notification.properties_xml import SubscriptionDirectory
 from flyinglow.notification.service import SubscriptionService, SubscriptionSettings
 from flyinglow.notification.soap import manager_port, producer_port
+from flyinglow.notification.topics import TOPICS
 from flyinglow.store import Store
 from flyinglow.workspace.model import LEASED, Event, Kind, ResourceKey, Topic
 from flyinglow.wsrf import lifetime, properties
