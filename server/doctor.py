@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 from flyinglow.backend import reach
 from flyinglow.backend.channel import local, ssh
 from flyinglow.nodectl.errors import FlyingLowError
-from flyinglow.server import doctor_guest, doctor_job, doctor_lrm
+from flyinglow.server import doctor_guest, doctor_job, doctor_lrm, doctor_tls
 from flyinglow.server.catalogue import catalogue
 from flyinglow.server.composition import SQLITE, open_store
 from flyinglow.server.config_file import load
@@ -51,6 +51,7 @@ def _site(config: Config, *, job: bool) -> Iterator[Finding]:
     for name in ("client", "node", "guest"):
         yield _listener(name, getattr(config.listen, name), running=running)
     yield doctor_guest.examine(config.listen.guest, running=running)
+    yield from doctor_tls.examine(config)
     yield Finding("back-end", ok=True, detail=config.backend.kind)  # not understood without it and its options
     yield from _images(config)
     for name in sorted(config.node):
