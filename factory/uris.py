@@ -32,7 +32,8 @@ class UriPolicy:
     """What the site allows. A host that is listed by its full name is trusted; ``*`` matches public addresses only.
 
     ``directories`` are those below which ``file:`` URIs lie, ``kernels`` maps an architecture to the catalogue entry
-    whose kernel boots such images, ``size_mb`` is what one takes on a node when the request does not say.
+    whose kernel boots such images (where there are several, a request says which), ``size_mb`` is what one takes on a
+    node when the request does not say.
     """
 
     schemes: tuple[str, ...] = ("store",)
@@ -52,7 +53,7 @@ class UriPolicy:
             disk,
             image=uri,
             size_mb=disk.size_mb or self.size_mb,
-            kernel_from=disk.kernel_from or self.kernels.get("x86_64"),
+            kernel_from=disk.kernel_from or (next(iter(self.kernels.values())) if len(self.kernels) == 1 else None),
             public=place.scheme != "file" and not uri.startswith("store:") and not self._trusts(place),
         )
 
@@ -74,7 +75,7 @@ def check(where: str, disk: Disk, policy: UriPolicy, catalogue: Catalogue) -> No
         _below(where, place, policy)
     elif scheme != "store":
         _reachable(where, place, policy)
-    _kernel(where, disk, catalogue)
+    _kernel(where, disk, policy, catalogue)
 
 
 def check_plain(where: str, disk: Disk) -> None:
@@ -134,8 +135,12 @@ def _seems_public(host: str) -> bool:
         return "." in host and not host.endswith(INSIDE)
 
 
-def _kernel(where: str, disk: Disk, catalogue: Catalogue) -> None:
+def _kernel(where: str, disk: Disk, policy: UriPolicy, catalogue: Catalogue) -> None:
+    """An image does not say of which architecture it is: where there is a choice, the request does."""
     if disk.kernel_from is None:
+        if len(policy.kernels) > 1:
+            choice = ", ".join(f"{name} ({each})" for each, name in sorted(policy.kernels.items()))
+            raise InvalidError(f"{where}: say by KernelFrom of which architecture the image is: {choice}")
         return
     bootable = sorted(entry.name for entry in catalogue.values() if entry.kernel and not entry.partition)
     if disk.kernel_from not in bootable:

@@ -24,8 +24,7 @@ from typing import Any
 
 from flyinglow.nodectl.versions import Spoken, heard, understood
 
-OLDEST, VERSION = 1, 2
-SPOKEN = Spoken(OLDEST, VERSION)
+SPOKEN = Spoken(OLDEST := 1, VERSION := 2)
 BATCHES = CANCELS = 2  # versions from which on there is such a thing
 _LONGEST = 10**9  # seconds that any step may take; also tells NaN and infinity
 MAX_LINE = 4 << 20  # bytes; a longer line is refused by both sides

@@ -118,6 +118,8 @@ def _disk(disk: DiskSpec) -> None:
         _line(disk.source, "disk source")
     if disk.blank_mb is not None:
         _number(disk.blank_mb, "blank_mb", 1)
+    if disk.most_mb is not None:
+        _number(disk.most_mb, "most_mb", 1)
     if disk.format not in FORMATS:
         raise InvalidError(f"disk {disk.name!r} has format {disk.format!r}, not one of {', '.join(FORMATS)}")
     blank.check(disk)

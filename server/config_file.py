@@ -123,9 +123,12 @@ def _image_uris(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
     for directory in table.directories:
         if not directory.startswith("/") or ".." in directory.split("/") or directory.strip("/") == "":
             yield ("image_uri", "directories"), f"{directory!r} is not the absolute path of a directory below the root"
-    for name in table.kernels.values():
+    for architecture, name in table.kernels.items():
         if name not in config.image:
             yield ("image_uri", "kernels"), f"there is no [image.{name}]"
+        elif config.image[name].architecture != architecture:
+            theirs = config.image[name].architecture
+            yield ("image_uri", "kernels"), f"[image.{name}] is of architecture {theirs}, not {architecture}"
 
 
 def _backend(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:

@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from flyinglow.backend.api import NodeState, node_name
 from flyinglow.nodectl.errors import BrokenError
 from flyinglow.nodectl.messages import DiskSpec, GuestFile, HardwareSpec, NicSpec, VmSpec
-from flyinglow.workspace.catalogue import Catalogue, Image, image_of
+from flyinglow.workspace.catalogue import Catalogue, Image, image_of, is_uri
 from flyinglow.workspace.context import Mounted, context_text, disks_text, hostname_of, members_text
 from flyinglow.workspace.context_endpoint import Endpoint
 from flyinglow.workspace.model import Disk, File, Nic, Workspace
@@ -94,6 +94,7 @@ def _disk(row: Workspace, disk: Disk, catalogue: Catalogue) -> DiskSpec | None:
         read_only=disk.read_only,
         mount=disk.mount,
         public=disk.public,
+        most_mb=disk.size_mb if is_uri(disk.image or "") else None,
     )
 
 

@@ -104,6 +104,18 @@ class Images:
 
         What has to be fetched gets a place in the directory of ``vm``, where ``source_path`` finds it.
         """
+        path = self._found(disk, vm, number)
+        length, most = self.length(disk, path), disk.most_mb
+        if most is not None and length > most * MIB:
+            figures = {"image_mb.declared": most, "image_mb.found": -(-length // MIB)}
+            raise InvalidError(
+                f"image {address.redacted(disk.source or '')} has {-(-length // MIB)} MiB for its guest, "
+                f"where {most} were declared: say how large it is",
+                figures,
+            )
+        return path
+
+    def _found(self, disk: DiskSpec, vm: VmDir | None, number: int) -> Path:
         source, digest = disk.source or "", disk.sha256.lower() if disk.sha256 else None
         if not is_remote(source):
             path = self.locate(source)
@@ -164,6 +176,8 @@ class Images:
         listed = (*self._config.image_sources, *store)
         address.check_allowed(there, listed, "image_sources", default=not is_root())
         meter = self.meter(f"image {there}", folder)
+        if disk.most_mb is not None and disk.format == "raw":
+            meter.limit = min(meter.limit, disk.most_mb * MIB)  # of a raw image the file is what its guest sees
         try:
             origin = self._source(there, public=disk.public)
             self._cache.link(digest, self._peers.ahead_of(origin, digest) if self._peers else origin, meter, target)

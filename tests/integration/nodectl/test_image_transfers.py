@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -212,6 +213,24 @@ def test_bodies_without_an_end_and_long_ones_are_not_taken(world: World) -> None
     with pytest.raises(InvalidError, match="more than the 8 MiB that are allowed"):
         world.images(image_max_mb=8).prepare(*world.vm("a2"))
     assert (world.cache / f"{DIGEST}.part").stat().st_size <= 8 * MIB
+
+
+def test_an_image_that_is_larger_than_it_was_declared_to_be_is_not_taken(world: World) -> None:
+    with pytest.raises(InvalidError, match="more than the 2 MiB that are allowed"):
+        world.images().prepare(*world.vm("a1", world.disk(most_mb=2)))  # it is not even fetched
+    assert not (world.cache / f"{DIGEST}.part").exists()
+    world.images().prepare(*world.vm("a2", world.disk(most_mb=3)))
+    refused = r"has 3 MiB for its guest, where 2 were declared"
+    with pytest.raises(InvalidError, match=refused):
+        world.images().prepare(*world.vm("a3", world.disk(most_mb=2)))  # nor taken from the cache
+    thin = world.site.folder / "thin.qcow2"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", thin, "64M"], check=True)
+    digest = hashlib.sha256(thin.read_bytes()).hexdigest()
+    disk = world.disk(source=world.site.url("thin.qcow2"), sha256=digest, format="qcow2")
+    with pytest.raises(InvalidError, match="has 64 MiB for its guest, where 63 were declared") as caught:
+        world.images().prepare(*world.vm("a4", replace(disk, most_mb=63)))  # small as its file is
+    assert caught.value.figures == {"image_mb.declared": 63, "image_mb.found": 64}
+    world.images().prepare(*world.vm("a5", replace(disk, most_mb=64)))
 
 
 def test_other_servers_and_schemes_are_not_asked_whoever_names_them(world: World) -> None:

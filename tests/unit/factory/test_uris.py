@@ -85,7 +85,21 @@ def test_it_boots_by_itself_or_with_the_kernel_of_an_entry_that_it_names(site: S
     assert kernels == [None, CATALOGUE["bare"].kernel]
 
 
-def test_its_size_is_held_on_the_node(site: Site) -> None:
+def test_its_kernel_is_the_sites_only_one_or_that_of_the_architecture_that_is_declared(site: Site) -> None:
+    one = UriPolicy(kernels={"aarch64": "bare"})
+    both = UriPolicy(kernels={"aarch64": "bare", "x86_64": "guest"})
+    keys = [create(site, disk("store:x"), policy=one), create(site, disk("store:x", kernel_from="bare"), policy=both)]
+    site.settle()
+    for key in keys:
+        assert site.simulation.spec(site.workspace.get(LOCAL, key).tag).kernel == CATALOGUE["bare"].kernel
+    with pytest.raises(InvalidError, match=r"KernelFrom of which architecture .*: bare \(aarch64\), guest \(x86_64\)"):
+        create(site, disk("store:x"), policy=both)
+
+
+def test_its_size_is_held_on_the_node_which_takes_no_larger_one(site: Site) -> None:
+    assert spec(site, create(site, disk("store:x", size_mb=300)))[0].most_mb == 300
+    assert spec(site, create(site, disk("store:x")))[0].most_mb == OPEN.size_mb
+    assert spec(site, create(site, Disk(name="root", image="guest")))[0].most_mb is None
     assert site.workspace.get(LOCAL, create(site, disk("store:x", size_mb=300))).allocation.disk_mb == 300
     assert site.workspace.get(LOCAL, create(site, disk("store:x"))).allocation.disk_mb == OPEN.size_mb
 

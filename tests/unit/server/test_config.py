@@ -75,6 +75,10 @@ def test_every_fault_is_named_with_its_line() -> None:
         ("[image_uri]\ndirectories = ['/']", "x:2: image_uri.directories: '/' is not the absolute path"),
         ("[image_uri]\ndirectories = ['srv']", "x:2: image_uri.directories: 'srv' is not the absolute path"),
         ("[image_uri]\nkernels = {x86_64 = 'debian'}", "x:2: image_uri.kernels: there is no [image.debian]"),
+        (
+            "[image_uri]\nkernels = {aarch64 = 'debian'}\n[image.debian]\npath = '/x'",
+            "x:2: image_uri.kernels: [image.debian] is of architecture x86_64, not aarch64",
+        ),
         ("[lease]\ndefault_duration = 10\nmaximum_duration = 5", "x:2: lease.default_duration"),
         ("[node.a]\nmemory_mb=1\ncpus=1\ndisk_mb=1\nnetworks={b=''}", "x:5: node.a.networks: there is no [network.b]"),
         ("[node.a]\nmemory_mb=1\ncpus=1\ndisk_mb=1\nchannel='pigeon'", "x:1: node.a.reach"),
