@@ -89,7 +89,7 @@ class Front(resource.Resource):
     ) -> None:
         super().__init__()
         self._endpoints = {endpoint.name: endpoint for endpoint in endpoints}
-        self._schemas = {name: data for point in endpoints for name, data in point.contract.schemas.items()}
+        self._schemas = {name: data for point in endpoints for name, data in point.contract.served.items()}
         self._reactor = reactor
         self._pool = pool
         self._addresses = addresses
