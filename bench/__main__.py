@@ -17,6 +17,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import fanout
 import figures
 import launch
 import node_images
@@ -39,6 +40,8 @@ MEASURES: Mapping[str, Callable[[Bench], list[Row]]] = {
     "get": throughput.get_property,
     "create": throughput.create,
     "notify": notify.measure,
+    "fanout": fanout.measure,
+    "away": fanout.measure_away,
     "launch": lambda bench: launch.measure(bench, "simulated"),
     "launch-default": lambda bench: launch.measure(bench, "default"),
     "standing": standing.measure,

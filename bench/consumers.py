@@ -1,11 +1,12 @@
 """Consumers of notifications, in a process of their own: real HTTP/1.1 servers, each with a port of its own.
 
-    consumers.py COUNT
+    consumers.py COUNT [SLOW]
 
-prints the ports as JSON. Each line on its standard input is a JSON command, answered by a line:
+of which the last SLOW answer after five seconds only. It prints the ports as JSON. Each line on its standard input is
+a JSON command, answered by a line:
 ``["clear"]``, ``["wait", messages, seconds]`` and ``["running", workspaces, seconds, subscriptions]`` (answered by how
 many there were in time) and ``["report"]``: [consumer, subscription, sequence, state, monotonic seconds] of every
-message.
+message. ``["down", consumer]`` and ``["up", consumer]`` close a consumer's port and open it again.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 RUNNING = "workspace Running"
 ANSWER = b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n"
 
+SLOW = 5.0
+"""Seconds until a slow consumer answers."""
+
 Seen = tuple[int, str, int, str, float]
 
 
@@ -48,6 +52,7 @@ class Book:
 
     def __init__(self) -> None:
         self.news = asyncio.Event()
+        self.open: dict[int, set[Any]] = {}
         self.clear()
 
     def clear(self) -> bool:
@@ -84,13 +89,18 @@ class Book:
 class Consumer(asyncio.Protocol):
     """One connection to one consumer."""
 
-    def __init__(self, number: int, book: Book) -> None:
-        self._number, self._book, self._buffer = number, book, b""
+    def __init__(self, number: int, book: Book, *, slow: bool = False) -> None:
+        self._number, self._book, self._buffer, self._slow = number, book, b"", slow
         self._transport: Any = None
 
     def connection_made(self, transport: Any) -> None:
         """Keep the way back."""
         self._transport = transport
+        self._book.open.setdefault(self._number, set()).add(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the way back."""
+        self._book.open[self._number].discard(self._transport)
 
     def data_received(self, data: bytes) -> None:
         """Note and answer every request that is whole."""
@@ -102,32 +112,68 @@ class Consumer(asyncio.Protocol):
                 return
             body, self._buffer = self._buffer[cut + 4 : end], self._buffer[end:]
             self._book.note(self._number, body)
-            self._transport.write(ANSWER)
+            if self._slow:
+                asyncio.get_running_loop().call_later(SLOW, self._transport.write, ANSWER)
+            else:
+                self._transport.write(ANSWER)
 
 
-async def serve(count: int) -> None:
+class Servers:
+    """The consumers' ports, which can be closed and opened again."""
+
+    def __init__(self, count: int, slow: int) -> None:
+        self.book = Book()
+        self._first_slow = count - slow
+        self.ports = [0] * count
+        self._servers: dict[int, asyncio.Server] = {}
+
+    async def up(self, at: int) -> bool:
+        """Listen, on the port that it had."""
+        slow = at >= self._first_slow
+        loop = asyncio.get_running_loop()
+        self._servers[at] = await loop.create_server(
+            lambda: Consumer(at, self.book, slow=slow), "127.0.0.1", self.ports[at], backlog=8
+        )
+        self.ports[at] = self._servers[at].sockets[0].getsockname()[1]
+        return True
+
+    def down(self, at: int) -> bool:
+        """Close the port, and the connections there are."""
+        self._servers.pop(at).close()
+        for transport in tuple(self.book.open.get(at, ())):
+            transport.abort()
+        return True
+
+
+async def serve(count: int, slow: int) -> None:
     """Listen, and obey until standard input ends."""
-    loop, book = asyncio.get_running_loop(), Book()
-    servers = [await loop.create_server(lambda at=at: Consumer(at, book), "127.0.0.1", 0) for at in range(count)]
-    print(json.dumps([server.sockets[0].getsockname()[1] for server in servers]), flush=True)
+    loop, servers = asyncio.get_running_loop(), Servers(count, slow)
+    for at in range(count):
+        await servers.up(at)
+    print(json.dumps(servers.ports), flush=True)
     while line := await loop.run_in_executor(None, sys.stdin.readline):
-        print(json.dumps(await _obey(book, *json.loads(line))), flush=True)
+        print(json.dumps(await _obey(servers, *json.loads(line))), flush=True)
 
 
-async def _obey(book: Book, verb: str, *arguments: Any) -> Any:
+async def _obey(servers: Servers, verb: str, *arguments: Any) -> Any:
+    book = servers.book
     if verb == "clear":
         return book.clear()
     if verb == "report":
         return {"requests": book.requests, "seen": book.seen}
+    if verb == "down":
+        return servers.down(*arguments)
+    if verb == "up":
+        return await servers.up(*arguments)
     return await book.until(verb, *arguments)
 
 
 class Consumers:
     """The process, seen from outside."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, slow: int = 0) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, __file__, str(count)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, __file__, str(count), str(slow)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         self.urls = [f"http://127.0.0.1:{port}/{at}" for at, port in enumerate(self._answer())]
 
@@ -151,4 +197,4 @@ class Consumers:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(int(sys.argv[1])))
+    asyncio.run(serve(int(sys.argv[1]), int(sys.argv[2])))
