@@ -136,7 +136,7 @@ def _seems_public(host: str) -> bool:
 
 
 def _kernel(where: str, disk: Disk, policy: UriPolicy, catalogue: Catalogue) -> None:
-    """An image does not say of which architecture it is: where there is a choice, the request does."""
+    """Raise InvalidError for a kernel that is not there, or not named where there is a choice of architectures."""
     if disk.kernel_from is None:
         if len(policy.kernels) > 1:
             choice = ", ".join(f"{name} ({each})" for each, name in sorted(policy.kernels.items()))
