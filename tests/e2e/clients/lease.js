@@ -1,13 +1,28 @@
 // Usage: node lease.js BASE_URL NAME
 // Leases a workspace, waits until it runs, destroys it, asks once more; prints one JSON object.
+// Over https it trusts the authority in the file CA, and shows CERTIFICATE with KEY or the token in TOKEN.
 "use strict";
+const fs = require("fs");
+const https = require("https");
 const soap = require("soap");
 
 const [base, name] = process.argv.slice(2);
 
+const { CA, CERTIFICATE, KEY, TOKEN } = process.env;
+const file = (path) => path && fs.readFileSync(path);
+const httpsAgent = new https.Agent({ ca: file(CA), cert: file(CERTIFICATE), key: file(KEY) });
+
+async function client(service) {
+  const made = await soap.createClientAsync(`${base}/${service}?wsdl`, { wsdl_options: { httpsAgent } });
+  made.setSecurity({ addOptions: (options) => Object.assign(options, { httpsAgent }), toXML: () => "" });
+  if (CERTIFICATE) made.setSecurity(new soap.ClientSSLSecurity(file(KEY), file(CERTIFICATE), file(CA)));
+  if (TOKEN) made.setSecurity(new soap.BearerSecurity(TOKEN, { httpsAgent }));
+  return made;
+}
+
 async function main() {
-  const factory = await soap.createClientAsync(`${base}/factory?wsdl`);
-  const workspace = await soap.createClientAsync(`${base}/workspace?wsdl`);
+  const factory = await client("factory");
+  const workspace = await client("workspace");
   const [answer] = await factory.CreateAsync({
     Name: name,
     Part: [{ Name: name, MemoryMB: 64, CPUs: 1, Disk: [{ Image: "guest" }], NIC: [{ Network: "private" }] }],

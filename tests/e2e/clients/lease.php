@@ -1,11 +1,20 @@
 <?php
 // Usage: php lease.php BASE_URL NAME 1.1|1.2
 // Leases a workspace, waits until it runs, destroys it, asks once more; prints one JSON object.
+// Over https it trusts the authority in the file CA, and shows CERTIFICATE with KEY or the token in TOKEN.
 [, $base, $name, $version] = $argv;
 $options = [
     "cache_wsdl" => WSDL_CACHE_NONE,
     "soap_version" => $version === "1.2" ? SOAP_1_2 : SOAP_1_1,
     "connection_timeout" => 120,
+    "stream_context" => stream_context_create([
+        "ssl" => array_filter([
+            "cafile" => getenv("CA"),
+            "local_cert" => getenv("CERTIFICATE"),
+            "local_pk" => getenv("KEY"),
+        ]),
+        "http" => getenv("TOKEN") ? ["header" => "Authorization: Bearer " . getenv("TOKEN")] : [],
+    ]),
 ];
 $factory = new SoapClient("$base/factory?wsdl", $options);
 $workspace = new SoapClient("$base/workspace?wsdl", $options);

@@ -1,0 +1,119 @@
+"""SOAP stacks that we did not write are known by certificate and by token over TLS, and see only what is theirs."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rigs.daemon import Daemon
+from rigs.grid import Grid
+from rigs.key_server import bearer, key_server
+from rigs.waiting import eventually
+
+pytestmark = pytest.mark.xdist_group("foreign-clients-tls")
+
+CLIENTS = Path(__file__).parent / "clients"
+PORTAL = Path(__file__).parents[2] / "docs" / "users" / "portal"
+STACKS = {
+    "zeep": (sys.executable, "lease_zeep.py", "1.2"),
+    "php": ("php", "lease.php", "1.1"),
+    "node": ("node", "lease.js"),
+    "suds": (sys.executable, "lease_suds.py"),
+}
+Served = tuple[Grid, Daemon]
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A service that takes certificates and tokens, and its authority."""
+    root = tmp_path_factory.mktemp("fl")
+    grid = Grid(root)
+    with key_server(root) as keys:
+        client = f'{grid.keys}\nclient_certificates = "optional"\nsignatures = "beside"'
+        daemon = Daemon(root, options={"client": client, "toml": keys.toml()})
+        (root / "ca.pem").write_text(grid.root.certificate_pem)
+        try:
+            daemon.start()
+            eventually(lambda: keys.asked)
+            yield grid, daemon
+            daemon.stop()
+        finally:
+            daemon.clean_up()
+
+
+def run(
+    stack: str, served: Served, credential: str, program: Path | None = None, **more: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a client (or the portal of the guide) with a certificate, a token or nothing."""
+    grid, daemon = served
+    shown = {"CA": str(grid.directory / "ca.pem")}
+    if credential == "certificate":
+        certificate, key = grid.root.issue(stack).write(grid.directory, stack)
+        shown |= {"CERTIFICATE": str(certificate), "KEY": str(key)}
+    elif credential == "token":
+        shown["TOKEN"] = bearer(stack)
+    interpreter, *words = STACKS[stack]
+    found = shutil.which(interpreter) or pytest.fail(f"there is no {interpreter}: see `make packages clients`")
+    environment = {key: value for key, value in os.environ.items() if "proxy" not in key.lower()}
+    environment |= {"NODE_PATH": str(CLIENTS / "node_modules"), **shown, **more}
+    argv = [found, str(program or CLIENTS / words[0]), daemon.url, "foreign", *words[1:]]
+    return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=300, env=environment)
+
+
+SOON = [("zeep", "certificate"), ("php", "certificate"), ("node", "token"), ("suds", "token")]
+LATER = [("zeep", "token"), ("php", "token"), ("node", "certificate"), ("suds", "certificate")]
+
+
+@pytest.mark.parametrize(
+    ("stack", "credential"), [*SOON, *(pytest.param(*each, marks=pytest.mark.full) for each in LATER)]
+)
+def test_a_foreign_client_leases_over_tls(served: Served, stack: str, credential: str) -> None:
+    done = run(stack, served, credential)
+    assert done.returncode == 0, done.stderr + done.stdout
+    found: dict[str, Any] = json.loads(done.stdout)
+    assert found["address"] == f"{served[1].url}/workspace"
+    assert found["states"][-1] == "Running"
+    assert found["afterwards"] == "ResourceUnknownFault"
+
+
+@pytest.mark.parametrize(
+    "stack", ["zeep", "php", *(pytest.param(each, marks=pytest.mark.full) for each in ("node", "suds"))]
+)
+def test_a_foreign_client_without_a_credential_is_told_so(served: Served, stack: str) -> None:
+    done = run(stack, served, "nothing")
+    assert done.returncode != 0
+    assert ("401" if stack == "suds" else "no credential") in done.stdout + done.stderr
+
+
+PORTALS = [
+    ("zeep", "portal_zeep.py", "token", {}),
+    ("zeep", "portal_zeep.py", "certificate", {"SIGN": "yes"}),
+    ("php", "portal.php", "token", {}),
+    ("node", "portal.js", "certificate", {}),
+]
+
+
+@pytest.mark.parametrize(("stack", "name", "credential", "more"), PORTALS)
+def test_the_portals_of_the_guide_work(
+    served: Served, stack: str, name: str, credential: str, more: dict[str, str]
+) -> None:
+    def tried() -> subprocess.CompletedProcess[str] | None:
+        done = run(stack, served, credential, PORTAL / name, **more)
+        return None if "just started" in done.stderr else done  # which it says of signed messages, for a moment
+
+    done: subprocess.CompletedProcess[str] = eventually(tried)
+    assert done.returncode == 0, done.stderr + done.stdout
+    found: dict[str, Any] = json.loads(done.stdout)
+    assert found["same"] is True
+    assert found["states"][-1] == "Running"
+    assert (found["too_much"]["kind"], found["too_much"]["retry"]) == ("never", False)
+    assert found["too_much"]["figures"]["memory_mb.asked"] == 1 << 20
+    assert found["gone"] == "ResourceUnknownFault"
