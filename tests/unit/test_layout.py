@@ -100,7 +100,11 @@ def test_what_is_imported_is_declared() -> None:
     providers = metadata.packages_distributions()
     names = {name.partition(".")[0] for module in modules(*PACKAGES) for name in imported(module)}
     foreign = names - sys.stdlib_module_names - {"flyinglow"}
-    assert {name for name in foreign if not declared & {found.lower() for found in providers.get(name, [])}} == set()
+    assert {
+        name
+        for name in foreign
+        if not declared & {found.lower().replace("_", "-") for found in providers.get(name, [])}
+    } == set()
 
 
 @pytest.mark.parametrize("module", modules(*ON_NODES), ids=lambda path: str(path.relative_to(ROOT)))
