@@ -130,6 +130,18 @@ def ready(tx: Tx, row: Workspace, *, now: datetime) -> Workspace:
     return stored
 
 
+def under_way(tx: Tx, row: Workspace, words: str, *, now: datetime, tell: bool) -> Workspace:
+    """Write how far a transfer for its VM is, and tell of it if that is due; return the row as stored.
+
+    What is told is a state event of the same status, with how far it is for a reason.
+    """
+    if not tell:
+        return record(tx, row, reason=words)
+    stored = tx.workspaces.write(row, replace(row, reason=words, sequence=row.sequence + 1))
+    tx.outbox.add([state_event(stored, now=now, previous=row.state)])
+    return stored
+
+
 def reported(tx: Tx, row: Workspace, report: GuestReport, *, now: datetime) -> Workspace:
     """Tell what its guest reported, and stamp that it is ready if it says so; return the row as stored.
 

@@ -14,7 +14,7 @@ from enum import StrEnum
 from flyinglow.backend.api import Observation, node_name
 from flyinglow.nodectl.messages import VmInfo, VmStatus
 from flyinglow.workspace import barrier
-from flyinglow.workspace.lifecycle import advance, ready, reclaim, record
+from flyinglow.workspace.lifecycle import advance, ready, reclaim, under_way
 from flyinglow.workspace.model import Stamp, Workspace
 from flyinglow.workspace.operation import SEEN
 from flyinglow.workspace.ports import Tx
@@ -55,7 +55,7 @@ VIA: Mapping[tuple[State, State], Task] = {
 
 
 TRANSFERS = frozenset({Task.PROPAGATING, Task.SAVING})
-"""Tasks whose reason tells how far they are; nobody is notified of that."""
+"""Tasks whose reason tells how far they are."""
 
 
 def sighting(row: Workspace, info: VmInfo) -> Finding | None:
@@ -115,8 +115,8 @@ def by_tag(seen: Observation) -> dict[tuple[str, str], VmInfo]:
     return {(node, info.tag): info for node, infos in seen.vms.items() for info in infos}
 
 
-def write_down(tx: Tx, found: Finding, now: datetime) -> None:
-    """Write one finding down; a row that changed meanwhile is left alone."""
+def write_down(tx: Tx, found: Finding, now: datetime, *, tell: bool = False) -> None:
+    """Write one finding down; a row that changed meanwhile is left alone. ``tell``: of progress, too."""
     row = tx.workspaces.get(found.workspace_id)
     if row is None or row.state in FINAL or found.version not in {None, row.version}:
         return
@@ -130,7 +130,7 @@ def write_down(tx: Tx, found: Finding, now: datetime) -> None:
         case Change.READY:
             ready(tx, row, now=now)
         case Change.PROGRESS if found.info is not None and row.task in TRANSFERS:
-            record(tx, row, reason=found.info.progress)
+            under_way(tx, row, found.info.progress, now=now, tell=tell)
         case Change.MOVED if found.info is not None and row.task is None:
             _move(tx, row, SEEN[found.info.status], found.reason, now)
         case _:

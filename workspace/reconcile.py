@@ -22,6 +22,7 @@ from flyinglow.workspace.model import Selection, Workspace
 from flyinglow.workspace.observe import Change, Finding, by_tag, finding, shared, sighting, write_down
 from flyinglow.workspace.ports import Tx
 from flyinglow.workspace.states import Task
+from flyinglow.workspace.transfers import Pace
 
 CHUNK = 200  # rows of one transaction
 log = structlog.get_logger(__name__)
@@ -55,6 +56,7 @@ class Reconcile:
         self._spawn = spawn
         self._strays: dict[tuple[str, str], float] = {}  # (node, tag) -> first seen
         self._reaping: set[tuple[str, str]] = set()
+        self._pace = Pace(seconds)
         self._width = DeferredSemaphore(crew.timing.per_node)
 
     def strangers(self) -> list[dict[str, Any]]:
@@ -88,7 +90,9 @@ class Reconcile:
         """Write down what nodes said unasked, in the order in which they said it."""
         for start in range(0, len(told), CHUNK):
             chunk = told[start : start + CHUNK]
-            await self._one_by_one([partial(self._told, [item]) for item in chunk], partial(self._told, chunk))
+            loud = self._pace.due(info for _, info in chunk)
+            each = [partial(self._told, [item], loud) for item in chunk]
+            await self._one_by_one(each, partial(self._told, chunk, loud))
 
     async def _look(self, rows: Sequence[Workspace]) -> Observation:
         try:
@@ -130,7 +134,7 @@ class Reconcile:
         for found in findings:
             write_down(tx, found, now)
 
-    def _told(self, told: Sequence[tuple[str, VmInfo]], tx: Tx) -> None:
+    def _told(self, told: Sequence[tuple[str, VmInfo]], loud: frozenset[str], tx: Tx) -> None:
         now = self._crew.now()
         tags = tuple({info.tag for _, info in told})
         ids = {row.tag: row.id for row in tx.workspaces.select(Selection(tags=tags))}
@@ -140,7 +144,7 @@ class Reconcile:
                 row = raise_alarm(tx, row, info, now)
             found = sighting(row, info) if row is not None and row.node == node else None
             if found is not None:
-                write_down(tx, found, now)
+                write_down(tx, found, now, tell=info.tag in loud)
 
     async def _reap(self, seen: Observation, known: set[str]) -> int:
         """Begin to destroy VMs that carry our mark, have no row that lives, and were seen so for the grace period."""

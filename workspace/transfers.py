@@ -1,4 +1,4 @@
-"""Stop what nodes fetch for workspaces that are not wanted any more, before the order to create them is answered.
+"""Stop what nodes fetch for workspaces that are not wanted any more, and pace what subscribers hear of what is wanted.
 
 An order to destroy, sent beside the one to create, makes a node's agent drop the transfer. It ends nothing here: the
 workspace is given back as ever, by an order to destroy that is sent when the node has answered.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from flyinglow.backend.api import Order
-from flyinglow.nodectl.messages import OrderName, VmSpec
+from flyinglow.nodectl.messages import OrderName, VmInfo, VmSpec
 from flyinglow.workspace.model import Workspace
 from flyinglow.workspace.orders import Ask, Round
 from flyinglow.workspace.spreading import is_remote
@@ -41,3 +41,24 @@ class Transfers:
     def cut_all(self) -> None:
         """Stop whatever still lasts."""
         self.cut(*list(self._waiting))
+
+
+EVERY = 5.0
+"""Seconds between two notifications of how far one transfer is; its resource property is as new as the node's word."""
+
+
+class Pace:
+    """Whose subscribers are to be told how far a transfer is. ``seconds`` is a monotonic clock."""
+
+    def __init__(self, seconds: Callable[[], float], every: float = EVERY) -> None:
+        self._seconds = seconds
+        self._every = every
+        self._told: dict[str, float] = {}
+
+    def due(self, infos: Iterable[VmInfo]) -> frozenset[str]:
+        """Return the tags of the VMs whose progress is to be told of now; it counts as told."""
+        now = self._seconds()
+        self._told = {tag: at for tag, at in self._told.items() if now - at < self._every}
+        due = frozenset(info.tag for info in infos if info.progress and info.tag not in self._told)
+        self._told |= dict.fromkeys(due, now)
+        return due

@@ -7,6 +7,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+PIECE = 1 << 14
+
 
 class ImageServer:
     """Serves and takes the files below a folder. ``asked`` is what was asked for: method, path, Range."""
@@ -20,6 +22,9 @@ class ImageServer:
         self.fails: list[int] = []  # statuses that the next requests are answered with
         self.gate = threading.Event()  # bodies go on after their first 64 KiB when it is set
         self.gate.set()
+        self.drip: float | None = (
+            None  # seconds between pieces of 16 KiB while the gate is closed, after the first ones
+        )
         self.login: str | None = None  # what Authorization must be
         self.sent = 0  # bytes of bodies
         self.untold = False  # how long a body is
@@ -128,6 +133,10 @@ class ImageServer:
         try:
             handler.wfile.write(data[:first])
             self.sent += len(data[:first])
+            while self.drip is not None and first < len(data) and not self.gate.wait(self.drip):
+                handler.wfile.write(data[first : first + PIECE])
+                first += len(data[first : first + PIECE])
+                self.sent += PIECE
             self.gate.wait(300)
             handler.wfile.write(data[first:])
             self.sent += len(data[first:])

@@ -4,8 +4,9 @@ import pytest
 
 from flyinglow.access.identity import LOCAL
 from flyinglow.nodectl.errors import InvalidError
-from flyinglow.nodectl.messages import OrderName
+from flyinglow.nodectl.messages import OrderName, VmInfo, VmStatus
 from flyinglow.workspace.catalogue import Image
+from flyinglow.workspace.transfers import EVERY, Pace
 from rigs.site import CATALOGUE, MakeSite, Site, key_of, part
 
 CREATE, DESTROY = OrderName.CREATE, OrderName.DESTROY
@@ -53,3 +54,42 @@ def test_a_member_that_cannot_be_created_stops_what_the_others_wait_for(slow: Si
     assert slow.states() == {"a": "Corrupted", "b": "Corrupted"}
     assert "member a" in slow.row("b").reason
     assert list(slow.simulation.vms()) == []
+
+
+def test_how_far_a_transfer_is_can_always_be_read_and_is_told_now_and_then(slow: Site) -> None:
+    created = slow.create(part("a"), part("b"))
+    slow.settle(1)
+    slow.simulation.delay("create", 100.0)
+    row = slow.row("a")
+    told = len(slow.told(row.key))
+    heard: list[str] = []
+    for second in range(12):
+        words = f"image x: {second}.0 of 30.0 MiB, 1.0 MiB/s"
+        slow.provisioner.news(row.node or "", VmInfo(row.tag, VmStatus.CREATED, progress=words))
+        slow.settle(0.3)
+        assert slow.row("a").reason == words
+        if slow.told(row.key)[told + len(heard) :]:
+            heard.append(words)
+            news = slow.told(row.key)[-1].body
+            assert (news["reason"], news["state"], news["task"]) == (words, "Unpropagated", "Propagating")
+    assert len(heard) == 1  # within a few seconds
+    assert slow.states()["b"] == "Unpropagated/Propagating"
+    slow.workspace.destroy(LOCAL, key_of(created, "a").id)
+    slow.provisioner.news(row.node or "", VmInfo(row.tag, VmStatus.CREATED, progress="more"))
+    slow.settle(EVERY)
+    assert slow.row("a").reason != "more"
+
+
+def test_each_transfer_is_told_of_again_when_it_is_time() -> None:
+    now = [0.0]
+    pace = Pace(lambda: now[0], every=5.0)
+    one, two, quiet = (
+        VmInfo(tag, VmStatus.CREATED, progress=words) for tag, words in (("a", "1"), ("b", "1"), ("c", ""))
+    )
+    assert pace.due([one, quiet, one]) == {"a"}
+    now[0] = 4.0
+    assert pace.due([one, two]) == {"b"}
+    now[0] = 5.0
+    assert pace.due([one, two]) == {"a"}
+    now[0] = 9.9
+    assert pace.due([one, two]) == {"b"}
