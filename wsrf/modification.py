@@ -131,7 +131,8 @@ class _Request:
             try:
                 Contract.packaged().validate(_copy(value))
             except ContractError as error:
-                raise self.fault(INVALID, str(error), self.before[name], values) from None
+                # the value itself would make the fault as invalid as the request
+                raise self.fault(INVALID, str(error), self.before[name]) from None
 
 
 def _copy(element: _Element) -> _Element:
