@@ -8,6 +8,7 @@ $base = $argv[1];
 $options = [
     "cache_wsdl" => WSDL_CACHE_NONE, // or WSDL_CACHE_BOTH: within :1 the contract only grows
     "connection_timeout" => 60,
+    "trace" => true, // keeps the last answer, for what SoapClient does not make of it
     "features" => SOAP_SINGLE_ELEMENT_ARRAYS,
     "stream_context" => stream_context_create([
         "ssl" => array_filter([
@@ -44,16 +45,21 @@ function parameters($reference)
     return isset($reference->ReferenceParameters) ? (array) $reference->ReferenceParameters->any : [];
 }
 
-// Returns the name, the kind and the figures of a typed fault.
-function problem($fault)
+// Returns the name, the kind and the figures of a typed fault. SoapClient drops attributes, so it is read as XML.
+function problem($client)
 {
-    [$name, $detail] = [array_key_first(get_object_vars($fault->detail)), current(get_object_vars($fault->detail))];
+    $answer = new SimpleXMLElement($client->__getLastResponse());
+    $answer->registerXPathNamespace("fl", TYPES);
     $figures = [];
-    foreach ($detail->Figure ?? [] as $figure) {
-        $figures[$figure->name] = (int) $figure->_;
+    foreach ($answer->xpath("//fl:Figure") as $figure) {
+        $figures[(string) $figure["name"]] = (int) $figure;
     }
-    $kind = $detail->Kind ?? null;
-    return ["fault" => $name, "kind" => $kind, "retry" => ($detail->Retryable ?? "") === "true", "figures" => $figures];
+    return [
+        "fault" => $answer->xpath("//detail/*")[0]->getName(),
+        "kind" => implode("", $answer->xpath("//fl:Kind")),
+        "retry" => implode("", $answer->xpath("//fl:Retryable")) === "true",
+        "figures" => $figures,
+    ];
 }
 
 // Returns the states that events numbered above one tell of, waiting up to 20 seconds for the next; moves the number.
@@ -86,7 +92,6 @@ $state = function () use ($workspace) {
 };
 
 // Events: a pull point needs no port of the portal's own.
-$options["trace"] = true;
 $pull_reference = service("pullpoints")->CreatePullPoint([])->PullPoint;
 $workspace->Subscribe(["ConsumerReference" => ["Address" => ["_" => address($pull_reference)]]]);
 $pull = service("pullpoint", $pull_reference);
@@ -101,12 +106,12 @@ try {
     $token = bin2hex(random_bytes(16));
     $factory->Create(["Part" => [["MemoryMB" => 1 << 20] + $part], "Token" => $token] + $request);
 } catch (SoapFault $fault) {
-    $too_much = problem($fault);
+    $too_much = problem($factory);
 }
 $workspace->Destroy([]);
 try {
     $state();
 } catch (SoapFault $fault) {
-    $gone = problem($fault)["fault"];
+    $gone = problem($workspace)["fault"];
 }
 echo json_encode(["same" => $same, "states" => $states, "too_much" => $too_much, "gone" => $gone]), "\n";

@@ -21,7 +21,7 @@ class WholeSignature(BinarySignature):
     def apply(self, envelope, headers):
         security = utils.get_security_header(envelope)
         stamp = utils.WSU.Timestamp()
-        now = datetime.datetime.now(datetime.timezone.utc)
+        now = datetime.datetime.now(datetime.UTC)
         for name, at in (("Created", now), ("Expires", now + datetime.timedelta(minutes=5))):
             stamp.append(utils.WSU(name, at.strftime("%Y-%m-%dT%H:%M:%SZ")))
         certificate = b"".join(self.cert_data.split(b"-----")[2].split()).decode()
