@@ -10,7 +10,7 @@ PYTEST := $(BIN)/python -m pytest -q
 COVER := --cov --cov-report= --cov-fail-under=0
 CLIENTS := tests/e2e/clients
 
-.PHONY: coverage-folder help demo demo-slurm demo-gridengine test test-full test-xen test-313 check bench venv clients packages clean lock deb
+.PHONY: coverage-folder help demo demo-slurm demo-gridengine test test-full test-xen test-313 check fuzz bench venv clients packages clean lock deb
 
 help:
 	@echo "make demo       lease a small cluster of real virtual machines on this machine, and give it back"
@@ -20,6 +20,7 @@ help:
 	@echo "make test-full  run the tests, and those that take long"
 	@echo "make test-xen   run the paper's case on two emulated machines with real Xen (root; minutes)"
 	@echo "make check      lint, types, layers"
+	@echo "make fuzz       send the services what nobody would send (MESSAGES=1000000 SECONDS_FOUND=600)"
 	@echo "make bench      run the measurements"
 	@echo "make deb        build the Debian package for nodes below dist (JOB_USER=NAME: whom jobs run as)"
 	@echo "make venv       prepare .venv for development"
@@ -87,6 +88,14 @@ check: venv
 	$(BIN)/lint-imports
 	$(PYTEST) tests/unit/test_layout.py
 
+# Messages of our own making first, then bytes that are to lead to new places; what led there stays in the corpus.
+MESSAGES ?= 1000000
+SECONDS_FOUND ?= 600
+fuzz:
+	@tools/venv.sh .venvfuzz fuzz
+	.venvfuzz/bin/python tests/fuzz made --messages $(MESSAGES)
+	.venvfuzz/bin/python tests/fuzz found --seconds $(SECONDS_FOUND)
+
 bench:
 	@tools/system-packages.sh bench
 	@tools/venv.sh .venv bench
@@ -102,6 +111,6 @@ lock:
 	tools/node-clients.sh --lock $(CLIENTS)
 
 clean:
-	rm -rf .venv .venv313 $(CLIENTS)/node_modules build dist src/*.egg-info
+	rm -rf .venv .venv313 .venvfuzz $(CLIENTS)/node_modules build dist src/*.egg-info
 	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
