@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from flyinglow.server.config import Config
 
 GROUP = "group:"
+_SPACED = re.compile(r"(?<!\\), +")  # as people write such names
 SYNC = ("always", "second", "never")
 
 
@@ -135,7 +137,7 @@ def _identity(name: str) -> str:
     if not name:
         raise InvalidError("an empty name is nobody's")
     try:
-        return str(subjects.of_commas(name))
+        return str(subjects.of_commas(_SPACED.sub(",", name)))
     except InvalidError:
         return name  # a token's: its issuer and subject
 
