@@ -18,6 +18,7 @@ from flyinglow.nodectl import processes
 from flyinglow.nodectl.config import Config
 from flyinglow.nodectl.context import seed
 from flyinglow.nodectl.errors import BrokenError, FlyingLowError
+from flyinglow.nodectl.hypervisor import xen_block
 from flyinglow.nodectl.hypervisor.api import Sight
 from flyinglow.nodectl.hypervisor.hardware import given_to
 from flyinglow.nodectl.hypervisor.mark import Mark, mark_of
@@ -79,7 +80,8 @@ class Xen:
 
     def _bring_up(self, vm: VmDir, spec: VmSpec, words: list[str], seconds: float) -> None:
         self._none_left = False
-        text = configuration(self._mark(vm), spec, [*raw_files(vm, spec), *seed.volumes(vm)])
+        disks = [*raw_files(vm, spec), *seed.volumes(vm)]
+        text = configuration(self._mark(vm), spec, disks, xen_block.place(self._config.state))
         text += hardware(spec, given_to(vm), self._config.dedicated_cpus)
         self.destroy(vm)  # a domain that was made and never came into the record would hold the disks
         _file(vm).write_text(text, encoding="utf-8")

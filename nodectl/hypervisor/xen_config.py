@@ -19,13 +19,16 @@ FIRST_DISK = ord("a")
 ENDINGS = {"on_poweroff": "preserve", "on_reboot": "restart", "on_crash": "preserve", "on_watchdog": "preserve"}
 
 
-def configuration(mark: Mark, spec: VmSpec, disks: Sequence[DiskFile]) -> str:
-    """Return the configuration of a paravirtualized domain. Raises InvalidError for what Xen cannot do."""
+def configuration(mark: Mark, spec: VmSpec, disks: Sequence[DiskFile], script: str = "") -> str:
+    """Return the configuration of a paravirtualized domain. Raises InvalidError for what Xen cannot do.
+
+    ``script`` is what gives files to loop devices; empty: Xen's own.
+    """
     if spec.kernel is None:
         raise InvalidError("a paravirtualized VM needs a kernel of the site's: its image must name one")
     lines = [f"{name} = {quoted(value)}" for name, value in _words(mark, spec).items()]
     lines += [f"memory = {spec.memory_mb}", f"maxmem = {spec.memory_mb}", f"vcpus = {spec.cpus}"]
-    lines.append(_list("disk", [_disk(number, disk) for number, disk in enumerate(disks)]))
+    lines.append(_list("disk", [_disk(number, disk, script) for number, disk in enumerate(disks)]))
     lines.append(_list("vif", [_vif(spec, number, nic) for number, nic in enumerate(spec.nics)]))
     return "".join(f"{line}\n" for line in lines)
 
@@ -73,10 +76,11 @@ def _list(name: str, items: list[str]) -> str:
     return f"{name} = [ {', '.join(map(quoted, items))} ]"
 
 
-def _disk(number: int, disk: DiskFile) -> str:
+def _disk(number: int, disk: DiskFile, script: str) -> str:
     """Return a disk; its file stands last, where a comma in it does no harm."""
     access = "ro" if disk.read_only else "rw"
-    return f"format={disk.format},vdev={device(number)},access={access},target={disk.path}"
+    by = f"script={script}," if script else ""
+    return f"{by}format={disk.format},vdev={device(number)},access={access},target={disk.path}"
 
 
 def _vif(spec: VmSpec, number: int, nic: NicSpec) -> str:

@@ -159,6 +159,7 @@ def test_the_disks_are_raw_and_the_context_is_on_the_last_one(node: Subject, xen
     text = (vm.path / "xen.cfg").read_text()
     assert "hello" not in text
     assert "secret" not in text
+    assert text.count(f"script={node.config.state / 'xen-block'},format=raw,vdev=xvd") == 4
     assert f"vdev=xvdb,access=ro,target={xen_host.images / 'root.raw'}" in text
     assert f"vdev=xvdd,access=ro,target={vm.path / 'seed.img'}" in text
     seed = (vm.path / "seed.img").read_bytes()
