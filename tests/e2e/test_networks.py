@@ -1,4 +1,7 @@
-"""Two nodes, two networks, both families: what guests say of theirs, while one of them pretends to be somebody else."""
+"""Two nodes, two networks, both families: what guests say of theirs, while one of them pretends to be somebody else.
+
+``test_whole_lease.py`` has most of it in every run; here are a network that is delivered static and two NICs on one.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ from rigs.namespaces import Space, link, new_space
 
 __all__ = ["new_space"]
 
-pytestmark = [pytest.mark.root, pytest.mark.alone]
+pytestmark = [pytest.mark.root, pytest.mark.alone, pytest.mark.full]
 
 RIG = Path(__file__).parents[1] / "rigs/doorman.py"
 TRICKS = b"""#!/bin/sh
