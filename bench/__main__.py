@@ -31,6 +31,7 @@ import report
 import reports
 import standing
 import throughput
+import tls
 from rows import Row
 
 from bench import Bench
@@ -54,6 +55,7 @@ MEASURES: Mapping[str, Callable[[Bench], list[Row]]] = {
     "networks": node_networks.measure,
     "vms": node_vms.measure,
     "xen": node_xen.measure,
+    "tls": tls.measure,
 }
 
 

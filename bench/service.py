@@ -58,6 +58,11 @@ class Service:
             for path in (self.root, *self.root.rglob("*")):
                 shutil.chown(path, USER)
 
+    def give(self, path: Path) -> None:
+        """Give one file to the service's user, where that is another."""
+        if os.geteuid() == 0:
+            shutil.chown(path, USER)
+
     def _write_node(self, node: str) -> None:
         directory = self.root / node
         directory.mkdir(exist_ok=True)
