@@ -23,7 +23,7 @@ class Timing:
     destroy: float = 60
     info: float = 15
     grace: float = 30
-    per_node: int = 8  # orders under way on one node, destroys counted apart
+    per_node: int = 16  # orders under way on one node, as many as it works on at once; destroys counted apart
     tries: int = 3
     retry_first: float = 1
     retry_most: float = 300

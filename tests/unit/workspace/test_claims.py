@@ -118,7 +118,7 @@ def test_a_launch_whose_places_go_backs_out_as_a_whole_at_once(
 ) -> None:
     site = make_site(options={"placement": "spread", "delays": {order: 100.0}})
     before = site.free()
-    site.create(part("a", 12, memory_mb=50))
+    site.create(part("a", 20, memory_mb=50))
     site.settle(1)
     row = site.row("a-1")
     assert row.task in {"Propagating", "Starting"}
@@ -136,7 +136,7 @@ def test_a_launch_whose_places_go_backs_out_as_a_whole_at_once(
 
 def test_nothing_more_is_sent_to_places_that_go(make_site: MakeSite) -> None:
     site = make_site(nodes=1, options={"delays": {"create": 5.0}})
-    site.create(part("a", 12, memory_mb=50))
+    site.create(part("a", 20, memory_mb=50))
     site.settle(1)
     site.backend.take(site.row("a-1").launch_set, 20.0, "pre-empted")
     site.settle(100)

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred
 
+from flyinglow.backend.abilities import Together
 from flyinglow.backend.api import NodeChannel, Order
 from flyinglow.backend.lrm.states import SlotState
-from flyinglow.nodectl.errors import BrokenError, InvalidError, TransientError, UnknownError
+from flyinglow.nodectl.errors import BrokenError, ExhaustedError, InvalidError, TransientError, UnknownError
 from flyinglow.nodectl.messages import OrderName, VmInfo, VmStatus, encode
 from flyinglow.pilot.messages import LONG_POLL, Kind, Standing
 from rigs.intake import IntakeWorld, SignedPilot, no_answer, now
@@ -65,6 +66,52 @@ def test_an_order_goes_out_at_once_in_the_answer_to_the_poll_that_is_held(
     assert no_answer(result)
     world.say(pilot, said(pilot, answer(number, status="created")))
     assert now(result) == {"status": "created"}
+
+
+def test_orders_that_are_given_together_go_out_in_one_answer(world: IntakeWorld, pilot: SignedPilot) -> None:
+    data = pilot.poll()
+    held = world.post(data)
+    line = channel(world, pilot)
+    assert isinstance(line, Together)
+    with line.together():
+        results = [send(world, pilot, Order(OrderName.CREATE, tag)) for tag in ("vm1", "vm2", "vm3")]
+        assert no_answer(held)
+    pilot.read(data, now(held))
+    assert [order["tag"] for _, order in pilot.orders] == ["vm1", "vm2", "vm3"]
+    numbers = [number for number, _ in pilot.orders]
+    wrong = {"v": 1, "id": numbers[1], "ok": False, "error": {"kind": "exhausted", "message": "no disk", "figures": {}}}
+    world.say(pilot, said(pilot, answer(numbers[0]), wrong, answer(numbers[2])))
+    assert now(results[0]) == now(results[2]) == {}
+    with pytest.raises(ExhaustedError, match="no disk"):
+        now(results[1])
+
+
+@pytest.mark.parametrize(("speaks", "version", "taken_back"), [(None, 1, 0), ([1, 1], 1, 0), ([1, 9], 2, 1)])
+def test_an_order_that_nobody_waits_for_is_taken_back_on_a_node_that_can(
+    world: IntakeWorld, pilot: SignedPilot, speaks: Any, version: int, taken_back: int
+) -> None:
+    hello = json.loads(HELLO)
+    hello["body"].update({"speaks": speaks} if speaks else {})
+    world.say(pilot, said(pilot, hello))
+    result = send(world, pilot, Order(OrderName.CREATE, "vm1"), timeout=5)
+    (order,) = [order for _, order in world.say(pilot, pilot.poll()).orders]
+    assert order["v"] == version
+    world.clock.advance(5)
+    with pytest.raises(TransientError):
+        now(result)
+    unfetched = send(world, pilot, Order(OrderName.CREATE, "vm2"))
+    unfetched.cancel()
+    unfetched.addErrback(lambda _: None)
+    send(world, pilot).addErrback(lambda _: None)
+    told = [(line["order"], line["tag"], line["body"]) for _, line in world.say(pilot, pilot.poll()).orders]
+    assert told == [("cancel", "vm1", {"order": "create"})] * taken_back + [("list", "", {})]
+
+
+def test_an_agent_without_a_common_version_gets_nothing_done(world: IntakeWorld, pilot: SignedPilot) -> None:
+    result = send(world, pilot)
+    world.say(pilot, said(pilot, {"v": 3, "news": "hello", "body": {"version": "9", "speaks": [3, 4]}}))
+    with pytest.raises(BrokenError, match="speaks versions 3 to 4, this service versions 1 to 2: upgrade this service"):
+        now(result)
 
 
 def test_orders_are_said_again_until_the_pilot_has_them(world: IntakeWorld, pilot: SignedPilot) -> None:
