@@ -9,23 +9,30 @@ from typing import TYPE_CHECKING, Final
 
 from lxml import etree
 
-from flyinglow.client import faults, properties
+from flyinglow.client import access, faults, properties
 from flyinglow.client.epr import Epr
 from flyinglow.client.errors import LeaseFailed
 from flyinglow.client.names import LOST, clark
 from flyinglow.client.reading import child, elements, flag, moment, number, text
 from flyinglow.client.values import Console, Properties, Report, Result
-from flyinglow.nodectl.errors import ConflictError
+from flyinglow.nodectl.errors import ConflictError, InvalidError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lxml.etree import _Element
 
+    from flyinglow.client.access import Share
     from flyinglow.client.wire import Wire
 
 _POLL: Final = (0.1, 2.0)  # seconds between two looks: at first, and at most
 _GROWTH: Final = 1.4
+
+
+def _grantee(identity: str | None, group: str | None) -> dict[str, str]:
+    if (identity is None) == (group is None):
+        raise InvalidError("it is shared with an identity or with a group: name one of them")
+    return {"Identity": identity} if identity is not None else {"Group": group or ""}
 
 
 class Resource:
@@ -125,6 +132,18 @@ class Resource:
         answer = self.wire.call(self.kind, "Console", self.epr, Offset=offset, Max=max)
         data = base64.b64decode(text(answer, "flw:Data") or "")
         return Console(data=data, offset=number(answer, "flw:Offset") or 0, size=number(answer, "flw:Size") or 0)
+
+    def delegate(self, identity: str | None = None, *, group: str | None = None, level: str = "read") -> None:
+        """Share it with an identity, or with a group; ``level`` is read or full. Only its owner may."""
+        self.wire.call(self.kind, "Delegate", self.epr, **_grantee(identity, group), Level=level)
+
+    def revoke(self, identity: str | None = None, *, group: str | None = None) -> None:
+        """Share it no longer. Raises ConflictError when it was not shared with them."""
+        self.wire.call(self.kind, "Revoke", self.epr, **_grantee(identity, group))
+
+    def shares(self) -> list[Share]:
+        """Return with whom it, or what it is part of, is shared."""
+        return [access.share(element) for element in self.property("Share")]
 
     def done(self) -> None:
         """Close an open ensemble: no parts can be added any more, and it starts."""

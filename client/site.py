@@ -6,7 +6,9 @@ import uuid
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from flyinglow.client import properties, request
+from lxml import etree
+
+from flyinglow.client import access, properties, request
 from flyinglow.client.epr import Epr
 from flyinglow.client.names import clark
 from flyinglow.client.pull_point import PullPoint
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
     from lxml.etree import _Element
 
+    from flyinglow.client.access import Quota
     from flyinglow.client.credential import Credential
     from flyinglow.client.lease_watch import LeaseWatch
     from flyinglow.client.request import Part
@@ -123,6 +126,12 @@ class Site:
             return self._wire.call("factory", "Create", self._factory, **values)
         except LostError:
             return self._wire.call("factory", "Create", self._factory, **values)
+
+    def quota(self) -> Quota | None:
+        """Return what one's policies allow, and what of it is used; None where only the site's terms limit one."""
+        answer = self._wire.call("factory", "GetResourceProperty", self._factory, etree.QName(clark("Quota")))
+        found = next(elements(answer), None)
+        return None if found is None else access.quota(found)
 
     def validate(self, parts: Sequence[Part], **asked: Any) -> Valid:
         """Say what ``create`` with these arguments would do now, or raise what it would raise; nothing is leased."""

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from flyinglow.client import bearer, faults, over_tls
 from flyinglow.client.names import clark
+from flyinglow.client.patience import patiently
 from flyinglow.client.reading import elements, parse
 from flyinglow.nodectl.errors import BrokenError, InvalidError, TransientError
 
@@ -63,7 +64,7 @@ class Wire:
             raise InvalidError(f"a {service} has no operation {operation}")
         try:
             with client.settings(raw_response=True):
-                response = call(*arguments, _soapheaders=to.headers(), **parts)
+                response = patiently(lambda: call(*arguments, _soapheaders=to.headers(), **parts))
         except OSError as error:
             if (refusal := over_tls.refusal(error, to.address)) is not None:
                 raise refusal from error

@@ -38,8 +38,10 @@ class AdminVerbs:
         version: str,
         backend: Backend,
         strangers: Callable[[], list[dict[str, Any]]] = list,
+        audited: Callable[[int], list[dict[str, Any]]] = lambda _: [],
     ) -> None:
-        """``strangers`` returns the VMs of ours that nodes have and no row tells of."""
+        """``strangers`` returns the VMs of ours that no row tells of, ``audited`` the last lines of the audit log."""
+        self._audited = audited
         self._strangers = strangers
         self._store, self._book, self._networks, self._version = store, book, networks, version
         self._backend = backend
@@ -53,6 +55,7 @@ class AdminVerbs:
             "workspace.list": self.workspace_list,
             "status": self.status,
             "alarm.list": self.alarm_list,
+            "audit.list": self.audit_list,
             "stranger.list": self.stranger_list,
             "backend.inspect": self.backend_inspect,
             "backend.confirm": self.backend_confirm,
@@ -112,6 +115,14 @@ class AdminVerbs:
         """Return what guests were stopped from sending, the newest alarm last, of workspaces that are over, too."""
         found: list[Alarm] = await self._store.read(alarms)
         return [asdict(one) for one in found]
+
+    async def audit_list(self, args: Mapping[str, Any]) -> Any:
+        """Return the last calls in the audit log, oldest first."""
+        last = args.get("last", 50)
+        if not isinstance(last, int) or isinstance(last, bool) or not 0 < last <= _PAGE:
+            message = f"the last 1 to {_PAGE} calls can be listed, not {last!r}"
+            raise InvalidError(message)
+        return self._audited(last)
 
     async def status(self, args: Mapping[str, Any]) -> Any:
         """Return counts by state and the version."""

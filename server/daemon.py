@@ -200,7 +200,13 @@ class Daemon:
         path = self._config.server.state_dir / ADMIN_SOCKET
         path.unlink(missing_ok=True)  # a killed daemon leaves it behind; the store's lock says that none runs
         verbs = AdminVerbs(
-            parts.store, parts.book, self._config.network, __version__, parts.backend, parts.provisioner.strangers
+            parts.store,
+            parts.book,
+            self._config.network,
+            __version__,
+            parts.backend,
+            parts.provisioner.strangers,
+            self._audit_file.last,
         )
         return self._reactor.listenUNIX(str(path), AdminFactory(verbs.table, self._heard), mode=0o600)
 

@@ -110,6 +110,16 @@ def alarms(session: Session, **options: Any) -> None:
 
 
 @admin.command()
+@click.option("--last", default=50, show_default=True, help="So many calls.")
+@_options
+def audit(session: Session, *, last: int, **options: Any) -> None:
+    """List who did what from where: the last calls in the audit log, the newest last."""
+    desk = Desk(session, options)
+    columns = ("at", "who", "from", "endpoint", "operation", "resource", "outcome", "incident")
+    desk.table(desk.ask("audit.list", last=last), columns, "Nobody has changed anything.")
+
+
+@admin.command()
 @click.option("--all", "over", is_flag=True, help="Those that are over, too.")
 @_options
 def jobs(session: Session, *, over: bool, **options: Any) -> None:
