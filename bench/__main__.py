@@ -17,6 +17,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import earlier
 import fanout
 import figures
 import launch
@@ -40,6 +41,7 @@ HERE = Path(__file__).resolve().parent
 MEASURES: Mapping[str, Callable[[Bench], list[Row]]] = {
     "get": throughput.get_property,
     "create": throughput.create,
+    "earlier": earlier.measure,
     "notify": notify.measure,
     "fanout": fanout.measure,
     "away": fanout.measure_away,
