@@ -46,10 +46,10 @@ esac
 def place(state: Path) -> str:
     """Put the script into a state directory, if it is not there, and return its path; empty: Xen's own must do.
 
-    Xen's own takes over where the path could not be told from the rest of a disk's settings.
+    Xen's own takes over where the path could not be told from a disk's other settings, or no program may run.
     """
     path = state / NAME
-    if not PLAIN.fullmatch(str(path)):
+    if not PLAIN.fullmatch(str(path)) or os.statvfs(state).f_flag & os.ST_NOEXEC:
         return ""
     if not path.is_file() or path.read_text(encoding="ascii") != SCRIPT:
         fresh = path.with_name(f".{NAME}.{os.getpid()}")

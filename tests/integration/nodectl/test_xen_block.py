@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -103,3 +104,15 @@ def test_the_script_is_put_there_once_and_anew_when_somebody_changed_it(tmp_path
 def test_where_its_path_could_not_be_told_xens_own_script_takes_over(tmp_path: Path, name: str) -> None:
     (tmp_path / name).mkdir()
     assert xen_block.place(tmp_path / name) == ""
+
+
+def test_where_no_program_may_run_xens_own_script_takes_over(tmp_path: Path) -> None:
+    lines = ["import sys", "from pathlib import Path", "from flyinglow.nodectl.hypervisor import xen_block"]
+    lines += ["print([xen_block.place(Path(one)) for one in sys.argv[1:]])"]
+    for name in ("plain", "forbidden"):
+        (tmp_path / name).mkdir()
+    mount = f"mount -t tmpfs -o noexec tmpfs {tmp_path}/forbidden"
+    argv = ["unshare", "-m", "sh", "-c", f'{mount} && exec "$@"', "sh", sys.executable, "-c", "; ".join(lines)]
+    argv += [str(tmp_path / "plain"), str(tmp_path / "forbidden")]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.strip() == str([str(tmp_path / "plain/xen-block"), ""])
