@@ -138,7 +138,7 @@ def _check(proxy: x509.Certificate, issuer: x509.Certificate, found: Info, *, fo
         raise DeniedError(f"the proxy certificate restricts itself in a language not known here: {found.language}")
     if _says(proxy, x509.SubjectAlternativeName) or _says(proxy, x509.IssuerAlternativeName):
         raise DeniedError("the proxy certificate has an alternative name, which RFC 3820 forbids")
-    if _is_authority(proxy) or _is_authority(issuer):
+    if is_authority(proxy) or is_authority(issuer):
         raise DeniedError("the proxy certificate is an authority's, or was issued by one")
     if not _signs(issuer):
         raise DeniedError(f"the certificate {above} may not sign (its key usage), so it cannot have made a proxy")
@@ -162,7 +162,8 @@ def _says(certificate: x509.Certificate, kind: type[x509.ExtensionType]) -> bool
     return any(isinstance(each.value, kind) for each in certificate.extensions)
 
 
-def _is_authority(certificate: x509.Certificate) -> bool:
+def is_authority(certificate: x509.Certificate) -> bool:
+    """Say whether a certificate is an authority's."""
     return any(isinstance(each.value, x509.BasicConstraints) and each.value.ca for each in certificate.extensions)
 
 

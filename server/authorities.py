@@ -10,30 +10,42 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import crypto
 
-from flyinglow.access import signing_policy, subjects
+from flyinglow.access import proxies, signing_policy, subjects
 from flyinglow.nodectl.errors import BrokenError, DeniedError, InvalidError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
     from pathlib import Path
 
     from flyinglow.access.signing_policy import SigningPolicy
     from flyinglow.access.subjects import Subject
 
+_DIGEST_BYTES: Final = 28
+_RSA_BITS: Final = 2048
 _FILE: Final = re.compile(r"([0-9a-f]{8})\.(r?[0-9]+|signing_policy)")
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How strictly CRLs are taken: ``required``, ``present`` or ``off``; and how long one outlives its time."""
+
+    crl: str = "present"
+    grace: timedelta = timedelta(0)
 
 
 @dataclass(slots=True)
 class Authorities:
     """What a directory holds; ``problems`` says what of it does not count, and why."""
 
+    terms: Terms = Terms()
     certificates: dict[bytes, x509.Certificate] = field(default_factory=dict)  # by fingerprint
     crls: dict[Subject, list[x509.CertificateRevocationList]] = field(default_factory=dict)
     policies: dict[Subject, SigningPolicy] = field(default_factory=dict)
@@ -69,9 +81,11 @@ class Authorities:
     def verify(self, certificate: x509.Certificate, others: Sequence[x509.Certificate]) -> list[x509.Certificate]:
         """Return the chain of a certificate that came by another way than TLS, leaf first; ``others`` may be in it.
 
-        Raises DeniedError, with the reason, for one that is not good here. CRLs count if they are there.
+        What TLS would refuse is refused here, too, but for the purpose: that is the caller's to look at. Raises
+        DeniedError with the reason.
         """
         store = crypto.X509Store()
+        store.set_flags(crypto.X509StoreFlags.ALLOW_PROXY_CERTS)
         for each in self.certificates.values():
             store.add_cert(crypto.X509.from_cryptography(each))
         leaf, between = crypto.X509.from_cryptography(certificate), list(map(crypto.X509.from_cryptography, others))
@@ -80,9 +94,20 @@ class Authorities:
         except crypto.X509StoreContextError as error:
             raise DeniedError(f"the certificate of {subjects.of(certificate.subject)}: {error}") from None
         chain = [each.to_cryptography() for each in found]
-        if (objection := self.objection(chain)) is not None:
+        objection = self.objection(chain) or self._stale(chain) or next(filter(None, map(_weakness, chain[:-1])), None)
+        if objection is not None:
             raise DeniedError(objection)
         return chain
+
+    def _stale(self, chain: Sequence[x509.Certificate]) -> str | None:
+        """Say which authority of a chain has no CRL that is in force, where it must have one."""
+        for issuer in {subjects.of(each.subject) for each in chain if proxies.is_authority(each)}:
+            due = self.next_update(issuer)
+            if due is None and self.terms.crl == "required":
+                return f"{issuer} has no CRL here"
+            if due is not None and datetime.now(UTC) >= due + self.terms.grace:
+                return f"the CRL of {issuer} has expired"
+        return None
 
 
 def fingerprint(certificate: x509.Certificate) -> bytes:
@@ -90,9 +115,19 @@ def fingerprint(certificate: x509.Certificate) -> bytes:
     return hashlib.sha256(certificate.public_bytes(Encoding.DER)).digest()
 
 
-def read(directory: Path) -> Authorities:
+def _weakness(certificate: x509.Certificate) -> str | None:
+    """Say why a certificate below its anchor is too weak to count, as OpenSSL's security level 2 has it in TLS."""
+    digest, key = certificate.signature_hash_algorithm, certificate.public_key()
+    if digest is not None and digest.digest_size < _DIGEST_BYTES:
+        return f"the certificate of {subjects.of(certificate.subject)} is signed with {digest.name}, which is too weak"
+    if isinstance(key, rsa.RSAPublicKey) and key.key_size < _RSA_BITS:
+        return f"the key of {subjects.of(certificate.subject)} is too small"
+    return None
+
+
+def read(directory: Path, terms: Terms | None = None) -> Authorities:
     """Read a directory. Raises BrokenError when it cannot be read or holds no authority."""
-    found = Authorities()
+    found = Authorities(terms or Terms())
     hashes: dict[str, set[Subject]] = {}
     try:
         paths = sorted(path for path in directory.iterdir() if _FILE.fullmatch(path.name))
@@ -104,7 +139,7 @@ def read(directory: Path) -> Authorities:
     if not found.certificates:
         raise BrokenError(f"ca_directory: {directory} has no authority (xxxxxxxx.0, as `openssl rehash` names them)")
     for path in paths:
-        if path.suffix.startswith(".r"):
+        if path.suffix.startswith(".r") and found.terms.crl != "off":
             _crl(path, found, hashes)
         elif path.suffix == ".signing_policy":
             _policy(path, found, hashes)

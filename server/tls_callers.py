@@ -8,7 +8,6 @@ constraints, CRLs. What it refuses ends the handshake with an alert; the reason 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,6 +16,7 @@ from OpenSSL import SSL, crypto
 from flyinglow.access import proxies, subjects
 from flyinglow.nodectl.errors import FlyingLowError
 from flyinglow.server import authorities, mapping
+from flyinglow.server.authorities import Terms
 from flyinglow.server.kept import Kept
 from flyinglow.server.tls import Secured, Trust, peer, server_context
 from flyinglow.server.tls_refusals import CRL_EXPIRED, NO_CRL, reason
@@ -29,14 +29,6 @@ log = logging.getLogger("flyinglow.server.tls")
 
 _WHERE: Final = "[listen.client]"
 _DEEPEST: Final = 24
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """How strictly CRLs are taken: ``required``, ``present`` or ``off``; and how long one outlives its time."""
-
-    crl: str = "present"
-    grace: timedelta = timedelta(0)
 
 
 def secured(listener: ClientListener) -> Secured:
@@ -59,33 +51,31 @@ def trust(listener: ClientListener) -> Trust:
     context = server_context(listener.certificate, listener.private_key, _WHERE)
     if listener.ca_directory is None:
         return Trust(context)
-    found = authorities.read(listener.ca_directory)
-    if listener.crl == "off":
-        found.crls.clear()
+    terms = Terms(listener.crl, timedelta(seconds=listener.crl_grace))
+    found = authorities.read(listener.ca_directory, terms)
     for problem in found.problems:
         log.warning("a file of the authorities does not count", extra={"problem": problem})
-    terms = Terms(listener.crl, timedelta(seconds=listener.crl_grace))
-    _ask(context, found, terms, required=listener.client_certificates == "required")
+    _ask(context, found, required=listener.client_certificates == "required")
     return Trust(context, found, mapping.read(listener))
 
 
-def _ask(context: Any, found: Authorities, terms: Terms, *, required: bool) -> None:
+def _ask(context: Any, found: Authorities, *, required: bool) -> None:
     store = context.get_cert_store()
     found.fill(store)
     flags = crypto.X509StoreFlags.ALLOW_PROXY_CERTS
-    if terms.crl != "off":
+    if found.terms.crl != "off":
         flags |= crypto.X509StoreFlags.CRL_CHECK | crypto.X509StoreFlags.CRL_CHECK_ALL
     store.set_flags(flags)
     context.set_verify_depth(_DEEPEST)
     mode = SSL.VERIFY_PEER | (SSL.VERIFY_FAIL_IF_NO_PEER_CERT if required else 0)
-    context.set_verify(mode, Verdict(found, terms))
+    context.set_verify(mode, Verdict(found))
 
 
 class Verdict:
     """Called by OpenSSL for each certificate of a chain; forgives what the terms allow, and tells of the rest."""
 
-    def __init__(self, found: Authorities, terms: Terms) -> None:
-        self._found, self._terms = found, terms
+    def __init__(self, found: Authorities) -> None:
+        self._found, self._terms = found, found.terms
 
     def __call__(self, connection: Any, certificate: Any, code: int, depth: int, ok: int) -> bool:
         """Say whether the chain is to be followed further."""

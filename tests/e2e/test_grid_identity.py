@@ -15,6 +15,7 @@ from cryptography import x509
 
 from flyinglow.client import Disk, Nic, Part
 from flyinglow.nodectl.errors import BrokenError, DeniedError, UnknownError
+from rigs.authority import LIMITED
 from rigs.daemon import Daemon
 from rigs.grid import Grid, url
 
@@ -53,6 +54,18 @@ def test_a_lease_is_the_callers_own_by_certificate_and_by_proxy_alike(served: tu
     assert [entry.name for entry in again.list()] == ["wn"]
     again.resource(lease.whole.epr).wait("Running", timeout=120)
     again.resource(lease.whole.epr).destroy()
+
+
+def test_a_limited_proxy_may_see_and_end_but_not_lease(served: tuple[Grid, Daemon]) -> None:
+    grid, daemon = served
+    frank = grid.root.issue("Frank")
+    lease = grid.site(daemon, frank, "frank").create([PART], name="wn")
+    limited = grid.site(daemon, frank.proxy(language=LIMITED), "limited")
+    with pytest.raises(DeniedError, match="limited proxy"):
+        limited.create([PART], name="more")
+    limited.resource(lease.whole.epr).properties()
+    limited.resource(lease.whole.epr).destroy()
+    assert [entry.state for entry in limited.list() if entry.state == "Running"] == []
 
 
 def test_the_command_line_shows_a_proxy(served: tuple[Grid, Daemon]) -> None:

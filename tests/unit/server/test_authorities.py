@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from flyinglow.access import subjects
 from flyinglow.nodectl.errors import BrokenError, DeniedError
 from flyinglow.server import authorities
-from rigs.authority import Authority
+from flyinglow.server.authorities import Terms
+from rigs.authority import Authority, now
 
 
 @pytest.fixture(scope="module")
@@ -72,3 +75,29 @@ def test_a_certificate_that_came_another_way_is_verified(root: Authority, tmp_pa
     later = authorities.read(root.install(tmp_path / "c", crl=root.crl()))
     with pytest.raises(DeniedError, match="CN=Middle CA,O=Grid was revoked"):
         later.verify(alice.certificate, [middle.certificate])
+
+
+def test_what_tls_would_refuse_is_refused_there_too(root: Authority, tmp_path: Path) -> None:
+    directory = tmp_path / "c"
+    alice = root.issue("Alice").certificate
+    root.install(directory)
+    with pytest.raises(DeniedError, match="has no CRL here"):
+        authorities.read(directory, Terms("required")).verify(alice, [])
+    root.install(directory, crl=root.crl(ends=now() - timedelta(hours=1)))
+    with pytest.raises(DeniedError, match="CRL of CN=Test CA,O=Grid has expired"):
+        authorities.read(directory).verify(alice, [])
+    for terms in (Terms("off"), Terms("present", timedelta(hours=2))):
+        assert authorities.read(directory, terms).verify(alice, [])[0] == alice
+    small = root.issue("Alice", key=rsa.generate_private_key(65537, 1024)).certificate
+    with pytest.raises(DeniedError, match="too small"):
+        authorities.read(directory, Terms("off")).verify(small, [])
+
+
+def test_a_proxy_may_come_another_way_and_a_user_may_not_sign_others(root: Authority, tmp_path: Path) -> None:
+    found = authorities.read(root.install(tmp_path / "c"))
+    alice = root.issue("Alice")
+    proxy = alice.proxy()
+    assert found.verify(proxy.certificate, proxy.above)[1] == alice.certificate
+    bob = Authority(alice.certificate.subject, alice.key, alice.certificate).issue("Bob")
+    with pytest.raises(DeniedError):
+        found.verify(bob.certificate, [alice.certificate])
