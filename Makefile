@@ -67,6 +67,7 @@ test-full: packages venv clients coverage-folder
 # Nodes that are emulated machines with real Xen; -s, for the times that are printed on the way.
 test-xen: venv
 	@tools/system-packages.sh test-xen
+	@mkdir -p build && mkdir -p -m 1777 build/coverage
 	$(PYTEST) -s -m xen tests/e2e/xen
 
 # The unit and contract tests once more on Python 3.13, where there is one; what runs on nodes has Pythons of its own.
