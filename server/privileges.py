@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import encodings
-import grp
 import os
 import pwd
 from typing import TYPE_CHECKING
@@ -35,8 +34,8 @@ def drop(user: str, state_dir: Path) -> None:
         message = "[server] user must not be root"
         raise InvalidError(message)
     _hand_over(state_dir, entry.pw_uid, entry.pw_gid)
-    groups = [group.gr_gid for group in grp.getgrall() if user in group.gr_mem]
-    os.setgroups(groups)
+    # as a login would have it: directories of users need not list who is in a group; root's own group is left out
+    os.setgroups([group for group in os.getgrouplist(user, entry.pw_gid) if group != 0])
     os.setresgid(entry.pw_gid, entry.pw_gid, entry.pw_gid)
     os.setresuid(entry.pw_uid, entry.pw_uid, entry.pw_uid)
     os.environ["HOME"] = entry.pw_dir
