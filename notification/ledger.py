@@ -9,7 +9,7 @@ free for the services that write beside it (twice the messages a second, measure
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -35,7 +35,7 @@ ENTRIES = 200
 """Most entries answered by one transaction, so that it stays short for the services beside it."""
 
 MANY = 5
-"""From this many entries on, a transaction is followed by a rest."""
+"""From this many entries on, a transaction is followed by a rest, unless there is another one's worth already."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +118,7 @@ class Ledger:
         while self._asked:
             group, self._asked = self._asked[:ENTRIES], self._asked[ENTRIES:]
             await self._answer(group)
-            if len(group) >= MANY and not self._idle:
+            if len(group) >= MANY and len(self._asked) < ENTRIES and not self._idle:
                 await self._pause()
         self._busy = False
         idle, self._idle = self._idle, []
@@ -153,38 +153,47 @@ class Ledger:
             answer.callback(result)
 
     def commit(self, tx: NotificationTx, entries: Sequence[Entry]) -> list[Work | None]:
-        """Carry out entries; the transaction."""
+        """Carry out entries; the transaction. What many have in common is asked of the store once."""
         at = self._now()
-        self._settle(tx, [delivery.event for entry in entries for delivery in entry.delivered], at)
-        return [self._carry_out(tx, entry, at) for entry in entries]
+        rows = tx.subscriptions.named([entry.subscription_id for entry in entries])
+        self._note(
+            tx, [(delivery, rows.get(entry.subscription_id)) for entry in entries for delivery in entry.delivered]
+        )
+        wanting = {entry.subscription_id: _changed(tx, entry, rows.get(entry.subscription_id), at) for entry in entries}
+        limits = {entry.subscription_id: entry.limit for entry in entries}
+        heads = tx.deliveries.heads({row.id: 1 if row.raw else limits[row.id] for row in wanting.values() if row})
+        return [self._work(tx, wanting[entry.subscription_id], heads) for entry in entries]
 
-    def _settle(self, tx: NotificationTx, events: Sequence[Event], at: datetime) -> None:
+    def _note(self, tx: NotificationTx, delivered: Sequence[tuple[Delivery, Subscription | None]]) -> None:
+        at = self._now()
+        events = {delivery.event.id: delivery.event for delivery, _ in delivered}
         if events and self._settled is not None:
-            self._settled(tx, events, at)
+            self._settled(tx, tuple(events.values()), at)
+        by_failures: dict[int, list[int]] = {}
+        for delivery, row in delivered:
+            by_failures.setdefault(row.failures if row else 0, []).append(delivery.position)
+        for failures, positions in by_failures.items():
+            tx.deliveries.done(positions, at, failures)
 
-    def _carry_out(self, tx: NotificationTx, entry: Entry, at: datetime) -> Work | None:
-        row = tx.subscriptions.get(entry.subscription_id)
-        if row is None:
-            return None  # unsubscribed, and its deliveries with it
-        if entry.delivered:
-            tx.deliveries.done(row.id, [delivery.position for delivery in entry.delivered], at, row.failures)
-        if row.ends_at is not None and row.ends_at <= at:
-            return None  # over and about to be swept
-        if entry.change is not None:
-            changed = entry.change(row)
-            if changed != row:
-                tx.subscriptions.write(changed)
-                row = changed
-        if entry.limit == 0 or row.paused_at is not None:
+    def _work(
+        self, tx: NotificationTx, row: Subscription | None, heads: Mapping[str, Sequence[Delivery]]
+    ) -> Work | None:
+        head = tuple(heads.get(row.id, ())) if row else ()
+        if row is None or not head:
             return None
-        head = tuple(tx.deliveries.head(row.id, 1 if row.raw else entry.limit))
-        if head and row.pull_point_id is not None:
-            return self._pulled(tx, row, head, at)
-        return Work(subscription=row, deliveries=head) if head else None
-
-    def _pulled(self, tx: NotificationTx, row: Subscription, head: Sequence[Delivery], at: datetime) -> Work:
+        if row.pull_point_id is None:
+            return Work(subscription=row, deliveries=head)
         if self._put is not None:
             self._put(tx, row, head)
-        tx.deliveries.done(row.id, [delivery.position for delivery in head], at, 0)
-        self._settle(tx, [delivery.event for delivery in head], at)
+        self._note(tx, [(delivery, None) for delivery in head])
         return Work(subscription=row, deliveries=())
+
+
+def _changed(tx: NotificationTx, entry: Entry, row: Subscription | None, at: datetime) -> Subscription | None:
+    """Carry out an entry's change; return the row when something is to be sent to its consumer."""
+    if row is None or (row.ends_at is not None and row.ends_at <= at):
+        return None  # unsubscribed, or over and about to be swept
+    changed = row if entry.change is None else entry.change(row)
+    if changed != row:
+        tx.subscriptions.write(changed)
+    return None if entry.limit == 0 or changed.paused_at is not None else changed

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from flyinglow.workspace.ports import Tx
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from flyinglow.notification.model import Delivered, Delivery, PullPoint, Subscription
@@ -22,6 +22,9 @@ class SubscriptionRows(Protocol):
 
     def get(self, subscription_id: str) -> Subscription | None:
         """Return it or None."""
+
+    def named(self, ids: Sequence[str]) -> dict[str, Subscription]:
+        """Return those of these ids that are there; locks them in a writing transaction, as ``get`` does."""
 
     def write(self, row: Subscription) -> None:
         """Replace it; a removed one stays removed."""
@@ -51,11 +54,14 @@ class DeliveryRows(Protocol):
     def head(self, subscription_id: str, limit: int) -> list[Delivery]:
         """Return the oldest deliveries of one subscription, in order."""
 
+    def heads(self, limits: Mapping[str, int]) -> dict[str, list[Delivery]]:
+        """Return the oldest deliveries of several subscriptions, of each up to its limit, in order."""
+
     def count(self, subscription_id: str) -> int:
         """Return how many deliveries wait for one subscription."""
 
-    def done(self, subscription_id: str, positions: Sequence[int], at: datetime, failures: int) -> None:
-        """Move these deliveries into the subscription's log; others stay, those put back meanwhile as well."""
+    def done(self, positions: Sequence[int], at: datetime, failures: int) -> None:
+        """Move these deliveries into their subscriptions' logs; others stay, those put back meanwhile as well."""
 
 
 class DeliveryLog(Protocol):

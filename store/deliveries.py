@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid5
 
-from sqlalchemy import bindparam, delete, func, insert, literal, select
+from sqlalchemy import bindparam, delete, func, insert, select
 
 from flyinglow.notification.model import Delivered, Delivery
 from flyinglow.store.batches import batches
@@ -15,10 +15,12 @@ from flyinglow.store.tables import DELIVERIES, EVENTS
 from flyinglow.store.upsert import insert_once
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy.engine import Connection
+
+    from flyinglow.workspace.model import Event
 
 _C = DELIVERIES.c
 _SPACE = UUID("6f0d3a0e-2b2c-5d0e-9a55-3f1d2c4b5a69")
@@ -30,8 +32,27 @@ _HEAD = (
     .order_by(_C.position)
     .limit(bindparam("most"))
 )
+_ANY = _C.subscription_id.in_(bindparam("of_subscriptions", expanding=True))
+_FEW = select(_C.position).where(_ANY).limit(bindparam("most"))
+_HEADS = (
+    select(_C.position, _C.subscription_id, EVENTS)
+    .join_from(DELIVERIES, EVENTS, _C.event_id == EVENTS.c.id)
+    .where(_ANY)
+    .order_by(_C.position)
+)
 _COUNT = select(func.count()).select_from(DELIVERIES).where(_C.subscription_id == bindparam("of_subscription"))
 _L = DELIVERED.c
+_THESE = _C.position.in_(bindparam("positions", expanding=True))
+_NOTED = select(
+    _C.position,
+    _C.subscription_id,
+    _C.event_id,
+    bindparam("at_", type_=_L.at.type),
+    bindparam("failures_", type_=_L.failures.type),
+).where(_THESE)
+_LOGGED = insert(DELIVERED).from_select(["position", "subscription_id", "event_id", "at", "failures"], _NOTED)
+_GONE = delete(DELIVERIES).where(_THESE)
+_LITTLE = 2000
 _LOG = (
     select(_L.position, _L.at.label("delivered_at"), _L.failures, EVENTS)
     .join_from(DELIVERED, EVENTS, _L.event_id == EVENTS.c.id)
@@ -72,28 +93,40 @@ class Deliveries:
     def head(self, subscription_id: str, limit: int) -> list[Delivery]:
         """Return the oldest deliveries of one subscription, in order."""
         wanted = {"of_subscription": subscription_id, "most": limit}
-        return [
-            Delivery(
-                position=row.position,
-                subscription_id=subscription_id,
-                message_id=_message_id(subscription_id, row.id),
-                event=to_event(row),
-            )
-            for row in self._connection.execute(_HEAD, wanted)
-        ]
+        return [_delivery(row, subscription_id, to_event(row)) for row in self._connection.execute(_HEAD, wanted)]
+
+    def heads(self, limits: Mapping[str, int]) -> dict[str, list[Delivery]]:
+        """Return the oldest deliveries of several subscriptions, of each up to its limit, in order.
+
+        Where little waits, it is read at once; a long queue among them is not read for its head.
+        """
+        found: dict[str, list[Delivery]] = {}
+        for batch in batches(list(limits)):
+            many = self._connection.execute(_FEW, {"of_subscriptions": batch, "most": _LITTLE + 1}).scalars().all()
+            if len(many) > _LITTLE:
+                found |= {name: self.head(name, limits[name]) for name in batch}
+            elif many:
+                self._read_all(batch, limits, found)
+        return found
+
+    def _read_all(self, names: list[str], limits: Mapping[str, int], found: dict[str, list[Delivery]]) -> None:
+        events: dict[int, Event] = {}
+        for row in self._connection.execute(_HEADS, {"of_subscriptions": names}):
+            event = events.setdefault(row.id, events.get(row.id) or to_event(row))
+            mine = found.setdefault(row.subscription_id, [])
+            if len(mine) < limits[row.subscription_id]:
+                mine.append(_delivery(row, row.subscription_id, event))
 
     def count(self, subscription_id: str) -> int:
         """Return how many deliveries wait for one subscription."""
         return self._connection.execute(_COUNT, {"of_subscription": subscription_id}).scalar_one()
 
-    def done(self, subscription_id: str, positions: Sequence[int], at: datetime, failures: int) -> None:
-        """Move these deliveries into the subscription's log; others stay, those put back meanwhile as well."""
+    def done(self, positions: Sequence[int], at: datetime, failures: int) -> None:
+        """Move these deliveries into their subscriptions' logs; others stay, those put back meanwhile as well."""
         for batch in batches(positions):
-            mine = (_C.subscription_id == subscription_id, _C.position.in_(batch))
-            row = select(_C.position, _C.subscription_id, _C.event_id, literal(at, _L.at.type), literal(failures))
-            names = ["position", "subscription_id", "event_id", "at", "failures"]
-            self._connection.execute(insert(DELIVERED).from_select(names, row.where(*mine)))
-            self._connection.execute(delete(DELIVERIES).where(*mine))
+            wanted = {"positions": batch, "at_": at, "failures_": failures}
+            self._connection.execute(_LOGGED, wanted)
+            self._connection.execute(_GONE, {"positions": batch})
 
     def log(self, subscription_id: str, limit: int) -> list[Delivered]:
         """Return the newest entries of a subscription's log, oldest of them first."""
@@ -125,6 +158,15 @@ class Deliveries:
             wanted = {"of_subscription": name, "most": most}
             position = self._connection.execute(_LEAST_KEPT, wanted).scalar_one()
             self._connection.execute(_TRIM, {"of_subscription": name, "up_to_position": position})
+
+
+def _delivery(row: Any, subscription_id: str, event: Event) -> Delivery:
+    return Delivery(
+        position=row.position,
+        subscription_id=subscription_id,
+        message_id=_message_id(subscription_id, event.id),
+        event=event,
+    )
 
 
 def _message_id(subscription_id: str, event_id: int) -> str:

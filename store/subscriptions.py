@@ -24,6 +24,8 @@ _C = SUBSCRIPTIONS.c
 _FIELDS = tuple(field.name for field in fields(Subscription) if field.name != "producer")
 _GET = select(SUBSCRIPTIONS).where(_C.id == bindparam("wanted"))
 _LOCK = _GET.with_for_update()
+_NAMED = select(SUBSCRIPTIONS).where(_C.id.in_(bindparam("wanted", expanding=True))).order_by(_C.id)
+_LOCK_NAMED = _NAMED.with_for_update()
 _ADD = insert(SUBSCRIPTIONS)
 _SET = update(SUBSCRIPTIONS).where(_C.id == bindparam("old_id"))
 _EXPIRED = select(SUBSCRIPTIONS).where(_C.ends_at <= bindparam("before")).order_by(_C.ends_at, _C.id)
@@ -38,6 +40,7 @@ class Subscriptions:
     def __init__(self, connection: Connection, *, writing: bool) -> None:
         self._connection = connection
         self._get = _LOCK if writing else _GET
+        self._named = _LOCK_NAMED if writing else _NAMED
 
     def add(self, row: Subscription) -> None:
         """Insert it."""
@@ -47,6 +50,13 @@ class Subscriptions:
         """Return it or None."""
         row = self._connection.execute(self._get, {"wanted": subscription_id}).one_or_none()
         return None if row is None else _from_row(row)
+
+    def named(self, ids: Sequence[str]) -> dict[str, Subscription]:
+        """Return those of these ids that are there; locks them in a writing transaction, as ``get`` does."""
+        found: dict[str, Subscription] = {}
+        for batch in batches(ids):
+            found |= {row.id: _from_row(row) for row in self._connection.execute(self._named, {"wanted": batch})}
+        return found
 
     def write(self, row: Subscription) -> None:
         """Replace it; a removed one stays removed."""

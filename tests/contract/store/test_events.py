@@ -78,7 +78,7 @@ def test_purge_spares_the_new_the_unsent_and_the_undelivered(any_store: Store) -
         tx.outbox.mark_sent([ids[0], ids[1], ids[2], ids[4]])
 
     any_store.call(hand_on)
-    any_store.call(lambda tx: tx.deliveries.done("s001", [tx.deliveries.head("s001", 1)[0].position], NOON, 0))
+    any_store.call(lambda tx: tx.deliveries.done([tx.deliveries.head("s001", 1)[0].position], NOON, 0))
 
     def purge(tx: Any) -> int:
         gone: int = tx.outbox.purge(NOON + timedelta(hours=1))
@@ -117,11 +117,11 @@ def test_each_subscription_has_its_queue(any_store: Store) -> None:
     assert [sent.position for sent in head] == sorted(sent.position for sent in head)
     assert head[0].event.body == event(1, 1).body
     assert {sent.subscription_id for sent in head} == {"s001"}
-    any_store.call(lambda tx: tx.deliveries.done("s001", [sent.position for sent in head], NOON, 0))
+    any_store.call(lambda tx: tx.deliveries.done([sent.position for sent in head], NOON, 0))
     assert [sent.event.id for sent in any_store.view(lambda tx: tx.deliveries.head("s001", 9))] == [ids[3]]
     assert [sent.event.id for sent in any_store.view(lambda tx: tx.deliveries.head("s002", 9))] == [ids[1]]
     other = any_store.view(lambda tx: tx.deliveries.head("s002", 1))
-    any_store.call(lambda tx: tx.deliveries.done("s002", [other[0].position], NOON, 0))
+    any_store.call(lambda tx: tx.deliveries.done([other[0].position], NOON, 0))
     assert any_store.view(lambda tx: tx.deliveries.waiting()) == ["s001"]
 
 

@@ -21,7 +21,7 @@ def _fill(tx: Any) -> list[int]:
 def _done(store: Store, count: int, failures: int = 0) -> None:
     def note(tx: Any) -> None:
         head = tx.deliveries.head("s001", count)
-        tx.deliveries.done("s001", [sent.position for sent in head], NOON, failures)
+        tx.deliveries.done([sent.position for sent in head], NOON, failures)
 
     store.call(note)
 
@@ -50,7 +50,7 @@ def test_what_is_put_back_while_others_are_under_way_stays(any_store: Store) -> 
     _done(any_store, 2)
     under_way = [sent.position for sent in any_store.view(lambda tx: tx.deliveries.head("s001", 2))]
     any_store.call(lambda tx: tx.deliveries.again("s001", 0))
-    any_store.call(lambda tx: tx.deliveries.done("s001", under_way, NOON, 0))
+    any_store.call(lambda tx: tx.deliveries.done(under_way, NOON, 0))
     assert _waiting(any_store) == [1, 2, 5, 6]
 
 
