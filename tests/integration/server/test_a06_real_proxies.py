@@ -23,9 +23,6 @@ __all__ = ["opened", "reactor_thread"]
 ALICE = "CN=Alice,O=Grid"
 LSC = "/O=Grid/CN=voms.example\n/O=Grid/CN=Test CA\n"
 
-needs_globus = pytest.mark.skipif(shutil.which("grid-proxy-init") is None, reason="needs globus-proxy-utils")
-needs_voms = pytest.mark.skipif(shutil.which("voms-proxy-fake") is None, reason="needs voms-clients")
-
 
 def person(root: Authority, called: str = "Alice") -> Credential:
     """Issue what those programs can read: RSA."""
@@ -54,6 +51,7 @@ class Desk:
         """Make a proxy, and return it."""
         out = self.directory / "x509up"
         out.unlink(missing_ok=True)
+        assert shutil.which(program), f"there is no {program}: it is installed by tools/system-packages.sh"
         authorities = str(self.directory / "certificates")
         # it keeps random numbers of its own at home
         environment = {**os.environ, "HOME": str(self.directory), "X509_CERT_DIR": authorities}
@@ -74,7 +72,6 @@ def desk(root: Authority, tmp_path: Path) -> Desk:
     return Desk(tmp_path, *person(root).write(tmp_path, "alice"))
 
 
-@needs_globus
 def test_a06_what_a_real_grid_proxy_init_makes(opened: Opener, desk: Desk) -> None:
     door = opened()
     assert door.ask(desk.run("grid-proxy-init", "-rfc")) == ALICE
@@ -87,7 +84,6 @@ def test_a06_what_a_real_grid_proxy_init_makes(opened: Opener, desk: Desk) -> No
     assert ["legacy" in door.refusals[-2], "draft" in door.refusals[-1]] == [True, True]
 
 
-@needs_globus
 def test_a06_a_real_proxy_of_a_key_with_a_pass_phrase(opened: Opener, desk: Desk) -> None:
     locked = desk.directory / "locked.key"
     argv = ["openssl", "rsa", "-aes128", "-passout", "stdin", "-in", str(desk.key), "-out", str(locked)]
@@ -104,7 +100,6 @@ def fake(desk: Desk, server: tuple[Path, Path], *words: str) -> Credential:
     return desk.run("voms-proxy-fake", "-rfc", "-newformat", "-voms", "testvo", *voms, *granted, *names, *words)
 
 
-@needs_voms
 def test_attributes_of_a_voms_server_that_the_site_believes_are_groups(
     opened: Opener, desk: Desk, root: Authority
 ) -> None:
@@ -122,7 +117,6 @@ def test_attributes_of_a_voms_server_that_the_site_believes_are_groups(
     assert "/testvo" in door.shelf.callers[-1].groups
 
 
-@needs_voms
 @pytest.mark.parametrize(
     ("lsc", "server", "words", "reason"),
     [
@@ -147,7 +141,6 @@ def test_a06_attributes_that_are_not_right_keep_their_holder_out(
     assert reason in answer
 
 
-@needs_voms
 def test_attributes_of_an_organisation_that_the_site_does_not_know_count_for_nothing(
     opened: Opener, desk: Desk, root: Authority
 ) -> None:
