@@ -44,13 +44,17 @@ from rigs.contract import (
     Workspaces,
     whole_of,
 )
+from rigs.refusals import Refusing
 from rigs.soap import XPATH
 
 
 class Site:
-    """The endpoints over fresh stand-ins; ``seen`` collects every message as (kind, element)."""
+    """The endpoints over fresh stand-ins; ``seen`` collects every message as (kind, element).
 
-    def __init__(self) -> None:
+    ``refusal`` names a stand-in all of whose verbs are to raise an error.
+    """
+
+    def __init__(self, refusal: tuple[str, Exception] | None = None) -> None:
         self.factory = Factory()
         self.workspaces = Workspaces()
         self.groups = Wholes(whole_of(GROUP, MEMBERS[2:]))
@@ -58,6 +62,9 @@ class Site:
         self.subscriptions = Subscriptions()
         self.sharing = Sharing()
         self.changes = Changes()
+        self.pulls = Pulls()
+        if refusal is not None:
+            setattr(self, refusal[0], Refusing(refusal[1]))
         self.seen: list[tuple[str, _Element]] = []
         self.endpoints = {endpoint.name: endpoint for endpoint in self._endpoints()}
 
@@ -158,7 +165,7 @@ class Site:
         ]
 
     def _pull_points(self, now: Any) -> list[Endpoint]:
-        pulls = untyped(Pulls())
+        pulls = untyped(self.pulls)
         directory = pull_soap.PullPointDirectory(pulls, now)
         return [
             self._endpoint("pullpoints", pull_soap.factory_port(pulls, ADDRESSES)),

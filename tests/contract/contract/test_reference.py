@@ -7,8 +7,11 @@ from lxml import etree
 
 from flyinglow.nodectl.errors import KINDS, FlyingLowError, UnknownError
 from flyinglow.workspace.outcomes import OUTCOMES, Do, NoOp, Outcome, Verb
+from flyinglow.workspace.producer_xml import topic_names
 from flyinglow.workspace.states import NEXT
-from rigs.contract import SAMPLES
+from flyinglow.wsrf.xml import NS, qname
+from rigs.contract import CE, ENSEMBLE, GROUP, MEMBERS, SAMPLES, SUBSCRIPTION
+from rigs.contract_site import Site
 
 ROOT = SAMPLES.parents[1]
 TEXT = (ROOT / "docs" / "reference" / "soap.md").read_text(encoding="utf-8")
@@ -73,3 +76,59 @@ def test_nothing_is_described_that_is_not_published() -> None:
 def test_every_kind_of_error_is_in_the_table_of_faults(error: type[FlyingLowError]) -> None:
     kind, retry = error.kind, "yes" if error.retryable else "no"
     assert f"| `fl:{kind.capitalize()}Fault` | `{kind}` | {retry} |" in TEXT
+
+
+PROPERTIES = [
+    "Workspace", "Group", "Ensemble", "Factory", "Entry", "Subscription",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", PROPERTIES)
+def test_every_property_is_in_the_list_of_properties(kind: str) -> None:
+    """Those that all producers, or all resources, have in common are named once."""
+    types = etree.parse(ROOT / "schemas" / "types.xsd").getroot()
+    xs = "{http://www.w3.org/2001/XMLSchema}"
+    (document,) = (each for each in types.findall(f"{xs}element") if each.get("name") == f"{kind}Properties")
+    section = TEXT.partition("\n## Resource properties\n")[2].partition("\n## ")[0]
+    assert f"`fl:{kind}Properties`" in section
+    for each in document.iter(f"{xs}element"):
+        prefix, _, local = each.get("ref", "").partition(":")
+        name = local if prefix == "fl" else f"`{prefix}:{local}`"
+        assert not local or re.search(rf"(?<![\w:]){re.escape(name)}(?!\w)", section), name
+
+
+@pytest.mark.parametrize("name", topic_names(whole=True))
+def test_every_topic_is_in_the_table_of_topics(name: str) -> None:
+    shown = re.sub(r"^(rl|sg):", r"wsrf-\1:", name)
+    assert f"| `{shown}` | " in TEXT.partition("\n## Notifications\n")[2]
+
+
+def test_every_fault_is_in_the_table_of_faults_with_a_sample() -> None:
+    section = TEXT.partition("\n## Faults\n")[2].partition("\n## ")[0]
+    for wsdl in (ROOT / "wsdl").glob("*.wsdl"):
+        for message in etree.parse(wsdl).getroot().iterfind(f"{W}message"):
+            name = str(message.get("name"))
+            if name.endswith("Fault"):
+                row = re.search(rf"^\| `[\w-]+:{name}` .*$", section, re.MULTILINE)
+                assert row, name
+                assert f"(../samples/fault-{name}-response.xml)" in row.group() or "never sent" in row.group()
+
+
+@pytest.mark.parametrize(
+    ("service", "resource"),
+    [
+        ("workspace", CE.id),
+        ("group", GROUP.id),
+        ("ensemble", ENSEMBLE.id),
+        ("entry", f"group.{GROUP.id}.{MEMBERS[2].id}"),
+        ("subscription", SUBSCRIPTION),
+    ],
+)
+def test_every_resource_has_the_properties_of_a_lifetime(site: Site, service: str, resource: str) -> None:
+    asked = (
+        f'<GetMultipleResourceProperties xmlns="{NS["rp"]}" xmlns:rl="{NS["rl"]}"><ResourceProperty>rl:CurrentTime'
+        "</ResourceProperty><ResourceProperty>rl:TerminationTime</ResourceProperty></GetMultipleResourceProperties>"
+    )
+    now, end = site.body(service, asked, resource)
+    assert (now.tag, end.tag) == (qname("rl", "CurrentTime"), qname("rl", "TerminationTime"))
+    assert now.text == "2026-03-01T12:00:00Z"

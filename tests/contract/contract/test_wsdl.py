@@ -30,6 +30,7 @@ NS = {
     "xs": "http://www.w3.org/2001/XMLSchema",
 }
 ACTION = "{http://www.w3.org/2007/05/addressing/metadata}Action"
+POLICY = "{http://www.w3.org/ns/ws-policy}"
 BASE_FAULT = "{http://docs.oasis-open.org/wsrf/bf-2}BaseFaultType"
 
 
@@ -135,6 +136,28 @@ def test_the_port_of_soap_1_1_comes_first(wsdl: _Element) -> None:
     assert second.find("soap12:address", NS) is not None
     assert first.get("binding", "").endswith("Soap11")
     assert second.get("binding", "").endswith("Soap12")
+
+
+def test_every_binding_says_how_addressing_is_meant(wsdl: _Element) -> None:
+    policy = wsdl.find(f"{POLICY}Policy")
+    assert policy is not None
+    name = next(value for key, value in policy.attrib.items() if key.endswith("}Id"))
+    addressing = policy.find("{http://www.w3.org/2007/05/addressing/metadata}Addressing")
+    assert addressing is not None
+    assert addressing.get(f"{POLICY}Optional") == "true"
+    nested = [child.tag for child in addressing.iterfind(f"{POLICY}Policy/*")]
+    assert nested == ["{http://www.w3.org/2007/05/addressing/metadata}AnonymousResponses"]
+    for binding in wsdl.findall("w:binding", NS):
+        assert binding[0].tag == f"{POLICY}PolicyReference"
+        assert binding[0].get("URI") == f"#{name}"
+
+
+def test_operations_of_the_standards_declare_the_faults_of_ws_resource(wsdl: _Element) -> None:
+    for operation in wsdl.iterfind("w:portType/w:operation", NS):
+        given = operation.find("w:input", NS)
+        names = [fault.get("name") for fault in operation.findall("w:fault", NS)]
+        if given is not None and "docs.oasis-open.org" in given.get(ACTION, "") and "ResourceUnknownFault" in names:
+            assert "ResourceUnavailableFault" in names, operation.get("name")
 
 
 def test_no_address_of_any_machine_stands_in_a_file(wsdl: _Element) -> None:
