@@ -22,7 +22,7 @@ from flyinglow.client.wire import LostError
 from flyinglow.nodectl.errors import BrokenError, FlyingLowError, InvalidError, TransientError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from types import TracebackType
     from typing import Self
 
@@ -46,7 +46,10 @@ class PullPoint:
     iteration asks again.
     """
 
-    def __init__(self, wire: Wire, site: str, *, lifetime: int = 3600) -> None:
+    def __init__(
+        self, wire: Wire, site: str, *, lifetime: int = 3600, sleep: Callable[[float], object] = time.sleep
+    ) -> None:
+        self._sleep = sleep
         self._wire, self._site, self._lifetime = wire, site, lifetime
         answer = wire.call("pullpoints", "CreatePullPoint", Epr(f"{site}/pullpoints"))
         reference = child(answer, "wsnt:PullPoint")
@@ -98,7 +101,7 @@ class PullPoint:
                 found = self.fetch(_WAIT)
             except (LostError, TransientError) as error:
                 log.warning("the pull point is asked again: %s", error)
-                time.sleep(_AGAIN)
+                self._sleep(_AGAIN)
                 continue
             for news in found:
                 yield news

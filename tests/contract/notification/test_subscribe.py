@@ -367,6 +367,15 @@ def test_unsubscribe_under_either_stem_and_never_again(site: Site, stem: str) ->
     assert site.fault(end()).tag == qname("r", "ResourceUnknownFault")
 
 
+@pytest.mark.parametrize("stem", ["SubscriptionManager", "PausableSubscriptionManager"])
+@pytest.mark.parametrize("soap", ["1.1", "1.2"])
+def test_renew_under_either_stem(site: Site, stem: str, soap: str) -> None:
+    site.subscribe()
+    renewal = "<wsnt:Renew><wsnt:TerminationTime>PT1H</wsnt:TerminationTime></wsnt:Renew>"
+    answer = site.call(renewal, at="subscription", action=f"{STEM}{stem}/RenewRequest", soap=soap)
+    assert text(answer, "wsnt:TerminationTime") == "2026-01-02T04:04:05Z"
+
+
 def test_another_persons_subscription_is_unknown_but_not_to_the_operator(site: Site) -> None:
     site.subscribe()
     answer = site.call("<wsnt:Unsubscribe/>", at="subscription", caller=Identity("bob"))
@@ -402,7 +411,8 @@ RP = {"rp": NS["rp"], "wsnt": NS["wsnt"], "fl": NS["fl"], "wsa": NS["wsa"], "rl"
 def test_pausing_and_resuming_wakes_the_delivery(site: Site) -> None:
     site.subscribe()
     for _ in range(2):  # again is as well
-        answer = site.call("<wsnt:PauseSubscription/>", at="subscription")
+        action = STEM + "PausableSubscriptionManager/PauseSubscriptionRequest"
+        answer = site.call("<wsnt:PauseSubscription/>", at="subscription", action=action)
         assert answer.tag == qname("wsnt", "PauseSubscriptionResponse")
     assert site.service.get(LOCAL, f"{1:032x}").paused_at == NOW
     assert site.woken == []

@@ -433,3 +433,20 @@ def test_whatever_fails_nothing_is_lost_and_nothing_is_out_of_order(
         assert world.waiting(name) == []
     world.stop()
     world.store.close()
+
+
+def test_a_long_absence_loses_nothing_and_keeps_the_order(world: World) -> None:
+    """The measurement ``away`` does the same with ten thousand messages over real sockets."""
+    away = [True]
+    world.sender.answer = lambda _to, _count: ConnectionError("away") if away[0] else 202
+    consumer = world.subscribe()
+    world.build().start()
+    world.happen(400)
+    world.clock.advance(61)
+    missed = len(world.sender.told(consumer))
+    away[0] = False
+    world.clock.advance(120)
+    told = [int(each.lstrip("a")) for body in world.sender.told(consumer)[missed:] for each in body.split(",")]
+    assert told == list(range(1, 401))
+    assert len(world.sender.told(consumer)) - missed <= 10
+    assert world.waiting() == []
