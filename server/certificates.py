@@ -58,6 +58,8 @@ class ByCertificate:
             return
         met.identity = None
         met.chain = met.chain or tuple(protocol.getHandle().get_verified_chain(as_cryptography=True) or ())
+        if not met.chain and protocol.getPeerCertificate() is not None:
+            raise DeniedError("the certificate was not verified")  # as in a session that was resumed; there is none
         if met.chain:
             met.identity = self._identity(met.chain, trust, peer(protocol))
             met.trust, met.until = trust, min(each.not_valid_after_utc for each in met.chain)
