@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from flyinglow.server.tls import Secured, Trust
     from flyinglow.wsrf.addresses import Addresses
 
-_WEAK = frozenset({"md5", "sha1"})
-
 
 class Signers:
     """Identifies signers; safe to use from several threads. ``known`` gives an identity its roles."""
@@ -65,9 +63,6 @@ def _now() -> datetime:
 
 
 def _check(chain: Sequence[x509.Certificate]) -> None:
-    for each in chain[:-1]:
-        if each.signature_hash_algorithm is not None and each.signature_hash_algorithm.name in _WEAK:
-            raise DeniedError("a certificate in the signer's chain is signed by an algorithm that is broken")
     usages = [each.value for each in chain[0].extensions if isinstance(each.value, x509.KeyUsage)]
     if not all(usage.digital_signature for usage in usages):
         raise DeniedError("the signer's certificate may not sign (its key usage)")

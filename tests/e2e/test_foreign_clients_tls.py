@@ -117,3 +117,19 @@ def test_the_portals_of_the_guide_work(
     assert (found["too_much"]["kind"], found["too_much"]["retry"]) == ("never", False)
     assert found["too_much"]["figures"]["memory_mb.asked"] == 1 << 20
     assert found["gone"] == "ResourceUnknownFault"
+
+
+def test_the_command_line_shows_a_token(served: Served) -> None:
+    grid, daemon = served
+    file = grid.directory / "token"
+    file.touch(0o600)
+    file.write_text(bearer("carol"))
+    words = ["--ca-dir", str(grid.authorities), "--token-file", str(file), "--json", "--service", daemon.url, "list"]
+    argv = [sys.executable, "-m", "flyinglow.cli", *words]
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("X509")}
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=300, env=environment)
+    assert done.returncode == 0, done.stderr
+    file.write_text(bearer("carol", aud="other"))
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=300, env=environment)
+    assert done.returncode != 0
+    assert "meant for another service" in done.stdout + done.stderr

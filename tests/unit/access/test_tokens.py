@@ -237,6 +237,12 @@ def test_a07_what_is_no_token_is_refused(text: str) -> None:
     refused(text)
 
 
+def test_a07_a_claim_that_is_there_twice_is_refused_although_it_is_signed() -> None:
+    once = json.dumps(claims())
+    assert verifier().identify(token(once.encode())).name == f"{URL}#alice"
+    refused(token(f'{once[:-1]}, "sub": "root"}}'.encode()))
+
+
 def test_a07_a_changed_token_is_refused() -> None:
     header, content, signature = token().split(".")
     other = token(claims(sub="root")).split(".")[1]

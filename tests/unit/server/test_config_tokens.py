@@ -58,7 +58,7 @@ def test_tokens_let_a_listener_with_tls_leave_loopback() -> None:
     with pytest.raises(InvalidError, match="not loopback"):
         parse(exposed + table(), "test")
     secured = exposed + 'certificate = "/c.pem"\nprivate_key = "/k.pem"\n'
-    assert parse(secured + table(), "test")
+    assert parse(secured + table(), "test").issuer
     with pytest.raises(InvalidError, match="not loopback"):
         parse(secured, "test")
 

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from cryptography import x509
@@ -18,7 +19,7 @@ from flyinglow.nodectl.errors import InvalidError
 from flyinglow.wsrf.security.names import DS, EXCLUSIVE, ID, SECURITY, SIGNATURE, TIMESTAMP, TOKEN, WSSE, WSU
 from flyinglow.wsrf.security.replay import AHEAD, WINDOW
 from flyinglow.wsrf.xml import NS
-from rigs.authority import Authority, now
+from rigs.authority import LIMITED, Authority, now
 from rigs.signed import TO, Notary, Signer
 from rigs.soap import message
 
@@ -313,6 +314,49 @@ def test_a04_a_message_that_was_changed_or_wrapped_is_refused(
     assert len(notary.replays) == 0
 
 
+@pytest.mark.parametrize("change", [second_security, empty_second_security], ids=lambda change: change.__name__)
+def test_a04_a_second_security_is_refused_for_being_there(
+    notary: Notary, alice: Signer, change: Callable[[_Element], None]
+) -> None:
+    envelope = alice.destroy()
+    change(envelope)
+    assert "more than one" in notary.ask(envelope)[1]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [("TransformEcdsaSha256", "TransformEcdsaSha1"), ("TransformSha256", "TransformSha1")]
+    + [("TransformExclC14N", each) for each in ("TransformInclC14N", "TransformExclC14NWithComments")],
+)
+def test_a04_a_signature_that_fits_by_an_algorithm_that_is_not_allowed_is_refused(
+    notary: Notary, root: Authority, before: str, after: str
+) -> None:
+    signer = Signer(root.issue("Alice"))
+    constants = signer.signing._xmlsec.constants
+    weak = SimpleNamespace(**{name: getattr(constants, name) for name in dir(constants)})
+    setattr(weak, before, getattr(constants, after))
+    xmlsec = signer.signing._xmlsec
+    signer.signing._xmlsec = SimpleNamespace(
+        constants=weak, template=xmlsec.template, SignatureContext=xmlsec.SignatureContext
+    )
+    signer.signing._method = weak.TransformEcdsaSha256
+    name, why = notary.ask(signer.destroy())
+    assert (name, "not one that is allowed" in why) == (DENIED, True), why
+
+
+def test_a_proxy_signs_for_its_owner_with_the_rights_it_has(notary: Notary, alice: Signer) -> None:
+    assert notary.ask(Signer(alice.credential.proxy()).destroy())[0] == "DestroyResponse"
+    assert (notary.caller.name, notary.caller.limited) == (ALICE, False)
+    notary.ask(Signer(alice.credential.proxy(language=LIMITED).proxy()).destroy())
+    assert (notary.caller.name, notary.caller.limited) == (ALICE, True)
+
+
+def test_a04_a_proxy_that_tls_would_refuse_cannot_sign(notary: Notary, alice: Signer) -> None:
+    for proxy in (alice.credential.proxy(path_length=0).proxy(), alice.credential.proxy(extension=None)):
+        assert notary.ask(Signer(proxy).destroy())[0] == DENIED
+    assert notary.shelf.destroyed == []
+
+
 def test_a04_two_bodies_or_a_body_that_comes_first_are_refused(notary: Notary, alice: Signer) -> None:
     for place in (0, 1, 2):
         envelope = alice.destroy()
@@ -393,9 +437,9 @@ def test_a05_what_is_forgotten_is_too_old_to_come_again(notary: Notary, alice: S
     notary.ask(envelope)
     assert len(notary.replays) == 1
     notary.late = WINDOW * 2
-    with_clock = alice.destroy()
-    notary.ask(with_clock)  # too old by this clock, so nothing is noted
     assert "too old" in notary.ask(envelope)[1]
+    notary.replays.take(ALICE, "urn:another", notary.now())
+    assert len(notary.replays) == 1
 
 
 def test_a05_a_restart_does_not_let_old_messages_in_again(root: Authority, alice: Signer, tmp_path: Path) -> None:
