@@ -6,8 +6,8 @@ still holds: that nothing in its chain has expired, and nothing was revoked or f
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
 
 from flyinglow.access import proxies
 from flyinglow.access.identity import Identity
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
     from flyinglow.server.kept import Kept
     from flyinglow.server.tls import Met, Trust
+
+
+_AGAIN: Final = timedelta(minutes=5)
 
 
 def now() -> datetime:
@@ -52,17 +55,21 @@ class ByCertificate:
         return met.identity
 
     def _meet(self, protocol: Any, met: Met) -> None:
-        """Find out who is there, once for each connection and each state of the files."""
-        trust = self._kept.current
-        if met.identity is not None and met.trust is trust:
+        """Find out who is there: once for each connection and state of the files, and again every few minutes.
+
+        Attribute certificates may end before the chain does.
+        """
+        trust, moment = self._kept.current, self._clock()
+        if met.trust is trust and met.again is not None and moment < met.again:
             return
-        met.identity = None
+        met.identity = met.again = None
         met.chain = met.chain or tuple(protocol.getHandle().get_verified_chain(as_cryptography=True) or ())
         if not met.chain and protocol.getPeerCertificate() is not None:
             raise DeniedError("the certificate was not verified")  # as in a session that was resumed; there is none
         if met.chain:
             met.identity = self._identity(met.chain, trust, peer(protocol))
-            met.trust, met.until = trust, min(each.not_valid_after_utc for each in met.chain)
+            met.trust, met.again = trust, moment + _AGAIN
+            met.until = min(each.not_valid_after_utc for each in met.chain)
 
     def _identity(self, chain: Sequence[x509.Certificate], trust: Trust, address: str) -> Identity:
         if trust.authorities is None or trust.mapping is None:

@@ -40,13 +40,14 @@ class Met:
     """What is known of one connection: hangs on Twisted's protocol for it, as ``met``.
 
     ``identity`` is who was found at the other end under the state ``trust`` of the files, ``until`` when the first
-    certificate of its chain expires.
+    certificate of its chain expires, ``again`` when it is to be found out anew.
     """
 
     trust: Trust
     chain: tuple[x509.Certificate, ...] = ()
     identity: Identity | None = None
     until: datetime | None = None
+    again: datetime | None = None
 
 
 @implementer(IOpenSSLServerConnectionCreator)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from contextlib import closing
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -139,6 +141,20 @@ def test_a06_attributes_that_are_not_right_keep_their_holder_out(
     answer = opened(voms_directory=believed.parent).ask(fake(desk, files, *words))
     assert answer.startswith("403: ")
     assert reason in answer
+
+
+def test_a06_attributes_end_with_their_own_certificate_on_a_kept_connection_too(
+    opened: Opener, desk: Desk, root: Authority
+) -> None:
+    believed = desk.directory / "vomsdir" / "testvo"
+    believed.mkdir(parents=True)
+    (believed / "voms.example.lsc").write_text(LSC)
+    door = opened(voms_directory=believed.parent)
+    made = fake(desk, person(root, "voms.example").write(desk.directory, "voms"), "-vomslife", "1")
+    with closing(door.connect(made)) as connection:
+        assert door.send(connection) == ALICE
+        door.later(timedelta(hours=2))
+        assert "in force from" in door.send(connection)
 
 
 def test_attributes_of_an_organisation_that_the_site_does_not_know_count_for_nothing(
