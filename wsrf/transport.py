@@ -138,9 +138,9 @@ class Front(resource.Resource):
         address = str(getattr(request.getClientAddress(), "host", ""))
         stranger = _inbound(request, kind, soap, UNKNOWN, resource_id)
         if self._pending >= self._limits.pending:
-            return _later(request)
+            return _later(request, endpoint, stranger)
         if wait := self._gate.stranger(address):
-            return _too_fast(request, endpoint, stranger, wait)
+            return _later(request, endpoint, stranger, 429, wait)
         try:
             caller = self._authenticate(request)
         except DeniedError as error:
@@ -148,12 +148,12 @@ class Front(resource.Resource):
             refusal = endpoint.refuse(stranger, error)
             return _refused(request, refusal, error)
         except TransientError:
-            return _later(request)
+            return _later(request, endpoint, stranger)
         inbound = replace(stranger, caller=caller)
         if wait := self._gate.caller(caller):
-            return _too_fast(request, endpoint, inbound, wait)
+            return _later(request, endpoint, inbound, 429, wait)
         if not self._gate.enter(caller):
-            return _later(request)
+            return _later(request, endpoint, stranger)
         self._pending += 1
         self._pool.spend(len(inbound.body))
         Deferred.fromCoroutine(self._answer(request, endpoint, inbound))
@@ -217,16 +217,12 @@ def _inbound(request: Request, kind: Message, soap: str, caller: Identity, resou
     )
 
 
-def _later(request: Request) -> bytes:
-    request.setHeader(b"retry-after", b"1")
-    return _plain(request, 503)
-
-
-def _too_fast(request: Request, endpoint: Endpoint, inbound: Inbound, wait: float) -> bytes:
+def _later(request: Request, endpoint: Endpoint, inbound: Inbound, status: int = 503, wait: float = 1.0) -> bytes:
+    """Say when to come again: 429 to who sent too many, 503 while there are too many of all."""
     seconds = math.ceil(wait)
-    error = TransientError("too many requests were sent; none was carried out", {"retry.after": seconds})
+    error = TransientError("too many requests at once; this one was not carried out", {"retry.after": seconds})
     answer = endpoint.refuse(inbound, error, quiet=True)
-    request.setResponseCode(429)
+    request.setResponseCode(status)
     request.setHeader(b"retry-after", str(seconds).encode("ascii"))
     request.setHeader(b"content-type", answer.content_type.encode("ascii"))
     return answer.body

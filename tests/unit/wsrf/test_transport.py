@@ -11,9 +11,11 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.logger import globalLogPublisher
 
 from flyinglow.access.identity import LOCAL, Identity
+from flyinglow.access.rates import Rate
 from flyinglow.nodectl.errors import DeniedError
 from flyinglow.wsrf.addresses import Addresses
 from flyinglow.wsrf.channel import HttpLimits, Listener
+from flyinglow.wsrf.gate import Gate
 from flyinglow.wsrf.transport import client_site
 from flyinglow.wsrf.xml import E, qname
 from rigs.soap import Shelf, endpoint, message, start_port, state_of
@@ -356,3 +358,60 @@ def test_an_operation_that_waits_too_long_is_a_transient_fault(shelf: Shelf) -> 
 def send(channel: Any, body: bytes) -> None:
     head = f"POST /workspace HTTP/1.1\r\nHost: x\r\nContent-Type: text/xml\r\nContent-Length: {len(body)}\r\n\r\n"
     channel.dataReceived(head.encode() + body)
+
+
+def _fault(headers: dict[str, str], body: bytes) -> tuple[str, str | None]:
+    root = etree.fromstring(body)
+    assert root.find(f".//{qname('fl', 'TransientFault')}") is not None
+    return headers["retry-after"], root.findtext(f".//{qname('fl', 'Figure')}")
+
+
+def test_who_sends_too_many_is_told_when_to_come_again_and_others_are_served(shelf: Shelf) -> None:
+    clock = Reactor()  # type: ignore[no-untyped-call]
+    gate = Gate(clock.seconds, identity=Rate(0.5, 2))
+
+    def authenticate(request: Any) -> Identity:
+        return Identity(request.getHeader("x-who") or "alice", via="x509")
+
+    rig = Rig(shelf, authenticate=authenticate, gate=gate)
+    body = state_of()
+    head = f"POST /workspace HTTP/1.1\r\nHost: x\r\nContent-Type: text/xml\r\nContent-Length: {len(body)}\r\n".encode()
+    answers = [rig.exchange(head + b"\r\n" + body) for _ in range(3)]
+    assert [status for status, _, _ in answers] == [200, 200, 429]
+    assert _fault(*answers[2][1:]) == ("2", "2")
+    assert rig.exchange(head + b"X-Who: bob\r\n\r\n" + body)[0] == 200
+    clock.advance(2)
+    assert rig.exchange(head + b"\r\n" + body)[0] == 200
+
+
+def test_a_guesser_of_credentials_is_slowed_down_whoever_he_says_he_is(shelf: Shelf) -> None:
+    asked: list[str] = []
+
+    def authenticate(request: Any) -> Identity:
+        asked.append(request.getHeader("x-who"))
+        raise DeniedError("who are you")
+
+    clock = Reactor()  # type: ignore[no-untyped-call]
+    rig = Rig(shelf, authenticate=authenticate, gate=Gate(clock.seconds, address=Rate(1.0, 2)))
+    assert [rig.post(state_of(), X_Who=f"{at}")[0] for at in range(4)] == [403, 403, 429, 429]
+    assert asked == ["0", "1"]
+
+
+def test_one_identity_waits_in_no_more_than_its_places(shelf: Shelf) -> None:
+    gate = Gate(lambda: 0.0, waiting=1)
+    rig = Rig(shelf, authenticate=lambda request: Identity(request.getHeader("x-who"), via="x509"), gate=gate)
+    rig.pool.kept = []
+    body = state_of()
+
+    def send(who: str, at: int) -> Any:
+        channel, transport = rig.connect(f"192.0.2.{at}")
+        head = f"POST /workspace HTTP/1.1\r\nHost: x\r\nX-Who: {who}\r\nContent-Type: text/xml\r\n"
+        channel.dataReceived(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        return transport
+
+    peers = [send("alice", 1), send("alice", 2), send("bob", 3)]
+    assert [peer.value()[9:12] for peer in peers] == [b"", b"503", b""]
+    for run in rig.pool.kept:
+        run()
+    assert [peer.value()[9:12] for peer in peers] == [b"200", b"503", b"200"]
+    assert gate.enter(Identity("alice", via="x509"))
