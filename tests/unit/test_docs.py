@@ -159,7 +159,7 @@ def test_shell_blocks_are_marked_by_what_they_may_do() -> None:
     """``console`` blocks are run by a test, so each line is a command; ``sh`` blocks change the system and are not."""
     assert not [block for block in blocks("console") for line in block.text.splitlines() if not line.startswith("$ ")]
     assert not [block for block in blocks("sh") if block.text.startswith("$")]
-    known = {"console", "sh", "text", "toml", "json", "python", "ini", "sudoers", "mermaid", ""}
+    known = {"console", "sh", "text", "toml", "json", "python", "ini", "sudoers", "mermaid", "xml", ""}
     assert {block.language for block in BLOCKS} <= known
 
 
