@@ -37,8 +37,9 @@ def measure(bench: Bench) -> list[Row]:
             caller = Caller(service.url)
             for consumer in (*consumers.urls, *dead):
                 caller.post(url, messages.subscribe(url, consumer, "schedule"))
+            worked = -service.cpu_seconds()
             late, wrong = _told(bench, url, consumers, subscribers - DEAD - SLOW, events)
-            memory = service.memory_mb()
+            memory, worked = service.memory_mb(), worked + service.cpu_seconds()
     finally:
         consumers.close()
     who = f"{subscribers} subscribers, {DEAD} of them dead and {SLOW} answering after 5 s"
@@ -51,7 +52,8 @@ def measure(bench: Bench) -> list[Row]:
             p50=percentile(late, 0.5) * 1000,
             p99=percentile(late, 0.99) * 1000,
             target=at_most(1.0),
-            beside=f"{who}; an event every {APART:g} s, {events} events; from the request that makes it",
+            beside=f"{who}; an event every {APART:g} s, {events} events; from the request that makes it; "
+            f"{worked / len(late) * 1000:.2f} ms of the service's processor time a message",
         ),
         Row(part="Delivery", name="Lost, twice or out of order", value=wrong, unit="", target=at_most(0)),
         Row(part="Delivery", name="Memory of the service", value=memory, unit="MB", beside=f"{before:.0f} MB before"),

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import pytest
 
@@ -137,7 +138,7 @@ def test_another_stack_pulls_by_the_standard_alone(daemon_factory: Callable[...,
     whole.destroy()
     client = zeep.Client(f"{address}?wsdl")
     assert address.startswith(f"{daemon.url}/pullpoint/")
-    taken = []
+    taken: list[Any] = []
 
     def come() -> bool:
         answer = client.service.GetMessages(MaximumNumber=10)

@@ -49,12 +49,13 @@ class PullSite:
     """A store with workspaces of two owners, and all of notification over it; a second one over it is a restart."""
 
     def __init__(self, store: Store, settings: PullSettings | None = None, first_id: int = 1) -> None:
-        self.clock: Any = Clock()
+        clock: Any = Clock()
+        self.clock = clock
         self.store = store
         ids = count(first_id)
         self.sender = FakeSender()
         self.envelopes = Envelopes(ADDRESSES)
-        self.bell = Bell(self.clock)
+        self.bell = Bell(clock)
         self.pulls = PullService(
             store=store,
             now=self.now,
@@ -66,10 +67,10 @@ class PullSite:
         )
         self.courier = Courier(
             store=store,
-            ledger=Ledger(store=store, clock=self.clock, now=self.now, put=self.pulls.put, arrived=self.bell.ring),
+            ledger=Ledger(store=store, clock=clock, now=self.now, put=self.pulls.put, arrived=self.bell.ring),
             sender=self.sender,
             compose=self.envelopes.compose,
-            clock=self.clock,
+            clock=clock,
             now=self.now,
             random=lambda: 0.5,
         )
@@ -87,7 +88,7 @@ class PullSite:
         self.drainer = Drainer(
             store=store,
             folds=[],
-            clock=self.clock,
+            clock=clock,
             now=self.now,
             queued=self.courier.wake,
             contents=Contents(XPATH),
