@@ -33,6 +33,8 @@ COMMANDS: Final[Mapping[str, tuple[str, str, str]]] = MappingProxyType(
         "shares": ("access:shares", "Lease", "List with whom it is shared."),
         "quota": ("access:quota", "Lease", "Show what you may lease, and have."),
         "extend": ("operate:extend", "Lease", "Move the end of a lease."),
+        "rename": ("operate:rename", "Lease", "Give a lease or machine another name."),
+        "end-action": ("operate:end_action", "Lease", "Say what becomes of the disks at the end."),
         "done": ("operate:done", "Lease", "Close an open ensemble, so that it starts."),
         "destroy": ("operate:destroy", "Lease", "End a lease and give everything back."),
         "start": ("operate:start", "Machines", "Start what is shut down."),

@@ -8,6 +8,7 @@ from flyinglow.client.names import NS, clark
 from flyinglow.client.reading import child, elements, text
 from flyinglow.nodectl.errors import (
     BrokenError,
+    ConflictError,
     DeniedError,
     FlyingLowError,
     InvalidError,
@@ -24,6 +25,7 @@ _BY_ELEMENT: Final = {
     clark("r:ResourceUnavailableFault"): TransientError,
     clark("rl:ResourceNotDestroyedFault"): TransientError,
     clark("rl:TerminationTimeChangeRejectedFault"): DeniedError,
+    clark("rp:SetResourcePropertyRequestFailedFault"): ConflictError,
     clark("wsnt:SubscribeCreationFailedFault"): DeniedError,
 }
 _BY_STATUS: Final = {403: DeniedError, 404: UnknownError, 408: TransientError, 413: InvalidError, 503: TransientError}
@@ -50,6 +52,10 @@ def read_detail(
     detail: _Element, *, fallback: str = "the service gave no reason", sender: bool = False
 ) -> FlyingLowError:
     """Return the error that an element derived from bf:BaseFaultType stands for."""
+    holder = child(detail, "bf:FaultCause")
+    cause = None if holder is None else next(elements(holder), None)
+    if cause is not None and text(cause, "fl:Kind"):
+        return read_detail(cause, fallback=fallback, sender=sender)
     message = text(detail, "bf:Description") or fallback
     kind = text(detail, "fl:Kind")
     if kind:

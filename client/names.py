@@ -15,6 +15,7 @@ NS: Final[Mapping[str, str]] = MappingProxyType(
         "wsa": "http://www.w3.org/2005/08/addressing",
         "bf": "http://docs.oasis-open.org/wsrf/bf-2",
         "r": "http://docs.oasis-open.org/wsrf/r-2",
+        "rp": "http://docs.oasis-open.org/wsrf/rp-2",
         "rl": "http://docs.oasis-open.org/wsrf/rl-2",
         "wsnt": "http://docs.oasis-open.org/wsn/b-2",
         "fl": "urn:flyinglow:types:1",

@@ -12,7 +12,7 @@ from lxml import etree
 from flyinglow.client import access, faults, properties
 from flyinglow.client.epr import Epr
 from flyinglow.client.errors import LeaseFailed
-from flyinglow.client.names import LOST, clark
+from flyinglow.client.names import LOST, NS, clark
 from flyinglow.client.reading import child, elements, flag, moment, number, text
 from flyinglow.client.values import Console, Properties, Report, Result
 from flyinglow.nodectl.errors import ConflictError, InvalidError
@@ -123,6 +123,22 @@ class Resource:
         answer = self.wire.call(self.kind, "SetTerminationTime", self.epr, RequestedTerminationTime=at.astimezone(UTC))
         return moment(answer, "rl:NewTerminationTime") or at
 
+    def rename(self, name: str) -> None:
+        """Give it another name (WS-ResourceProperties, SetResourceProperties); a guest keeps its host name.
+
+        Raises InvalidError for what is no name, ConflictError for one that another member has.
+        """
+        self._set(Name=name)
+        self._name = name
+
+    def set_end_action(self, action: str, save_to: str | None = None) -> None:
+        """Say what becomes of the disks at the end: Trash, or Save to the URI ``save_to``.
+
+        Several are saved to a URI with ``{name}`` or ``{tag}`` in it. Raises InvalidError when there is nothing to
+        save, or too little time, and ConflictError when it is over or being saved.
+        """
+        self._set(EndAction=action, **({} if save_to is None else {"SaveTo": save_to}))
+
     def destroy(self) -> None:
         """End the lease; from the answer on nobody can address it any more. Its nodes confirm a little later."""
         self.wire.call(self.kind, "Destroy", self.epr)
@@ -195,6 +211,15 @@ class Resource:
     def sibling(self, reference: _Element) -> Resource:
         """Return the resource of another endpoint reference of the same service's."""
         return Resource(self.wire, Epr.read(reference))
+
+    def _set(self, **properties: str) -> None:
+        """Update these properties, in one request."""
+        values = []
+        for name, value in properties.items():
+            element = etree.Element(clark(name), nsmap={"fl": NS["fl"]})
+            element.text = value
+            values.append(element)
+        self.wire.call(self.kind, "SetResourceProperties", self.epr, _value_1=[{"Update": {"_value_1": values}}])
 
     def _results(self, answer: _Element) -> list[Result]:
         return [self._result(each) for each in elements(answer) if etree.QName(each).localname == "Result"]

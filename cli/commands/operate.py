@@ -1,4 +1,4 @@
-"""The commands that change something: start, shutdown, pause, resume, reboot, extend, done, destroy."""
+"""The commands that change something: start, shutdown, pause, resume, reboot, extend, rename, end-action and so on."""
 
 from __future__ import annotations
 
@@ -87,6 +87,35 @@ def extend(session: Session, *, name: str, by: int) -> None:
     session.say(f"{name} now ends {showing.left(end)}")
     if session.json:
         session.answer({**showing.as_json(resource), "ends_at": showing.as_json(end)})
+
+
+@click.command()
+@click.argument("name")
+@click.argument("new")
+@options
+def rename(session: Session, *, name: str, new: str) -> None:
+    """Call NAME by the name NEW; a guest that runs keeps its host name."""
+    resource = find(session.site, name)
+    resource.rename(new)
+    session.say(f"{name} is now called {new}")
+    if session.json:
+        session.answer({**showing.as_json(resource), "name": new})
+
+
+@click.command("end-action")
+@click.argument("name")
+@click.option("--trash", is_flag=True, help="Throw the disks away at the end.")
+@click.option("--save", metavar="URI", help="Send a copy of each first disk there; {name} is each one's name.")
+@options
+def end_action(session: Session, *, name: str, trash: bool, save: str | None) -> None:
+    """Say what becomes of the disks at the end of NAME's lease: --trash, or --save URI."""
+    if trash == bool(save):
+        raise InvalidError("say --trash, or --save with the URI to save to: one of the two")
+    resource = find(session.site, name)
+    resource.set_end_action("Save" if save else "Trash", save)
+    session.say(f"{name} is {f'saved to {save}' if save else 'thrown away'} at its end")
+    if session.json:
+        session.answer({**showing.as_json(resource), "end_action": "Save" if save else "Trash", "save_to": save})
 
 
 @click.command()

@@ -31,6 +31,7 @@ NS = {
 }
 ACTION = "{http://www.w3.org/2007/05/addressing/metadata}Action"
 POLICY = "{http://www.w3.org/ns/ws-policy}"
+ID = "{http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-utility-1.0.xsd}Id"
 BASE_FAULT = "{http://docs.oasis-open.org/wsrf/bf-2}BaseFaultType"
 
 
@@ -141,7 +142,8 @@ def test_the_port_of_soap_1_1_comes_first(wsdl: _Element) -> None:
 def test_every_binding_says_how_addressing_is_meant(wsdl: _Element) -> None:
     policy = wsdl.find(f"{POLICY}Policy")
     assert policy is not None
-    name = next(value for key, value in policy.attrib.items() if key.endswith("}Id"))
+    name = policy.get(ID)
+    assert name
     addressing = policy.find("{http://www.w3.org/2007/05/addressing/metadata}Addressing")
     assert addressing is not None
     assert addressing.get(f"{POLICY}Optional") == "true"

@@ -31,6 +31,32 @@ def small(name: str = "vm", count: int = 1, memory_mb: int = 16) -> Part:
     return Part(name=name, count=count, memory_mb=memory_mb, disks=DISK, nics=(Nic(network="private"),))
 
 
+def test_a_lease_takes_another_name_and_another_end(site: Site) -> None:
+    lease = site.create([small("wn", 2)], name="night", duration=600)
+    one = lease.resources["wn-1"]
+    one.rename("first")
+    assert (one.name, one.properties().name) == ("first", "first")
+    with pytest.raises(ConflictError, match="unique"):
+        one.rename("wn-2")
+    with pytest.raises(InvalidError, match="lower-case"):
+        one.rename("First!")
+    lease.whole.rename("day")
+    assert lease.whole.properties().name == "day"
+    with pytest.raises(InvalidError, match="several"):
+        lease.whole.set_end_action("Save", "https://store.example/same.qcow2")
+    lease.whole.set_end_action("Save", "https://store.example/{name}.qcow2")
+    found = one.properties()
+    assert (found.end_action, found.save_to) == ("Save", "https://store.example/first.qcow2")
+    lease.whole.set_end_action("Trash")
+    found = one.properties()
+    assert (found.end_action, found.save_to, found.saves_at) == ("Trash", None, None)
+    entries = lease.whole.property("{http://docs.oasis-open.org/wsrf/sg-2}Entry")
+    assert len(entries) == 2
+    one.destroy()
+    assert len(lease.whole.property("{http://docs.oasis-open.org/wsrf/sg-2}Entry")) == 1
+    lease.whole.destroy()
+
+
 def test_a_cluster_from_request_to_destroy(site: Site) -> None:
     ce = Part(
         name="ce",
