@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from flyinglow.cli.preferences import Preferences
     from flyinglow.client import Entry, Estimate, Lease, Offers, PullPoint, Resource, Subscription, Valid
+    from flyinglow.client.access import Quota
 
 
 class Telling(Protocol):
@@ -30,7 +31,14 @@ class Telling(Protocol):
         """Return a subscription."""
 
 
-class Leasing(Telling, Protocol):
+class Limiting(Protocol):
+    """What the commands need of a site to say what one may lease (``flyinglow.client.Site`` is one)."""
+
+    def quota(self) -> Quota | None:
+        """Return what one's policies allow, and what of it is used."""
+
+
+class Leasing(Telling, Limiting, Protocol):
     """What the commands need of a site (``flyinglow.client.Site`` is one)."""
 
     url: str

@@ -206,7 +206,7 @@ def test_a11_a_bad_consumer_keeps_nobody_else_waiting(door: Daemon, flood: str) 
             assert _subscribe(door, whole, address) == "SubscribeResponse"
         news = healthy.watch(whole)
         whole.destroy()
-        assert next(each for each in news if each.topic == "termination")
+        assert "termination" in (each.topic for each in news)
 
 
 def test_a10_nobody_makes_the_service_an_amplifier(door: Daemon, leased: Resource) -> None:

@@ -33,7 +33,7 @@ local = true
 
 def cli(daemon: Daemon, *arguments: str) -> Any:
     program = Path(sys.executable).parent / "flyinglow"
-    argv = [program, "--service", daemon.url, *arguments, "--json"]
+    argv = [str(program), "--service", daemon.url, *arguments, "--json"]
     done = subprocess.run(argv, capture_output=True, check=True, timeout=180, env=environment())
     return json.loads(done.stdout)
 

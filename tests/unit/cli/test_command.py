@@ -16,6 +16,7 @@ from flyinglow.cli.__main__ import COMMANDS, app, run
 from flyinglow.cli.exits import TABLE, Exit
 from flyinglow.cli.session import Session
 from flyinglow.client import Entry, Epr, Estimate, Lease, LeaseFailed, Part, Properties, Resource, Result, Valid
+from flyinglow.client.access import Limit, Quota
 from flyinglow.nodectl.errors import KINDS, ExhaustedError, UnknownError
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
@@ -59,6 +60,7 @@ class FakeSite:
         self.asked: dict[str, Any] = {}
         self.error: BaseException | None = None
         self.waits, self.outlook = "", Estimate()
+        self.limits: Quota | None = None
 
     def create(self, parts: Sequence[Part], *, name: str, **options: Any) -> Lease:
         self.asked = {"parts": parts, "name": name, **options}
@@ -66,6 +68,15 @@ class FakeSite:
             raise self.error
         whole = self.resources[0]
         return Lease(whole=whole, resources={whole.name: whole}, ends_at=NOON)
+
+    def quota(self) -> Quota | None:
+        return self.limits
+
+    def pull_point(self) -> Any:
+        raise AssertionError("no command of these tests fetches")
+
+    def subscription(self, url: str) -> Any:
+        raise AssertionError("no command of these tests looks at a subscription")
 
     def validate(self, parts: Sequence[Part], **asked: Any) -> Valid:
         self.asked = {"parts": parts, **asked}
@@ -343,3 +354,22 @@ def test_admin_without_a_service(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert run(["admin", "status", "--config", str(tmp_path / "nix.toml")]) == Exit.BROKEN
     assert run(["admin", "node", "add", "n1", "--memory", "1G", "--state-dir", str(tmp_path)]) == Exit.INVALID
     assert "--cpus --disk" in capsys.readouterr().err
+
+
+def test_a_quota_in_words(capsys: pytest.CaptureFixture[str]) -> None:
+    site = FakeSite()
+    assert do(site, "quota") == Exit.OK
+    assert "Nothing but the site's terms limits" in capsys.readouterr().out
+    site.limits = Quota(
+        policies=("atlas\x1b[31m",), period="month", limits={"minutes": Limit(limit=600, used=60, reserved=120)}
+    )
+    assert do(site, "quota") == Exit.OK
+    said = capsys.readouterr().out
+    assert "\x1b" not in said
+    assert all(word in said for word in ("minutes", "600", "60", "120", "atlas\\x1b[31m", "a month"))
+
+
+@pytest.mark.parametrize("arguments", [("share", "vm"), ("unshare", "vm", "--with", "a", "--group", "b")])
+def test_a_share_names_one_grantee(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    assert do(FakeSite(FakeResource("vm")), *arguments) != Exit.OK
+    assert "name either an identity (--with) or a --group" in capsys.readouterr().err
