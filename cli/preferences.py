@@ -50,7 +50,8 @@ def load(service: str | None = None, shown: credentials.Shown | None = None) -> 
     path = config_home() / "client.toml"
     found = _read(path) if path.is_file() else {}
     chosen = service or os.environ.get(VARIABLE) or found.get("service") or DEFAULT_SERVICE
-    credential = _shown(credentials.choose(shown or credentials.Shown(), found), str(chosen))
+    options = credentials.Shown() if shown is None else shown  # which is false if it has a directory only
+    credential = _shown(credentials.choose(options, found), str(chosen))
     return Preferences(str(chosen), float(str(found.get("timeout", Preferences().timeout))), credential)
 
 
