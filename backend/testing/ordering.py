@@ -24,6 +24,7 @@ UNTAGGED = {
     OrderName.DESTROY,
     OrderName.RESERVE,
     OrderName.RELEASE,
+    OrderName.CANCEL,  # channels' own, for orders that nobody waits for any more
 }
 TAGGED = [order for order in OrderName if order not in UNTAGGED]
 BODIES: dict[OrderName, dict[str, Any]] = {

@@ -42,7 +42,7 @@ def test_the_order_and_its_specification_must_name_one_vm(subject: Subject) -> N
 
 
 def test_a_vm_that_is_not_there_is_unknown(subject: Subject) -> None:
-    of_no_vm = {OrderName.CREATE, OrderName.DESTROY, OrderName.LIST, OrderName.OFFER} | ORDERS
+    of_no_vm = {OrderName.CREATE, OrderName.DESTROY, OrderName.LIST, OrderName.OFFER, OrderName.CANCEL} | ORDERS
     for name in set(OrderName) - of_no_vm:
         with pytest.raises(UnknownError):
             subject.node.carry_out(name, "nobody", {})
