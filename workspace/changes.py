@@ -105,8 +105,8 @@ class Changes:
         if all(getattr(row, name) == value for name, value in facts.items()):
             return
         booked = replace(row, **facts)
-        reason = "what becomes of its disk at the end was changed"
-        tell(tx, row, Topic.SCHEDULE, schedule(booked, row.ends_at, reason), now=now, **facts)
+        body = schedule(booked, row.ends_at, "what becomes of its disk at the end was changed")
+        tell(tx, row, Topic.SCHEDULE, body, now=now, **facts)
 
     def _lead(self, row: Workspace, now: datetime) -> int:
         """Return how long before its end saving begins; raises InvalidError where it cannot be done in time."""

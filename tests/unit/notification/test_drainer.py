@@ -1,11 +1,15 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
+from flyinglow.notification.envelope import Envelopes
 from flyinglow.notification.ports import NotificationTx
 from flyinglow.workspace.model import Event, Kind, ResourceKey
+from flyinglow.wsrf.addresses import Addresses
 from flyinglow.wsrf.xml import NS
 from flyinglow.wsrf.xpath.evaluator import DIALECT, Part, ProcessXPath, Query, XPathLimits
 from rigs.notification import KEY, World
@@ -165,6 +169,27 @@ def test_a_message_is_sent_when_every_expression_over_its_content_is_true(world:
     world.happen(2)
     told = [address.rpartition("/")[2] for address, _, _ in world.sender.posts]
     assert sorted(told) == ["all", "all", "both", "running", "running"]
+
+
+def test_a_view_is_judged_and_sent_in_its_own_form(world: World) -> None:
+    was = "//rp:OldValues/fl:State = '%s'"
+    with_rp = STATED.replace(" xmlns:fl", f' xmlns:rp="{NS["rp"]}" xmlns:fl')
+    world.subscribe("all", topics=["fl:state-value"])
+    world.subscribe("started", topics=["fl:state-value"], filter_xml=with_rp % (CONTENT % (was % "Propagated")))
+    world.subscribe("paused", topics=["fl:state-value"], filter_xml=with_rp % (CONTENT % (was % "Paused")))
+    world.build(compose=Envelopes(Addresses("http://site.example")).compose).start()
+    world.store.call(partial(_told, world.event(state="Running", previous="Propagated")))
+    world.store.call(partial(_told, world.event(state="Running", previous="Running", task="Pausing")))
+    told = {address.rpartition("/")[2]: body for address, _, body in world.sender.posts}
+    assert len(world.sender.posts) == len(told) == 2
+    assert set(told) == {"all", "started"}
+    for body in told.values():
+        assert b"ResourcePropertyValueChangeNotification" in body
+        assert b"StateChange" not in body
+
+
+def _told(event: Event, tx: Any) -> None:
+    tx.outbox.add([event])
 
 
 ENDLESS = "count(//*[count(//*[count(//*)&gt;1])&gt;1])"
