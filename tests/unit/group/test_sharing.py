@@ -68,7 +68,7 @@ def test_a_holder_does_all_but_share_it_on(site: Site, sharing: SharingService) 
 def test_a_share_of_one_workspace_shows_nothing_of_the_others(site: Site, sharing: SharingService) -> None:
     group, vm = farm(site)
     sharing.delegate(LOCAL, vm, Grantee("bob"), Level.FULL)
-    assert site.workspace.get(BOB, vm.id)
+    assert site.workspace.get(BOB, vm.id).name == "vm-1"
     with pytest.raises(UnknownError):
         site.group.get(BOB, group.id)
     assert [share.grantee.name for share in sharing.shares(LOCAL, vm)] == ["bob"]
