@@ -143,6 +143,18 @@ def test_a06_attributes_that_are_not_right_keep_their_holder_out(
     assert reason in answer
 
 
+def test_a06_attributes_that_another_key_has_signed_keep_their_holder_out(
+    opened: Opener, desk: Desk, root: Authority
+) -> None:
+    believed = desk.directory / "vomsdir" / "testvo"
+    believed.mkdir(parents=True)
+    (believed / "voms.example.lsc").write_text(LSC)
+    certificate, _ = person(root, "voms.example").write(desk.directory, "voms")
+    _, key = person(root, "liar").write(desk.directory, "liar")
+    answer = opened(voms_directory=believed.parent).ask(fake(desk, (certificate, key)))
+    assert "signature of the attribute certificate is wrong" in answer
+
+
 def test_a06_attributes_end_with_their_own_certificate_on_a_kept_connection_too(
     opened: Opener, desk: Desk, root: Authority
 ) -> None:
