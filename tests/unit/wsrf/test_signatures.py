@@ -10,6 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 from cryptography import x509
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from lxml import etree
 from lxml.etree import _Element
 
@@ -355,6 +357,33 @@ def test_a04_a_proxy_that_tls_would_refuse_cannot_sign(notary: Notary, alice: Si
     for proxy in (alice.credential.proxy(path_length=0).proxy(), alice.credential.proxy(extension=None)):
         assert notary.ask(Signer(proxy).destroy())[0] == DENIED
     assert notary.shelf.destroyed == []
+
+
+def told(envelope: bytes) -> list[bytes]:
+    """Return what of a message is acted on: its Body, and every header but Security."""
+    root = etree.fromstring(envelope)
+    parts = [root[1], *(each for each in root[0] if each.tag != SECURITY)]
+    return [etree.tostring(part, method="c14n", exclusive=True) for part in parts]
+
+
+@pytest.fixture(scope="module")
+def signed(alice: Signer) -> bytes:
+    return etree.tostring(alice.destroy())
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(place=st.integers(min_value=0), byte=st.integers(min_value=0, max_value=255), drop=st.integers(0, 3))
+def test_a04_no_byte_of_what_is_acted_on_can_be_changed(
+    notary: Notary, signed: bytes, place: int, byte: int, drop: int
+) -> None:
+    place %= len(signed)
+    changed = signed[:place] + bytes([byte]) + signed[place + drop :]
+    notary.replays._seen.clear()
+    notary.shelf.destroyed.clear()
+    notary.ask(changed)
+    assert notary.shelf.destroyed in ([], ["w1"])
+    if notary.shelf.destroyed:
+        assert told(changed) == told(signed)
 
 
 def test_a04_two_bodies_or_a_body_that_comes_first_are_refused(notary: Notary, alice: Signer) -> None:
