@@ -79,14 +79,18 @@ def _told(bench: Bench, url: str, consumers: Consumers, healthy: int, events: in
         time.sleep(max(began + at * APART - time.monotonic(), 0))
         sent.append(time.monotonic())
         caller.post(url, messages.set_end(url, 3600 + at))
-    consumers.ask("wait", events * healthy, 60)
-    time.sleep(APART)
-    seen = [each for each in consumers.ask("report")["seen"] if each[0] < healthy]
+    deadline = time.monotonic() + 60
+    while len(seen := _of_healthy(consumers, healthy)) < events * healthy and time.monotonic() < deadline:
+        time.sleep(APART)
     first = max(number for _, _, number, *_ in seen) - events + 1
     late = [at - sent[number - first] for _, _, number, _, at in seen if number >= first]
     bench.say(f"{len(late)} messages, p50 {percentile(late, 0.5):.3f} s, p99 {percentile(late, 0.99):.3f} s")
     lines = [(f"{consumer}", number) for consumer, _, number, *_ in seen if number >= first]
     return late, out_of_order(lines) + abs(events * healthy - len(lines))
+
+
+def _of_healthy(consumers: Consumers, healthy: int) -> list[Any]:
+    return [each for each in consumers.ask("report")["seen"] if each[0] < healthy]
 
 
 def measure_away(bench: Bench) -> list[Row]:

@@ -16,7 +16,7 @@ from twisted.internet.defer import DeferredSemaphore
 class Slots:
     """Hands out the right to make one request; first come, first served."""
 
-    def __init__(self, *, total: int = 32, suspect: int = 8, per_consumer: int = 8) -> None:
+    def __init__(self, *, total: int = 128, suspect: int = 16, per_consumer: int = 8) -> None:
         self._healthy = DeferredSemaphore(total)
         self._suspect = DeferredSemaphore(suspect)
         self._per_consumer = per_consumer
