@@ -47,6 +47,7 @@ READS: Final = frozenset(
             )
         ),
         qname("wsnt", "GetCurrentMessage"),
+        qname("wsnt", "GetMessages"),  # it moves the mark of what was read, and comes again and again
     }
 )
 """The operations that change nothing. Whatever is not named here is audited."""
