@@ -14,7 +14,7 @@ from flyinglow.access.identity import Identity
 from flyinglow.group.fold import Folded, fold
 from flyinglow.group.members import MemberResult, Whole, find_whole
 from flyinglow.nodectl.errors import ConflictError, FlyingLowError
-from flyinglow.workspace import targets
+from flyinglow.workspace import membership, targets
 from flyinglow.workspace.ends import Ends
 from flyinglow.workspace.model import Collection, Kind, ResourceKey, Workspace
 from flyinglow.workspace.outcomes import SHUTDOWN_VERBS, ShutdownMode, Verb
@@ -74,6 +74,8 @@ class CollectionService:
             whole = self._find(tx, caller, "destroy", resource)
             now = self._now()
             self._forget(tx, whole, now)
+            if whole.row.ensemble_id is not None:
+                membership.gone(tx, whole.row.ensemble_id, whole.members, now)
             for member in whole.members:
                 apply(tx, member, Verb.DESTROY, now=now)
 

@@ -13,17 +13,24 @@ from datetime import datetime
 from flyinglow.workspace.model import Event, Kind, ResourceKey, Topic, Workspace
 from flyinglow.workspace.ports import Tx
 
+_DESTROYED = "destroyed by its owner"
+
 
 def joined(tx: Tx, ensemble_id: str, rows: Sequence[Workspace], now: datetime) -> None:
     """Tell an ensemble that these workspaces were added to it."""
     _tell(tx, ResourceKey(Kind.ENSEMBLE, ensemble_id), rows, "added", now)
 
 
+def gone(tx: Tx, ensemble_id: str, rows: Sequence[Workspace], now: datetime) -> None:
+    """Tell an ensemble that these workspaces were destroyed together, as a group of it."""
+    _tell(tx, ResourceKey(Kind.ENSEMBLE, ensemble_id), rows, "removed", now, _DESTROYED)
+
+
 def left(tx: Tx, row: Workspace, now: datetime) -> None:
     """Tell what a workspace is a member of that it was destroyed."""
     for kind, whole in ((Kind.GROUP, row.group_id), (Kind.ENSEMBLE, row.ensemble_id)):
         if whole is not None:
-            _tell(tx, ResourceKey(kind, whole), [row], "removed", now, "destroyed by its owner")
+            _tell(tx, ResourceKey(kind, whole), [row], "removed", now, _DESTROYED)
 
 
 def _tell(

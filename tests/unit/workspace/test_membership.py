@@ -43,3 +43,12 @@ def test_nobody_is_told_when_all_of_it_is_destroyed(site: Site) -> None:
     created = site.create(part("worker", 2))
     site.group.destroy(LOCAL, whole(created).id)
     assert changes(site, created, "whole") == []
+
+
+def test_a_group_that_is_destroyed_leaves_its_ensemble(site: Site) -> None:
+    created = site.create(part("ce"), part("worker", 2))
+    site.group.destroy(LOCAL, key_of(created, "worker").id)
+    assert changes(site, created, "whole") == [("removed", "worker-1"), ("removed", "worker-2")]
+    assert changes(site, created, "worker") == []
+    site.ensemble.destroy(LOCAL, whole(created).id)
+    assert len(changes(site, created, "whole")) == 2
