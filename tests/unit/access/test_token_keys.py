@@ -18,12 +18,15 @@ SECRET = {"kty": "oct", "k": "c2VjcmV0", "kid": "s", "alg": "HS256"}
 @pytest.mark.parametrize(
     "text",
     [
-        *("", "[]", "7", "{", '{"keys": 7}', '{"keys": []}', "[" * 100_000, '{"keys": ["x", null, 7]}', b"\xff"),
+        "",
+        "[]",
+        "7",
+        "{",
+        '{"keys": 7}',
+        '{"keys": []}',
+        '{"keys": ["x", null, 7]}',
+        b"\xff",
         json.dumps({"keys": [SECRET]}),
-        jwks(jwk(rsa_key(), "a"), jwk(ec_key(), "a")),
-        jwks(jwk(rsa_key(), "x" * 300)),
-        json.dumps({"keys": [{"kty": "RSA", "kid": 7, **{k: jwk(rsa_key())[k] for k in ("n", "e")}}]}),
-        json.dumps({"keys": [{"kty": "EC"}] * 100}),
     ],
 )
 def test_what_is_no_key_set_is_refused(text: Any) -> None:
@@ -31,9 +34,21 @@ def test_what_is_no_key_set_is_refused(text: Any) -> None:
         read(text)
 
 
-@pytest.mark.parametrize(
-    "entry",
-    [
+def test_a_key_set_that_is_ambiguous_or_too_much_is_refused() -> None:
+    nameless = {"kty": "RSA", "kid": 7, **{name: jwk(rsa_key())[name] for name in ("n", "e")}}
+    for text in (
+        jwks(jwk(rsa_key(), "a"), jwk(ec_key(), "a")),
+        jwks(jwk(rsa_key(), "x" * 300)),
+        jwks(nameless),
+        jwks(*[jwk(rsa_key(), str(number)) for number in range(100)]),
+        "[" * 100_000,
+    ):
+        with pytest.raises(InvalidError):
+            read(text)
+
+
+def test_a07_a_key_that_may_not_verify_is_left_out() -> None:
+    for entry in (
         SECRET,
         jwk(rsa_key(), use="enc"),
         jwk(rsa_key(), key_ops=["encrypt"]),
@@ -44,11 +59,9 @@ def test_what_is_no_key_set_is_refused(text: Any) -> None:
         {"kty": "RSA", "kid": "broken"},
         {"kty": "EC", "kid": "broken", "crv": "P-256", "x": "AA", "y": "AA"},
         {"kty": "OKP", "kid": "x", "crv": "X25519", "x": "AAAA"},
-        {**jwk(ec.generate_private_key(ec.SECP256K1())), "kid": "k1"},
-    ],
-)
-def test_a07_a_key_that_may_not_verify_is_left_out(entry: dict[str, Any]) -> None:
-    assert len(read(jwks(entry, jwk(ed_key(), "good")))) == 1
+        jwk(ec.generate_private_key(ec.SECP256K1()), "k1"),
+    ):
+        assert len(read(jwks(entry, jwk(ed_key(), "good")))) == 1, entry
 
 
 def test_a_key_serves_the_algorithms_of_its_kind_only() -> None:
