@@ -13,7 +13,7 @@ import pytest
 
 from flyinglow.access.identity import Identity
 from flyinglow.nodectl.errors import BrokenError
-from flyinglow.server.audit import ADMIN_READS, Audit, AuditFile
+from flyinglow.server.audit import ADMIN_READS, READS, Audit, AuditFile
 from flyinglow.wsrf.audited import Audited
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
@@ -152,3 +152,12 @@ def test_a_full_disk_is_told_to_the_log_with_the_line(tmp_path: Path, caplog: py
     assert record.levelname == "CRITICAL"
     assert record.line == '{"n":1}\n'  # type: ignore[attr-defined]
     file.close()
+
+
+def test_the_operations_that_change_nothing_are_these_and_no_others() -> None:
+    """A new operation is audited unless somebody says here, too, that it changes nothing."""
+    assert sorted({element.rpartition("}")[2] for element in READS}) == [
+        "Console", "Estimate", "GetCurrentMessage", "GetMultipleResourceProperties", "GetResourceProperty",
+        "GetResourcePropertyDocument", "List", "QueryResourceProperties", "Report", "Validate",
+    ]  # fmt: skip
+    assert all(verb.endswith((".list", ".inspect")) or verb == "status" for verb in ADMIN_READS)
