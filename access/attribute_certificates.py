@@ -37,6 +37,16 @@ _DIGESTS: Final[dict[str, tuple[type, hashes.HashAlgorithm]]] = {
     "1.2.840.10045.4.3.4": (ec.EllipticCurvePublicKey, hashes.SHA512()),
 }
 _LARGEST: Final = 65536
+_UNREADABLE: Final = (
+    PyAsn1Error,
+    InvalidError,
+    ValueError,
+    LookupError,
+    OverflowError,
+    RecursionError,
+    x509.InvalidVersion,
+)
+"""What hostile bytes have been seen to raise, or might: all of it means that they are not what they should be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +91,7 @@ def carried(certificate: x509.Certificate) -> list[AttributeCertificate]:
         if len(value) > _LARGEST:
             raise InvalidError("they are too large")
         return [_read(each) for sequence in _inner(value) for each in _inner(sequence)]
-    except (PyAsn1Error, InvalidError, ValueError, IndexError, KeyError) as error:
+    except _UNREADABLE as error:
         raise DeniedError(f"the attribute certificates in the proxy cannot be understood: {error}"[:200]) from None
 
 

@@ -110,7 +110,7 @@ def info(certificate: x509.Certificate) -> Info | None:
 def _read(data: bytes) -> Info:
     try:
         found, rest = decoder.decode(data, asn1Spec=_ProxyCertInfo())
-    except PyAsn1Error:
+    except (PyAsn1Error, OverflowError, RecursionError, ValueError):
         found, rest = None, b""
     if found is None or rest:
         raise DeniedError("the proxy certificate's proxyCertInfo cannot be understood")
