@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import subprocess
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -16,6 +18,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from flyinglow.access import attribute_certificates
+from flyinglow.nodectl.errors import DeniedError
+from rigs import authority
 from rigs.authority import Authority, Credential
 from rigs.reactor import reactor_thread
 from rigs.tls_door import Opener, opened
@@ -153,6 +158,34 @@ def test_a06_attributes_that_another_key_has_signed_keep_their_holder_out(
     _, key = person(root, "liar").write(desk.directory, "liar")
     answer = opened(voms_directory=believed.parent).ask(fake(desk, (certificate, key)))
     assert "signature of the attribute certificate is wrong" in answer
+
+
+def test_a06_attributes_that_cannot_be_understood_are_refused_whatever_bytes_they_are(
+    desk: Desk, root: Authority
+) -> None:
+    real = fake(desk, person(root, "voms.example").write(desk.directory, "voms")).certificate
+    value: Any = real.extensions.get_extension_for_oid(attribute_certificates.EXTENSION).value
+    data, chance = value.value, random.Random(7)
+    assert attribute_certificates.carried(real)
+    spoilt = [data.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x1d"), b"", b"0", data[:-1]]
+    for _ in range(200):
+        at = chance.randrange(len(data))
+        spoilt.append(data[:at] + chance.randbytes(chance.randrange(3)) + data[at + chance.randrange(3) :])
+    alice, denied = root.issue("Alice"), 0
+    for each in spoilt:
+        shown = x509.UnrecognizedExtension(attribute_certificates.EXTENSION, each)
+        try:
+            attribute_certificates.carried(certify(alice, shown))
+        except DeniedError:
+            denied += 1
+    assert denied >= len(spoilt) // 2
+
+
+def certify(alice: Credential, shown: x509.UnrecognizedExtension) -> x509.Certificate:
+    """Make a proxy of no more than an extension; one key does for all, because keys take long."""
+    name, key = alice.certificate.subject, alice.key
+    made = authority.certify(name, name, key, key=key, extensions=[(shown, False)])
+    return made.certificate
 
 
 def test_a06_attributes_end_with_their_own_certificate_on_a_kept_connection_too(

@@ -97,9 +97,11 @@ def test_a_proxy_without_its_issuer_or_below_too_many_is_refused(alice: Credenti
         holder(deep)
 
 
-@pytest.mark.parametrize(
-    "data", [b"", b"\x30\x00", b"\x30\x03\x02\x01\x01", b"what", b"0\x0c0\n\x06\x08+\x06\x01\x05\x05\x07\x15\x01\x00"]
-)
+INFO = b"0\x0c0\n\x06\x08+\x06\x01\x05\x05\x07\x15\x01"  # proxyCertInfo that inherits all
+LONG = b"0\x0f\x02\x88\xfb\x01\x010\n\x06\x08+\x06\x01\x05\x05\x07\x15\x01"  # with a length that no machine has
+
+
+@pytest.mark.parametrize("data", [b"", b"\x30\x00", b"\x30\x03\x02\x01\x01", b"what", INFO + b"\0", LONG])
 def test_a_proxy_that_cannot_be_understood_is_refused(alice: Credential, data: bytes) -> None:
     info = x509.UnrecognizedExtension(x509.ObjectIdentifier(RFC), data)
     made = certify(below(alice, "1"), alice.certificate.subject, alice.key, extensions=[(info, True)])
