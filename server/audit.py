@@ -64,7 +64,6 @@ ADMIN_READS: Final = frozenset(
         "stranger.list",
         "backend.inspect",
         "audit.list",
-        "policy.list",
     }
 )
 """The verbs of the admin socket that change nothing."""
