@@ -22,7 +22,7 @@ PROPERTY = b"""<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><
 >fl:State</rp:GetResourceProperty></s:Body></s:Envelope>"""
 
 
-class Transport(HttpTransport):
+class Transport(HttpTransport):  # type: ignore[misc] # suds is untyped
     """suds has no option for certificates: what opens its URLs is made here."""
 
     def u2handlers(self) -> list[Any]:
