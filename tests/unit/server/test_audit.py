@@ -157,7 +157,7 @@ def test_a_full_disk_is_told_to_the_log_with_the_line(tmp_path: Path, caplog: py
 def test_the_operations_that_change_nothing_are_these_and_no_others() -> None:
     """A new operation is audited unless somebody says here, too, that it changes nothing."""
     assert sorted({element.rpartition("}")[2] for element in READS}) == [
-        "Console", "Estimate", "GetCurrentMessage", "GetMessages", "GetMultipleResourceProperties", "GetResourceProperty",
-        "GetResourcePropertyDocument", "List", "QueryResourceProperties", "Report", "Validate",
+        "Console", "Estimate", "GetCurrentMessage", "GetMessages", "GetMultipleResourceProperties",
+        "GetResourceProperty", "GetResourcePropertyDocument", "List", "QueryResourceProperties", "Report", "Validate",
     ]  # fmt: skip
     assert all(verb.endswith((".list", ".inspect")) or verb == "status" for verb in ADMIN_READS)
