@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
@@ -31,7 +31,7 @@ Put = Callable[[NotificationTx, Subscription, Sequence[Delivery]], None]
 Settled = Callable[[NotificationTx, Sequence[Event], datetime], None]
 """Called in the transaction that forgets delivered messages, with their events and the time."""
 
-ENTRIES = 200
+ENTRIES = 500
 """Most entries answered by one transaction, so that it stays short for the services beside it."""
 
 MANY = 5
@@ -134,11 +134,8 @@ class Ledger:
     async def _answer(self, group: Sequence[tuple[Entry, Deferred[Work | None]]]) -> None:
         entries = [entry for entry, _ in group]
 
-        def record(tx: NotificationTx) -> list[Work | None]:
-            return self.commit(tx, entries)
-
         try:
-            results = await self._store.run(record)
+            results = await self._results(entries)
         except Exception as error:  # noqa: BLE001 - whoever entered it is told
             if len(group) == 1:
                 group[0][1].errback(error)
@@ -152,6 +149,19 @@ class Ledger:
         for (_, answer), result in zip(group, results, strict=True):
             answer.callback(result)
 
+    async def _results(self, entries: Sequence[Entry]) -> list[Work | None]:
+        """Carry out entries. Who only asks what to do makes nobody wait for the disk, unless a pull point is filled."""
+        if not any(entry.delivered or entry.change for entry in entries):
+            found = await self._store.read(lambda tx: self.look(tx, entries))
+            if not any(work and work.subscription.pull_point_id for work in found):
+                return found
+        return await self._store.run(lambda tx: self.commit(tx, entries))
+
+    def look(self, tx: NotificationTx, entries: Sequence[Entry]) -> list[Work | None]:
+        """Return what to do for entries that report nothing; the transaction."""
+        rows = tx.subscriptions.named([entry.subscription_id for entry in entries])
+        return self._works(tx, entries, rows, self._now())[0]
+
     def commit(self, tx: NotificationTx, entries: Sequence[Entry]) -> list[Work | None]:
         """Carry out entries; the transaction. What many have in common is asked of the store once."""
         at = self._now()
@@ -159,10 +169,22 @@ class Ledger:
         self._note(
             tx, [(delivery, rows.get(entry.subscription_id)) for entry in entries for delivery in entry.delivered]
         )
+        works, pulled = self._works(tx, entries, rows, at)
+        for work in pulled:
+            if self._put is not None:
+                self._put(tx, work.subscription, work.deliveries)
+            self._note(tx, [(delivery, None) for delivery in work.deliveries])
+        return [replace(work, deliveries=()) if work and work.subscription.pull_point_id else work for work in works]
+
+    def _works(
+        self, tx: NotificationTx, entries: Sequence[Entry], rows: Mapping[str, Subscription], at: datetime
+    ) -> tuple[list[Work | None], list[Work]]:
+        """Return what is to be done for each entry, and what of that is for pull points."""
         wanting = {entry.subscription_id: _changed(tx, entry, rows.get(entry.subscription_id), at) for entry in entries}
         limits = {entry.subscription_id: entry.limit for entry in entries}
         heads = tx.deliveries.heads({row.id: 1 if row.raw else limits[row.id] for row in wanting.values() if row})
-        return [self._work(tx, wanting[entry.subscription_id], heads) for entry in entries]
+        works = [_work(wanting[entry.subscription_id], heads) for entry in entries]
+        return works, [work for work in works if work and work.subscription.pull_point_id]
 
     def _note(self, tx: NotificationTx, delivered: Sequence[tuple[Delivery, Subscription | None]]) -> None:
         at = self._now()
@@ -175,18 +197,10 @@ class Ledger:
         for failures, positions in by_failures.items():
             tx.deliveries.done(positions, at, failures)
 
-    def _work(
-        self, tx: NotificationTx, row: Subscription | None, heads: Mapping[str, Sequence[Delivery]]
-    ) -> Work | None:
-        head = tuple(heads.get(row.id, ())) if row else ()
-        if row is None or not head:
-            return None
-        if row.pull_point_id is None:
-            return Work(subscription=row, deliveries=head)
-        if self._put is not None:
-            self._put(tx, row, head)
-        self._note(tx, [(delivery, None) for delivery in head])
-        return Work(subscription=row, deliveries=())
+
+def _work(row: Subscription | None, heads: Mapping[str, Sequence[Delivery]]) -> Work | None:
+    head = tuple(heads.get(row.id, ())) if row else ()
+    return Work(subscription=row, deliveries=head) if row and head else None
 
 
 def _changed(tx: NotificationTx, entry: Entry, row: Subscription | None, at: datetime) -> Subscription | None:

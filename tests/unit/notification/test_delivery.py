@@ -218,7 +218,7 @@ def test_news_that_come_while_a_line_finds_nothing_are_not_forgotten(world: Worl
         held.append(waiting)
         return waiting
 
-    world.ledger._store = SimpleNamespace(run=slow)
+    world.ledger._store = SimpleNamespace(run=slow, read=slow)
     world.courier.wake(["s1"])
     world.happen()
     while held:
@@ -229,14 +229,17 @@ def test_news_that_come_while_a_line_finds_nothing_are_not_forgotten(world: Worl
 def test_a_group_of_entries_that_fails_is_taken_one_by_one(world: World) -> None:
     consumers = [world.subscribe(name) for name in ("s1", "s2", "s3")]
     world.build()
-    carry_out = world.ledger.commit
 
-    def commit(tx: object, entries: Sequence[Entry]) -> list[Work | None]:
-        if any(entry.subscription_id == "s2" for entry in entries):
-            raise OSError("the row is broken")
-        return carry_out(tx, entries)  # type: ignore[arg-type]
+    def broken(carry_out: Callable[..., list[Work | None]]) -> Callable[..., list[Work | None]]:
+        def act(tx: object, entries: Sequence[Entry]) -> list[Work | None]:
+            if any(entry.subscription_id == "s2" for entry in entries):
+                raise OSError("the row is broken")
+            return carry_out(tx, entries)
 
-    world.ledger.commit = commit  # type: ignore[method-assign]
+        return act
+
+    world.ledger.look = broken(world.ledger.look)  # type: ignore[method-assign]
+    world.ledger.commit = broken(world.ledger.commit)  # type: ignore[method-assign]
     world.happen()
     world.ledger._busy = True  # all three ask before the first is answered
     world.start()
