@@ -33,9 +33,7 @@ def left(tx: Tx, row: Workspace, now: datetime) -> None:
             _tell(tx, ResourceKey(kind, whole), [row], "removed", now, _DESTROYED)
 
 
-def _tell(
-    tx: Tx, key: ResourceKey, members: Sequence[Workspace], change: str, now: datetime, reason: str = ""
-) -> None:
+def _tell(tx: Tx, key: ResourceKey, members: Sequence[Workspace], change: str, now: datetime, reason: str = "") -> None:
     row = tx.collections.get(key)
     if row is None or row.destroyed_at is not None:
         return
