@@ -217,7 +217,9 @@ def test_a_pilot_of_another_version_is_refused_and_both_are_named(service: LrmSe
     logs = "\n".join(file.read_text(errors="replace") for file in service.world.jobs.glob("*") if file.is_file())
     assert re.search(r"the other side \(.+\) speaks version 1, this side version 99: upgrade the other side", logs)
     assert "ended before all its nodes were ready" in reason
-    assert re.search(r"the pilot on node\d \(.+\) speaks version 99, this service \(.+\) version 1: upgrade this", reason)
+    assert re.search(
+        r"the pilot on node\d \(.+\) speaks version 99, this service \(.+\) version 1: upgrade this", reason
+    )
     assert not service.slots("Ready")
     calm(service)
 

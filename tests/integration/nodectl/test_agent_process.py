@@ -163,7 +163,7 @@ def test_a_batch_is_answered_order_by_order(configure: Configure) -> None:
 
 def test_an_unknown_field_is_refused_only_when_it_asks_for_something(configure: Configure) -> None:
     with AgentProcess(configure()) as agent:
-        nothing = {"watchdog": None, "colour": "", "wings": [], "limits": {}, "fast": False}
+        nothing: dict[str, Any] = {"watchdog": None, "colour": "", "wings": [], "limits": {}, "fast": False}
         assert agent.order("create", "a1", **plain_spec("a1"), **nothing)["status"] == "created"
         asked = agent.answer(agent.send("create", "a2", **plain_spec("a2"), watchdog="on"))
         assert "'watchdog' is unknown to this version" in asked["error"]["message"]
