@@ -29,7 +29,7 @@ SIZES = (1024, 256, 512)  # MiB; the paper's first
 TRIALS = 100
 MACHINE_MB, DOMAIN_0_MB = 2048, 1500
 GUEST_MB = 96
-PROGRAM = "/root/xen_trials.py"
+PROGRAM = "/srv/xen_trials.py"
 TESTS = Path(__file__).resolve().parents[1] / "tests"
 
 
