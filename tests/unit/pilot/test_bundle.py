@@ -22,10 +22,10 @@ def test_it_is_small_enough_for_a_jobs_script() -> None:
     assert len(base64.b64encode(bundle())) < 512 * 1024
 
 
-def test_it_holds_the_pilot_and_of_the_node_only_messages_and_errors() -> None:
+def test_it_holds_the_pilot_and_of_the_node_only_what_is_said_to_it() -> None:
     assert {name for name in names() if "nodectl" in name} == {
         f"flyinglow/nodectl/{name}.{kind}"
-        for name in ("__init__", "errors", "lazily", "messages")
+        for name in ("__init__", "errors", "framing", "lazily", "messages", "versions")
         for kind in ("py", "pyc")
     }
     assert {"__main__.py", "flyinglow/__init__.py", "flyinglow/pilot/__main__.py"} <= set(names())
