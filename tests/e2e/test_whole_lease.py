@@ -45,7 +45,7 @@ PROOF = b"""#!/bin/sh
 exec > /dev/console 2>&1
 echo "PROOF data $(cat /data/known)"
 (echo changed > /data/known) 2> /dev/null && echo 'PROOF data can be changed'
-echo changed > /work/known && sync && echo "PROOF work $(cat /work/known), data $(cat /data/known)"
+echo changed > /copy/known && sync && echo "PROOF work $(cat /copy/known), data $(cat /data/known)"
 echo kept > /kept/new && sync && echo "PROOF kept $(cat /kept/new) $(awk '$2 == "/kept" {print $3}' /proc/mounts)"
 echo "PROOF name $(hostname), bad is $(awk '$NF == "bad" {print $1}' /etc/hosts)"
 """
@@ -214,7 +214,7 @@ def _request() -> list[Part]:
         Disk(name="data", partition="reference", mount="/data", read_only=True),
         Disk(name="scratch", blank_mb=32, mount="/kept"),
     )
-    work = Disk(name="work", partition="reference", mount="/work")
+    work = Disk(name="work", partition="reference", mount="/copy")
     plain: dict[str, Any] = {"memory_mb": 128, "nics": nics, "keys": (KEY,)}
     proof = File(path="/etc/flyinglow/roles/compute-element", content=PROOF, mode="755")
     settings = File(path="/etc/app settings.conf", content=b"one=1\n", mode="640")
@@ -248,7 +248,7 @@ def test_a_cluster_has_its_disks_networks_and_context_and_the_one_that_pretends_
     assert [(words[1], *words[2:5], words[-1]) for words in disks] == [
         ("data", "ext4", "/data", "ro", "ok"),
         ("scratch", "ext4", "/kept", "rw", "ok"),
-        ("work", "ext4", "/work", "rw", "ok"),
+        ("work", "ext4", "/copy", "rw", "ok"),
     ]
     assert log.read_text().count('"GET /reference.ext4') == len(NODES)  # once for each node's three disks
 
