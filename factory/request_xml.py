@@ -7,7 +7,6 @@ What the schema cannot tell (durations out of reason, an ensemble that is none) 
 from __future__ import annotations
 
 import base64
-import binascii
 from typing import TYPE_CHECKING, Final
 
 from flyinglow.factory.model import CreateRequest, Part
@@ -95,7 +94,7 @@ class _Children:
         """Decode base64; the schema's checker lets some malformed text through. Raises InvalidError."""
         try:
             return base64.b64decode("".join(self.needed(name).split()), validate=True)
-        except binascii.Error:
+        except ValueError:  # binascii.Error among them; characters beyond ASCII are another one
             raise InvalidError(f"{name} is not base64") from None
 
 

@@ -123,7 +123,7 @@ def test_a_duration_out_of_reason_is_refused() -> None:
         read(f"<Name>one</Name>{PART}<Lease><Duration>P99999D</Duration></Lease>")
 
 
-@pytest.mark.parametrize("text", ["%%", "aGVsbG8", "aGk=aGk="])
+@pytest.mark.parametrize("text", ["%%", "aGVsbG8", "aGk=aGk=", "\u00e9\u202e"])
 def test_what_the_schema_takes_for_base64_is_decoded_strictly(text: str) -> None:
     body = PART.replace("</Part>", f"<Context><UserData>{text}</UserData></Context></Part>")
     with pytest.raises(InvalidError, match="not base64"):
