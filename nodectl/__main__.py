@@ -106,11 +106,15 @@ def _deafen() -> None:
 
 
 def _list(arguments: Arguments) -> int:
-    answer = compose.node_of(_config(arguments)).carry_out(OrderName.LIST, None, {})
+    from flyinglow.nodectl import strangers  # noqa: PLC0415 - see above
+
+    settings = _config(arguments)
+    answer = compose.node_of(settings).carry_out(OrderName.LIST, None, {})
+    nobodys = [one.words for one in strangers.found(settings)]
     if arguments.json:
-        return _print(answer)
-    for info in answer["vms"]:
-        _say(_row(info))
+        return _print({**answer, "strangers": nobodys})
+    for line in [*map(_row, answer["vms"]), *(f"stranger  {words}; {strangers.FIX}" for words in nobodys)]:
+        _say(line)
     return 0 if answer["vms"] else _say("no VMs")
 
 
@@ -170,6 +174,8 @@ def _tidy(arguments: Arguments) -> int:
         _print(answer)
     else:
         _say(f"undone {len(answer['slots'])}: {' '.join(answer['slots'])}".rstrip(": "))
+        for line in answer["strangers"]:
+            _say(f"removed   {line}")
         for line in answer["failed"]:
             _say(f"failed    {line}")
     return EXIT_CODES["broken"] if answer["failed"] else 0

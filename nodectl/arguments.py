@@ -49,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
     commands = made.add_subparsers(dest="command", required=True, metavar="COMMAND")
     agent = commands.add_parser("agent", help="serve orders as JSON lines until the end of input")
     agent.add_argument("--stdio", action="store_true", required=True, help="on standard input and output")
-    commands.add_parser("list", help="list the VMs of this node")
+    commands.add_parser("list", help="list the VMs of this node, and what is left of others")
     create = commands.add_parser("create", help="make a VM; its specification is read as JSON from standard input")
     create.formatter_class, create.epilog = argparse.RawDescriptionHelpFormatter, EXAMPLE
     by_tag = {name: commands.add_parser(name, help=text) for name, text in BY_TAG.items()}
@@ -67,7 +67,7 @@ def parser() -> argparse.ArgumentParser:
     by_tag["console"].add_argument("--max", type=int, default=1 << 20, help="at most so many bytes")
     commands.add_parser("status", help="how the node stands: memory, slots, VMs")
     commands.add_parser("kill-all", help="destroy every VM of this node, restore all memory, forget all slots")
-    commands.add_parser("tidy", help="undo the slots whose agents are gone, and nothing else")
+    commands.add_parser("tidy", help="undo the slots whose agents are gone, remove what no VM's directory answers for")
     commands.add_parser("doctor", help="look whether this node can run VMs")
     build = commands.add_parser("build-guest", help="build a small Linux guest from Debian packages")
     build.add_argument("out", type=Path, metavar="OUTDIR")

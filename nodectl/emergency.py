@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-from flyinglow.nodectl import processes
+from flyinglow.nodectl import processes, strangers
 from flyinglow.nodectl.compose import hypervisor_of, node_of, slots_of
 from flyinglow.nodectl.config import Config
 from flyinglow.nodectl.errors import FlyingLowError
@@ -41,6 +41,8 @@ def kill_all(config: Config) -> dict[str, Any]:
     failed += resisting
     with _noting(failed):
         failed += driver.end_strays(node.state)  # what somebody began meanwhile
+    with _noting(failed):
+        failed += strangers.remove(config, node, running=False)[1]
     ids: list[str] = []
     own = 0
     if not failed:  # memory under a running VM is not to be given away
@@ -55,12 +57,17 @@ def kill_all(config: Config) -> dict[str, Any]:
 def tidy(config: Config) -> dict[str, Any]:
     """Undo the slots whose agents are gone, and nothing else: safe while other slots live. For a job's epilog.
 
-    Answers ``{"slots": [ids], "failed": [sentences]}``.
+    What no directory of a VM answers for goes with them (``strangers``).
+    Answers ``{"slots": [ids], "strangers": [sentences], "failed": [sentences]}``.
     """
     node: Node = node_of(config)
     ended, failed = slots_of(config, node).sweep()
+    gone: list[str] = []
+    with _noting(failed):
+        gone, resisting = strangers.remove(config, node)
+        failed += resisting
     node.state.tidy()
-    return {"slots": ended, "failed": failed}
+    return {"slots": ended, "strangers": gone, "failed": failed}
 
 
 def _end_holders(slots: Slots) -> None:

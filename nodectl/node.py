@@ -153,7 +153,7 @@ class Node:
         self.unwanted.discard(tag)  # what is created after this is wanted
         with self.state.locked(tag), tools.os_errors(f"VM {tag} could not be removed"):
             vm = self.state.vm(tag)
-            if vm.exists() and self.scope.sees(vm):
+            if self.scope.sees(vm):  # also when its directory is gone: what runs for it is known by its mark
                 self._remove(vm)
 
     def cut_short(self, tag: str) -> None:

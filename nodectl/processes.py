@@ -60,6 +60,13 @@ def with_argument(*words: str) -> Iterator[ProcessMark]:
                 yield found
 
 
+def all_marks(wanted: Callable[[list[str]], bool]) -> list[ProcessMark]:
+    """Return the living processes whose argument lists are wanted."""
+    numbers = [int(entry.name) for entry in PROC.iterdir() if entry.name.isdigit()]
+    found = [mark(number) for number in numbers if wanted(arguments(number))]
+    return [each for each in found if each is not None]
+
+
 def _has(file: str, sought: list[bytes]) -> bool:
     try:
         with open(file, "rb", buffering=0) as stream:  # noqa: PTH123 - as above

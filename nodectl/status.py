@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from flyinglow.nodectl import strangers
 from flyinglow.nodectl.compose import node_of, slots_of
 from flyinglow.nodectl.config import Config
 from flyinglow.nodectl.messages import encode
@@ -42,7 +43,9 @@ def status(config: Config) -> dict[str, Any]:
         for entry in ledger.slots
     ]
     vms = [{**encode(info), "slot": node.state.vm(info.tag).slot} for info in node.list()]
-    return {"node": config.node, "memory": memory, "cpus": slots.limits.cpus, "slots": held, "vms": vms}
+    nobodys = [one.words for one in strangers.found(config)]
+    parts = {"memory": memory, "cpus": slots.limits.cpus, "slots": held, "vms": vms, "strangers": nobodys}
+    return {"node": config.node, **parts}
 
 
 def lines(found: dict[str, Any]) -> Iterator[str]:
@@ -63,3 +66,5 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
         words = [vm["tag"], vm["status"], "ready" if vm["ready"] else "", vm["progress"] or vm["reason"]]
         words += [f"dropped {kind}: {count}" for kind, count in sorted(vm["dropped"].items())]
         yield "  ".join(word for word in words if word)
+    for stranger in found["strangers"]:
+        yield f"stranger  {stranger}; {strangers.FIX}"

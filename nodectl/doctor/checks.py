@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from flyinglow.nodectl import tools
+from flyinglow.nodectl import strangers, tools
 from flyinglow.nodectl.config import Config
 from flyinglow.nodectl.context import delivery
 from flyinglow.nodectl.doctor import hypervisor as doctor_hypervisor
@@ -49,12 +48,13 @@ def _checks(config: Config) -> Iterator[tuple[str, Callable[[], str]]]:
     if config.driver == "simulated":
         return
     yield from _driver(config)
+    yield "strays", lambda: _strays(config)
     yield from doctor_hypervisor.hardware(config)
     yield "mke2fs", lambda: versions.found("mke2fs", config.mke2fs)
-    yield "mkswap", lambda: _present(config.mkswap, "util-linux")
+    yield "mkswap", lambda: versions.present(config.mkswap, "util-linux")
     yield "context", lambda: delivery.possible(config)
     if any(text.startswith("scp:") for text in (*config.image_sources, config.image_store, *config.save_targets)):
-        yield "sftp", lambda: _present(config.sftp, "openssh-client")
+        yield "sftp", lambda: versions.present(config.sftp, "openssh-client")
     if config.peer_address:
         yield "peers", lambda: listening.possible(config.peer_address)
     if is_root():
@@ -113,11 +113,16 @@ def _directories(config: Config) -> str:
     return f"{config.state}, {free} MiB free; {config.run}"
 
 
-def _present(program: str, package: str) -> str:
-    found = shutil.which(program)
-    if found is None:
-        raise BrokenError(f"{program} is missing: install it (Debian: apt-get install {package})")
-    return found
+def _strays(config: Config) -> str:
+    """Look for what is nobody's, and for VMs whose creation or removal was cut short and is not gone on with."""
+    nobodys = [one.words for one in strangers.found(config)]
+    state = StateDir(config.state, config.run, config.run_as)
+    half = [vm.tag for vm in state.vms() if not ((vm.path / "vm.json").exists() or state.is_locked(vm.tag))]
+    said = [f"{'; '.join(nobodys)}: {strangers.FIX}"] if nobodys else []
+    said += [f"VM {tag} is half made: flyinglow-nodectl destroy {tag}" for tag in half]
+    if said:
+        raise BrokenError("; ".join(said))
+    return "none"
 
 
 def _tun() -> str:

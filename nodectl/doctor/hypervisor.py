@@ -8,10 +8,7 @@ from pathlib import Path
 
 from flyinglow.nodectl.config import Config
 from flyinglow.nodectl.errors import BrokenError
-from flyinglow.nodectl.hypervisor.libvirt_domain import Named
 from flyinglow.nodectl.hypervisor.libvirt_link import Link, told
-from flyinglow.nodectl.hypervisor.mark import PREFIX, is_ours
-from flyinglow.nodectl.vmdir import StateDir
 
 DEVICES = Path("/sys/bus/pci/devices")
 PASSING = "vfio-pci"
@@ -20,7 +17,6 @@ PASSING = "vfio-pci"
 def libvirt(config: Config) -> Iterator[tuple[str, Callable[[], str]]]:
     """Yield what is to be looked at of a libvirtd; each raises a FlyingLowError, or says what it found."""
     yield "libvirt", lambda: _daemon(config)
-    yield "strays", lambda: _strays(config)
 
 
 def hardware(config: Config, devices: Path = DEVICES) -> Iterator[tuple[str, Callable[[], str]]]:
@@ -36,17 +32,6 @@ def _daemon(config: Config) -> str:
     with told("libvirt does not answer"):
         version = int(link.getLibVersion())
         return f"{link.getType()} at {config.libvirt}, libvirt {version // 10**6}.{version // 1000 % 1000}"
-
-
-def _strays(config: Config) -> str:
-    known = {vm.tag for vm in StateDir(config.state, config.run).vms()}
-    with told("libvirt's domains could not be listed"):
-        domains = [Named(each) for each in Link(config.libvirt).connection().listAllDomains()]
-    ours = [each.name for each in domains if is_ours(config.state, each)]
-    lost = [name for name in ours if name[len(PREFIX) :] not in known]
-    if lost:
-        raise BrokenError(f"domains of ours run whose directories are gone: {', '.join(lost)}; kill-all ends them")
-    return "none"
 
 
 def _cpus(config: Config) -> str:

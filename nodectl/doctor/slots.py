@@ -106,7 +106,7 @@ def _tickets(config: Config) -> str:
             "service's KEY.signers here and name it with the configuration key ticket_signers"
         )
     versions.found("openssh", "ssh")
-    _present(config.ssh_keygen)
+    versions.present(config.ssh_keygen, "openssh-client")
     signers = Path(config.ticket_signers)
     weak = weak_spot(signers) if is_root() else None
     if weak is not None:
@@ -119,11 +119,6 @@ def _tickets(config: Config) -> str:
         )
     tools.run([config.ssh_keygen, "-l", "-f", "-"], given=ours[0].split('"')[-1], seconds=20)
     return f"{len(ours)} key of a service in {signers}; this node is {config.node}"
-
-
-def _present(program: str) -> None:
-    if shutil.which(program) is None:
-        raise BrokenError(f"{program} is missing: install it (Debian: apt-get install openssh-client)")
 
 
 def _rules() -> Iterator[str]:

@@ -39,8 +39,7 @@ NEEDS = {
 def found(name: str, program: str) -> str:
     """Return what a program says of its version. Raises BrokenError when it is missing, silent or too old."""
     need = NEEDS[name]
-    if shutil.which(program) is None:
-        raise BrokenError(f"{program} is missing: install it (Debian: apt-get install {need.package})")
+    present(program, need.package)
     try:
         done = subprocess.run(
             [program, *need.words], stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS, check=False
@@ -56,6 +55,14 @@ def found(name: str, program: str) -> str:
         least = ".".join(map(str, need.least))
         raise BrokenError(f"{program} must be {least} or later, for {need.why}: it says {line!r}; renew {need.package}")
     return line
+
+
+def present(program: str, package: str) -> str:
+    """Return where a program is. Raises BrokenError with the package that brings it (Debian's name)."""
+    there = shutil.which(program)
+    if there is None:
+        raise BrokenError(f"{program} is missing: install it (Debian: apt-get install {package})")
+    return there
 
 
 def python() -> str:

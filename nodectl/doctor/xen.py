@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from flyinglow.nodectl import processes, tools
 from flyinglow.nodectl.config import Config
+from flyinglow.nodectl.doctor import versions
 from flyinglow.nodectl.errors import BrokenError
-from flyinglow.nodectl.hypervisor.mark import PREFIX
 from flyinglow.nodectl.hypervisor.xl import Xl
-from flyinglow.nodectl.vmdir import StateDir
 
 FIGURES = re.compile(r"^(xen_version|free_memory) *: *(\S+)$", re.MULTILINE)
 LOGGING = {"--log=guest", "--log=all"}
@@ -22,7 +20,6 @@ LOGGING = {"--log=guest", "--log=all"}
 def checks(config: Config) -> Iterator[tuple[str, Callable[[], str]]]:
     """Yield what is to be looked at, by name; each raises a FlyingLowError or OSError, or says what it found."""
     yield "xl", lambda: _xl(config)
-    yield "strays", lambda: _strays(config)
     yield "consoles", lambda: _consoles(config)
     yield "mke2fs", lambda: _mke2fs(config)
     if config.memory != "xen":
@@ -30,20 +27,10 @@ def checks(config: Config) -> Iterator[tuple[str, Callable[[], str]]]:
 
 
 def _xl(config: Config) -> str:
-    if shutil.which(config.xl) is None:
-        raise BrokenError(f"{config.xl} is missing: install it (Debian: apt-get install xen-utils-4.17), and boot Xen")
+    versions.present(config.xl, "xen-utils-4.17, and boot Xen")
     found = dict(FIGURES.findall(tools.run([config.xl, "info"])))
     count = len(Xl(config.xl).domains()) - 1
     return f"Xen {found.get('xen_version')}, {count} guests, {found.get('free_memory')} MiB free"
-
-
-def _strays(config: Config) -> str:
-    known = {vm.tag for vm in StateDir(config.state, config.run).vms()}
-    found = [domain.name for domain in Xl(config.xl).all_of(config.state)]
-    lost = [name for name in found if name[len(PREFIX) :] not in known]
-    if lost:
-        raise BrokenError(f"domains of ours run whose directories are gone: {', '.join(lost)}; kill-all ends them")
-    return "none"
 
 
 def _consoles(config: Config) -> str:
@@ -60,10 +47,7 @@ def _consoles(config: Config) -> str:
 
 
 def _mke2fs(config: Config) -> str:
-    found = shutil.which(config.mke2fs)
-    if found is None:
-        raise BrokenError(f"{config.mke2fs} is missing: install it (Debian: apt-get install e2fsprogs)")
-    return found
+    return versions.present(config.mke2fs, "e2fsprogs")
 
 
 def _nobody_balloons() -> str:

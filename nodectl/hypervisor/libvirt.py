@@ -127,8 +127,7 @@ class Libvirt:
 
     def end_strays(self, state: StateDir) -> list[str]:
         """End all domains of this node's VMs, whether these have directories or not; name those that resist."""
-        with told("libvirt's domains could not be listed"):
-            found = [each for each in self._link.connection().listAllDomains() if is_ours(state.path, Named(each))]
+        found = _ours(self._link, state.path)
         resisting = []
         for each in found:
             try:
@@ -226,6 +225,16 @@ class Libvirt:
 
     def _mark(self, vm: VmDir) -> Mark:
         return mark_of(self._config.state, vm.tag)
+
+
+def domains_of(config: Config) -> list[str]:
+    """Return the names of the domains of this node's VMs, whether these have directories or not."""
+    return [Named(each).name for each in _ours(Link(config.libvirt), config.state)]
+
+
+def _ours(link: Link, state: Path) -> list[Any]:
+    with told("libvirt's domains could not be listed"):
+        return [each for each in link.connection().listAllDomains() if is_ours(state, Named(each))]
 
 
 def _own_files(vm: VmDir, disks: list[DiskFile]) -> list[Path]:

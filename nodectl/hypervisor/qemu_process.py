@@ -109,14 +109,19 @@ def kill(pid: int) -> None:
 
 def strays(vms: Path, pids: Path) -> list[ProcessMark]:
     """Return the living QEMU processes that were started for a VM of these directories, whatever their records say."""
+    return [mark for _, mark in belonging(vms, pids)]
+
+
+def belonging(vms: Path, pids: Path) -> list[tuple[str, ProcessMark]]:
+    """Return these processes with the tags of their VMs."""
     places = (f"{vms}{os.sep}", f"{pids}{os.sep}")
-    found = []
-    for entry in processes.PROC.iterdir():
-        words = processes.arguments(int(entry.name)) if entry.name.isdigit() else []
-        if any(word.startswith(places) and word.endswith("/qemu.pid") for word in words):
-            mark = processes.mark(int(entry.name))
-            found += [mark] if mark is not None else []
-    return found
+
+    def file(words: list[str]) -> str:
+        return next((word for word in words if word.startswith(places) and word.endswith("/qemu.pid")), "")
+
+    found = processes.all_marks(lambda words: bool(file(words)))
+    named = [(Path(file(processes.arguments(mark.pid))).parent.name, mark) for mark in found]
+    return [(tag, mark) for tag, mark in named if tag]  # without: it ended meanwhile
 
 
 def _quiet(vm: VmDir) -> list[tuple[object, ...]]:

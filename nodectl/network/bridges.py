@@ -151,7 +151,7 @@ class BridgeNetworks:
         """Disconnect all NICs of a VM, whatever is known of it. May be repeated."""
         self._fresh.pop(tag, None)
         prefix = prefix_of(tag)
-        if not self._bridges():
+        if not (self._bridges() or (self._config.bridges and is_root())):  # rules may outlive what tells of them
             self._take_down(prefix)
             return
         with self._state.locked(LOCK):
