@@ -56,6 +56,7 @@ class Reconcile:
         self._spawn = spawn
         self._strays: dict[tuple[str, str], float] = {}  # (node, tag) -> first seen
         self._reaping: set[tuple[str, str]] = set()
+        self._quiet: set[str] = set()
         self._pace = Pace(seconds)
         self._width = DeferredSemaphore(crew.timing.per_node)
 
@@ -84,7 +85,16 @@ class Reconcile:
             reaped=await self._reap(seen, {row.tag for row in rows}),
             silent=dict(seen.silent),
         )
+        self._log_silence(report.silent)
         return report, unfinished
+
+    def _log_silence(self, silent: Mapping[str, str]) -> None:
+        """Write a line when a node falls silent, and one when it speaks again; not one a pass."""
+        for node in sorted(silent.keys() - self._quiet):
+            log.warning("a node does not answer", node=node, error=silent[node])
+        for node in sorted(self._quiet - silent.keys()):
+            log.info("a node answers again", node=node)
+        self._quiet = set(silent)
 
     async def news(self, told: Sequence[tuple[str, VmInfo]]) -> None:
         """Write down what nodes said unasked, in the order in which they said it."""

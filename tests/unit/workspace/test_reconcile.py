@@ -5,6 +5,7 @@ from datetime import datetime
 from functools import partial
 
 import pytest
+from structlog.testing import capture_logs
 from twisted.internet.defer import Deferred
 
 from flyinglow.access.identity import LOCAL
@@ -94,6 +95,22 @@ def test_a_silent_node_declares_nobody_dead(site: Site) -> None:
     site.settle(30)
     assert node in reports[0].silent  # type: ignore[attr-defined]
     assert site.states() == {"vm": "Running"}
+
+
+def test_a_nodes_silence_is_logged_once_and_so_is_its_end(site: Site) -> None:
+    site.create()
+    site.settle()
+    node = site.row("vm").node or ""
+    site.simulation.silence(node)
+    with capture_logs() as lines:
+        for _ in range(2):
+            Deferred.fromCoroutine(site.provisioner.reconcile())
+            site.settle(30)
+        site.simulation.speak(node)
+        Deferred.fromCoroutine(site.provisioner.reconcile())
+        site.settle(30)
+    said = [(line["event"], line["node"]) for line in lines if "answer" in line["event"]]
+    assert said == [("a node does not answer", node), ("a node answers again", node)]
 
 
 def test_a_guest_that_turns_itself_off_is_seen(site: Site) -> None:
