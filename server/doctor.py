@@ -91,7 +91,8 @@ def _user(config: Config) -> Finding:
 def _state_dir(path: Path) -> Finding:
     parent = next(ancestor for ancestor in (path, *path.parents) if ancestor.exists())
     ok = os.access(parent, os.W_OK | os.X_OK)
-    detail = f"{path} is writable" if ok else f"{parent} is not writable for this user"
+    good = f"{path} is writable" if parent == path else f"{path} is not there yet; serve makes it"
+    detail = good if ok else f"{parent} is not writable for this user"
     return Finding("state directory", ok=ok, detail=detail, fix=f"create {path} and give it to the daemon's user")
 
 
@@ -173,6 +174,9 @@ def _node(config: Config, name: str) -> Finding:
     try:
         # an agent ends at the end of its input, so an empty input makes it say hello and go
         done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=_HELLO_SECONDS, check=False)
+    except FileNotFoundError:
+        detail = f"there is no program {argv[0]}" + ("" if "/" in argv[0] else " in the PATH of whoever runs this")
+        return Finding(label, ok=False, detail=detail, fix=f"install it, or write its whole path in [node.{name}] reach")
     except (OSError, subprocess.TimeoutExpired) as error:
         return Finding(label, ok=False, detail=str(error), fix=fix)
     ok = b'"hello"' in done.stdout
