@@ -176,7 +176,7 @@ def _node(config: Config, name: str) -> Finding:
         done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=_HELLO_SECONDS, check=False)
     except FileNotFoundError:
         detail = f"there is no program {argv[0]}" + ("" if "/" in argv[0] else " in the PATH of whoever runs this")
-        return Finding(label, ok=False, detail=detail, fix=f"install it, or write its whole path in [node.{name}] reach")
+        return Finding(label, ok=False, detail=detail, fix=f"install it, or give its whole path in [node.{name}] reach")
     except (OSError, subprocess.TimeoutExpired) as error:
         return Finding(label, ok=False, detail=str(error), fix=fix)
     ok = b'"hello"' in done.stdout
