@@ -35,7 +35,7 @@ def test_a_dry_run_explains_and_probes_and_changes_nothing(each_python: Site, tm
     assert "leave the service 6 s" in done.stdout
     found = {line.split(":")[0]: line for line in lines if line.startswith(("ok", "BAD"))}
     assert set(found) == {"ok  interpreter", "ok  memory", "ok  program", "ok  agent", "ok  service"}
-    assert "it speaks 1, this pilot 1" in found["ok  agent"]
+    assert "it speaks version 1, this pilot versions 1 to 2" in found["ok  agent"]
     assert (site.memory, site.agent_log) == (BASE, ["start", "end"])
     assert site.service.heard == []
     assert site.settings.key not in done.stdout + done.stderr
