@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import queue
+import signal
 import socket
+import threading
 import time
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Final
@@ -14,6 +16,7 @@ from flyinglow.nodectl.errors import FlyingLowError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from types import FrameType
 
     from flyinglow.cli.session import Session
     from flyinglow.client import Consumer, Properties, Resource, Watch
@@ -28,8 +31,39 @@ def wait(session: Session, resource: Resource, states: Sequence[str], timeout: f
     def changed(found: Properties) -> None:
         session.say(f"{time.monotonic() - began:7.1f} s  {found.name} {showing.state(found)}{_census(found)}")
 
-    with news(resource) as pause:
-        return resource.wait(*states, timeout=timeout, on_change=changed, pause=pause)
+    with _interrupts() as check, news(resource) as pause:
+
+        def rest(seconds: float) -> None:
+            check()
+            pause(seconds)
+
+        return resource.wait(*states, timeout=timeout, on_change=changed, pause=rest)
+
+
+@contextmanager
+def _interrupts() -> Iterator[Callable[[], None]]:
+    """Give a function that raises KeyboardInterrupt once more for a Ctrl-C that was swallowed.
+
+    Raised while a library in C calls Python back, or while something is disposed of, it comes to nobody.
+    """
+    came: list[int] = []
+
+    def interrupted(signum: int, frame: FrameType | None) -> None:
+        came.append(signum)
+        signal.default_int_handler(signum, frame)
+
+    def check() -> None:
+        if came:
+            raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield check
+        return
+    before = signal.signal(signal.SIGINT, interrupted)
+    try:
+        yield check
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

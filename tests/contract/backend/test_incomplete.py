@@ -1,5 +1,6 @@
 """The conformance suite fails a back-end that leaves any one verb out."""
 
+import os
 import subprocess
 import sys
 
@@ -82,7 +83,10 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("incomplete") / "test_incomplete_backends.py"
     path.write_text(text)
     command = [sys.executable, "-m", "pytest", "-q", "-rfE", "--tb=no", "-p", "no:cacheprovider", str(path)]
-    done = subprocess.run(command, cwd=path.parent, capture_output=True, text=True, timeout=300, check=False)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}  # those are ours
+    done = subprocess.run(
+        command, cwd=path.parent, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
     return done.stdout
 
 
