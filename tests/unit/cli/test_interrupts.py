@@ -17,12 +17,12 @@ class Lease:
     def __init__(self) -> None:
         self.rests = 0
 
-    def wait(self, *_: str, pause: Callable[[float], object], **__: Any) -> None:
+    def wait(self, *states: str, pause: Callable[[float], object], **__: Any) -> None:
         try:
             signal.raise_signal(signal.SIGINT)
         except KeyboardInterrupt:
             self.rests = 0  # as an interpreter does that cannot hand it to anybody
-        for _ in range(3):
+        for _round in range(3):
             self.rests += 1
             pause(0)
 
