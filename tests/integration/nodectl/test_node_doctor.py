@@ -84,7 +84,7 @@ def test_a_full_disk_is_named_with_its_figures(tmp_path: Path) -> None:
     states = [next(each for each in one["findings"] if each["name"] == "directories") for one in answers[:3]]
     assert [state["ok"] for state in states] == [True, False, False], done
     assert all("make room" in state["text"] for state in states[1:])
-    assert answers[3] == {"vms": []}  # looking goes on
+    assert answers[3] == {"vms": [], "strangers": []}  # looking goes on
 
 
 def test_whose_tickets_a_node_believes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
