@@ -9,6 +9,7 @@ happened kept for it.
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from dataclasses import dataclass
 from functools import partial
@@ -68,16 +69,25 @@ def read(chosen: _Element | None, tag: str = MESSAGE_CONTENT) -> tuple[Query, ..
 
 @dataclass(slots=True)
 class Patience:
-    """How many more evaluations may fail: a transaction waits for them."""
+    """How many more evaluations may fail, and how many seconds all may take: a transaction waits for them."""
 
     left: int = 5
+    seconds: float = 1.0
+
+    @property
+    def is_gone(self) -> bool:
+        """Say whether no more is to be asked in this transaction."""
+        return self.left <= 0 or self.seconds <= 0
 
 
 class Contents:
-    """Judges events for subscriptions. Blocking; used by one thread at a time for ``judge``."""
+    """Judges events for subscriptions. Blocking; one thread at a time for ``judge``. ``clock`` tells seconds."""
 
-    def __init__(self, xpath: XPath, addresses: Addresses | None = None) -> None:
+    def __init__(
+        self, xpath: XPath, addresses: Addresses | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._xpath = xpath
+        self._clock = clock
         self._addresses = addresses
         # by kind and subscription, whose filter never changes
         self._queries: OrderedDict[tuple[str, str], tuple[Query, ...]] = OrderedDict()
@@ -121,22 +131,39 @@ class Contents:
         self, tag: str, rows: Sequence[Subscription], patience: Patience, make: Callable[[], bytes | None]
     ) -> dict[str, bool | None]:
         asked = {row.id: queries for row in rows if (queries := self._of(row, tag))}
-        if not asked or not patience.left or (document := make()) is None:
+        if not asked or patience.is_gone or (document := make()) is None:
             return {}
         judged = self._judged(document, asked, patience)
         if None not in judged.values() or len(asked) == 1:
             return judged
-        alone: dict[str, bool | None] = {}
-        for name, queries in asked.items():  # whoever it is that takes too long, the others are not to suffer
-            if patience.left:
-                alone |= self._judged(document, {name: queries}, patience)
-        return alone
+        return self._alone(document, asked, patience)
+
+    def _alone(
+        self, document: bytes, asked: Mapping[str, Sequence[Query]], patience: Patience
+    ) -> dict[str, bool | None]:
+        """Ask one by one: whoever it is that takes too long, the others are not to suffer.
+
+        When all the time is spent although none failed, the slowest of them is to blame.
+        """
+        judged: dict[str, bool | None] = {}
+        took: dict[str, float] = {}
+        for name, queries in asked.items():
+            if patience.is_gone:
+                break
+            before = patience.seconds
+            judged |= self._judged(document, {name: queries}, patience)
+            took[name] = before - patience.seconds
+        if patience.seconds <= 0 and None not in judged.values():
+            judged[max(took, key=lambda name: took[name])] = None
+        return judged
 
     def _judged(
         self, document: bytes, asked: Mapping[str, Sequence[Query]], patience: Patience
     ) -> dict[str, bool | None]:
+        began = self._clock()
         truths = iter(self._xpath.holds(document, [query for queries in asked.values() for query in queries]))
         judged = {name: _all([next(truths) for _ in queries]) for name, queries in asked.items()}
+        patience.seconds -= self._clock() - began
         if None in judged.values():
             patience.left -= 1
         return judged

@@ -14,7 +14,7 @@ from flyinglow.workspace.model import Kind, ResourceKey
 from flyinglow.wsrf.addresses import Addresses
 from flyinglow.wsrf.operation import Call, ServiceBase, call_of, operation
 from flyinglow.wsrf.times import timestamp
-from flyinglow.wsrf.xml import NIL, NS, E, qname, text_of
+from flyinglow.wsrf.xml import NIL, NS, E, number_of, qname
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -108,7 +108,7 @@ def manager_port(service: SubscriptionService) -> type[ServiceBase]:
         @operation(qname("fl", "Redeliver"), action=f"{NS['fl']}/Subscription/Redeliver")
         def redeliver(ctx: Any, body: _Element) -> _Element:
             call = call_of(ctx)
-            count = service.redeliver(call.caller, call.resource, int(text_of(body, qname("fl", "From"))))
+            count = service.redeliver(call.caller, call.resource, number_of(body, qname("fl", "From")) or 0)
             answer: _Element = E["fl"].RedeliverResponse(E["fl"].Messages(str(count)))
             return answer
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from flyinglow.access import proxies
 from flyinglow.access.identity import Identity
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from flyinglow.server.kept import Kept
     from flyinglow.server.tls import Secured, Trust
     from flyinglow.wsrf.addresses import Addresses
+
+_CLIENTS = {ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}
 
 
 class Signers:
@@ -66,3 +69,7 @@ def _check(chain: Sequence[x509.Certificate]) -> None:
     usages = [each.value for each in chain[0].extensions if isinstance(each.value, x509.KeyUsage)]
     if not all(usage.digital_signature for usage in usages):
         raise DeniedError("the signer's certificate may not sign (its key usage)")
+    for certificate in chain[:-1]:
+        purposes = [each.value for each in certificate.extensions if isinstance(each.value, x509.ExtendedKeyUsage)]
+        if not all(_CLIENTS & set(purpose) for purpose in purposes):
+            raise DeniedError("the signer's certificate is not for clients (its extended key usage)")

@@ -31,6 +31,7 @@ __all__ = [
     "duration_text",
     "is_nil",
     "local_name",
+    "number_of",
     "parse_duration",
     "parse_time",
     "qname",
@@ -77,6 +78,7 @@ E: Final[Mapping[str, ElementMaker]] = MappingProxyType(
 """One element maker a prefix: ``E["fl"].State("Running")``."""
 
 NIL: Final = f"{{{NS['xsi']}}}nil"
+_HIGHEST: Final = 2**53
 TRUE: Final = frozenset({"true", "1"})
 """How XML Schema writes the boolean true."""
 
@@ -103,6 +105,18 @@ def text_of(element: _Element, child: str, default: str = "") -> str:
     """Return the stripped text of the direct child with this Clark name, or ``default`` when there is none."""
     found = element.find(child)
     return default if found is None else (found.text or "").strip()
+
+
+def number_of(element: _Element, child: str) -> int | None:
+    """Return the number that a direct child holds, None without one; 2**53, which no row has, stands for all above.
+
+    The schemas let a number have any length, and Python refuses to read the longest.
+    """
+    text = text_of(element, child)
+    digits = text.lstrip("+-0")
+    if len(digits) > len(str(_HIGHEST)):
+        return _HIGHEST
+    return min(int(digits or 0), _HIGHEST) if text else None
 
 
 def is_nil(element: _Element) -> bool:

@@ -15,7 +15,7 @@ from flyinglow.workspace.makers import FL, WSNT
 from flyinglow.workspace.producer_xml import lifetime
 from flyinglow.wsrf.operation import ServiceBase, call_of, operation
 from flyinglow.wsrf.times import timestamp
-from flyinglow.wsrf.xml import NS, E, qname, text_of
+from flyinglow.wsrf.xml import NS, E, number_of, qname
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 STEM: Final = "http://docs.oasis-open.org/wsn/bw-2/"
 SERVICE: Final = "pullpoint"
 DOCUMENT: Final = qname("fl", "PullPointProperties")
-_HIGHEST: Final = 2**53
 NAMES: Final = (
     qname("wsnt", "CreationTime"),
     qname("fl", "Held"),
@@ -71,7 +70,7 @@ def port(service: PullService, bell: Bell) -> type[ServiceBase]:
             call = call_of(ctx)
             wish = _wish(body)
             found = service.fetch(call.caller, call.resource, wish)
-            seconds = _number(body, qname("fl", "Wait")) or 0
+            seconds = number_of(body, qname("fl", "Wait")) or 0
             if not found.is_empty or not seconds or not wish.limit:
                 return _answer(found)
             return _waited(service, bell, seconds, call, wish)
@@ -104,14 +103,8 @@ async def _waited(service: PullService, bell: Bell, seconds: int, call: Call, wi
 
 
 def _wish(body: _Element) -> Wish:
-    limit = _number(body, qname("wsnt", "MaximumNumber"))
-    return Wish(limit=MOST if limit is None else limit, after=_number(body, qname("fl", "After")))
-
-
-def _number(body: _Element, tag: str) -> int | None:
-    """Return a child's number; one that no row can have stands for all such."""
-    text = text_of(body, tag)
-    return min(int(text), _HIGHEST) if text else None
+    limit = number_of(body, qname("wsnt", "MaximumNumber"))
+    return Wish(limit=MOST if limit is None else limit, after=number_of(body, qname("fl", "After")))
 
 
 def _answer(found: Fetched) -> _Element:

@@ -19,9 +19,12 @@ WINDOW: Final = timedelta(minutes=5)
 AHEAD: Final = timedelta(seconds=10)
 """How far a sender's clock may be ahead of ours."""
 
+_LONGER: Final = AHEAD + timedelta(seconds=60)
+"""How long a message is remembered beyond its time, so that a clock that is set back lets none in again."""
+
 
 class Replays:
-    """The messages of the last ``WINDOW``, in memory. Safe to use from several threads.
+    """The messages of the last ``WINDOW`` and a little longer, in memory. Safe to use from several threads.
 
     It begins empty, so what was made before it began is refused: it may have been carried out by the process before.
     Each sender has room for ``per_sender`` messages and all for ``most``; beyond that new ones are refused, because
@@ -48,17 +51,20 @@ class Replays:
             raise TransientError("the service has just started and cannot know this message is new; sign another")
 
     def take(self, sender: str, message_id: str, created: datetime) -> None:
-        """Note a message that is in time and proven. Raises SignatureError when it was noted before."""
-        now, key = self._now(), (sender, message_id)
+        """Note a message that is proven. Raises SignatureError when it was noted before, or is too old by now."""
+        key = (sender, message_id)
         with self._lock:
+            now = self._now()  # what is forgotten by it is too old by it
             self._forget(now)
+            if created < now - WINDOW:
+                raise SignatureError("the message's Timestamp is too old")
             if key in self._seen:
                 raise SignatureError("the message has been received before; one that is sent again must be signed anew")
             if len(self._seen) >= self._most or self._count.get(sender, 0) >= self._per_sender:
                 raise ExhaustedError("too many signed messages in a short while; try again in some minutes")
             self._seen.add(key)
             self._count[sender] = self._count.get(sender, 0) + 1
-            heapq.heappush(self._ends, (created + WINDOW, sender, message_id))
+            heapq.heappush(self._ends, (created + WINDOW + _LONGER, sender, message_id))
 
     def __len__(self) -> int:
         return len(self._seen)

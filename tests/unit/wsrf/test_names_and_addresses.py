@@ -6,7 +6,19 @@ from lxml import etree
 from flyinglow.nodectl.errors import InvalidError, UnknownError
 from flyinglow.wsrf.addresses import ADDRESS, RESOURCE_ID, Addresses, is_id
 from flyinglow.wsrf.contract import Contract
-from flyinglow.wsrf.xml import NS, PREFIX, E, clean_text, is_nil, local_name, qname, qname_text, qname_value, text_of
+from flyinglow.wsrf.xml import (
+    NS,
+    PREFIX,
+    E,
+    clean_text,
+    is_nil,
+    local_name,
+    number_of,
+    qname,
+    qname_text,
+    qname_value,
+    text_of,
+)
 
 BASE = "http://grid.example:8080/lease"
 
@@ -102,3 +114,12 @@ def test_the_reference_parameter_is_not_declared_in_any_schema() -> None:
 def test_an_id_is_a_short_plain_word() -> None:
     assert is_id("a1-_.~")
     assert not any(map(is_id, ["", "a b", "a/b", "é", "a" * 129, "a\n"]))
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("7", 7), ("+7", 7), ("-0", 0), ("0", 0), ("007", 7), (str(2**63), 2**53), ("9" * 5000, 2**53), ("0" * 5000, 0)],
+)
+def test_a_number_of_any_length_is_read(text: str, number: int) -> None:
+    assert number_of(etree.fromstring(f"<a><b>{text}</b></a>"), "b") == number
+    assert number_of(etree.fromstring("<a/>"), "b") is None

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lxml import etree
@@ -19,7 +20,8 @@ from flyinglow.access.identity import LOCAL, UNKNOWN, Identity
 from flyinglow.client.signing import Signing
 from flyinglow.nodectl.errors import InvalidError
 from flyinglow.wsrf.security.names import DS, EXCLUSIVE, ID, SECURITY, SIGNATURE, TIMESTAMP, TOKEN, WSSE, WSU
-from flyinglow.wsrf.security.replay import AHEAD, WINDOW
+from flyinglow.wsrf.security.positions import SignatureError
+from flyinglow.wsrf.security.replay import AHEAD, WINDOW, Replays
 from flyinglow.wsrf.xml import NS
 from rigs.authority import LIMITED, Authority, now
 from rigs.signed import TO, Notary, Signer
@@ -469,6 +471,38 @@ def test_a05_what_is_forgotten_is_too_old_to_come_again(notary: Notary, alice: S
     assert "too old" in notary.ask(envelope)[1]
     notary.replays.take(ALICE, "urn:another", notary.now())
     assert len(notary.replays) == 1
+
+
+def test_a05_a_copy_at_the_very_end_of_the_window_is_known_or_too_old() -> None:
+    """Time passes between the first look at a message and its being noted."""
+    made = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    clock = iter([made - WINDOW, made, made, made + WINDOW, made + WINDOW + timedelta(milliseconds=1)])
+    replays = Replays(lambda: next(clock))
+    replays.in_time(made, None)
+    replays.take(ALICE, "urn:one", made)
+    replays.in_time(made, None)
+    with pytest.raises(SignatureError, match="too old"):
+        replays.take(ALICE, "urn:one", made)
+
+
+def test_a05_a_clock_that_is_set_back_lets_no_copy_in() -> None:
+    made = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    clock = iter([made - WINDOW, made, made + WINDOW + timedelta(seconds=5), made + timedelta(seconds=30)])
+    replays = Replays(lambda: next(clock))
+    replays.take(ALICE, "urn:one", made)
+    replays.take(ALICE, "urn:two", made + timedelta(seconds=20))
+    with pytest.raises(SignatureError, match="before"):
+        replays.take(ALICE, "urn:one", made)
+
+
+@pytest.mark.parametrize("usage", [[ExtendedKeyUsageOID.SERVER_AUTH], [ExtendedKeyUsageOID.EMAIL_PROTECTION]])
+def test_a06_a_certificate_that_is_not_for_clients_signs_nothing(
+    notary: Notary, root: Authority, usage: list[ObjectIdentifier]
+) -> None:
+    assert notary.ask(Signer(root.issue("Alice", usage=usage)).destroy())[0] == DENIED
+    assert notary.shelf.destroyed == []
+    both = Signer(root.issue("Alice", usage=[*usage, ExtendedKeyUsageOID.CLIENT_AUTH]))
+    assert notary.ask(both.destroy())[0] == "DestroyResponse"
 
 
 def test_a05_a_restart_does_not_let_old_messages_in_again(root: Authority, alice: Signer, tmp_path: Path) -> None:
