@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import stat
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
@@ -81,6 +82,7 @@ class AuditFile:
         self._path, self._always, self._ever = path, sync == "always", sync != "never"
         self._lock = threading.Lock()
         self._fresh = False
+        self._torn = False
         self._descriptor = self._open()
 
     def write(self, record: Mapping[str, Any]) -> None:
@@ -93,7 +95,10 @@ class AuditFile:
             log.critical("the audit log cannot be written", extra={"reason": error.strerror, "line": line.decode()})
 
     def _append(self, line: bytes) -> None:
-        if os.write(self._descriptor, line) != len(line):
+        whole = b"\n" + line if self._torn else line  # so that what was cut off does not spoil what follows
+        written = os.write(self._descriptor, whole)
+        self._torn = written != len(whole) and (self._torn or written > 0)
+        if written != len(whole):
             raise OSError(0, "a line was written in part only")
         if self._always:
             os.fdatasync(self._descriptor)
@@ -118,7 +123,7 @@ class AuditFile:
             log.critical("the audit log cannot be opened anew", extra={"reason": error.message})
             return
         with self._lock:
-            old, self._descriptor = self._descriptor, opened
+            old, self._descriptor, self._torn = self._descriptor, opened, False
         os.close(old)
 
     def last(self, count: int) -> list[dict[str, Any]]:
@@ -128,7 +133,8 @@ class AuditFile:
             file.seek(max(0, size - _TAIL))
             lines = file.read().split(b"\n")[:-1]
         whole = lines if size <= _TAIL else lines[1:]
-        return [json.loads(line) for line in whole[-count:]] if count > 0 else []
+        wanted = [line for line in whole if line][-count:] if count > 0 else []
+        return [_record(line) for line in wanted]
 
     def close(self) -> None:
         """Force what was written to the disk, and close."""
@@ -139,9 +145,29 @@ class AuditFile:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-            return os.open(self._path, flags, 0o640)
+            return _private(os.open(self._path, flags, 0o640))
         except OSError as error:
             raise BrokenError(f"[audit] file: {self._path} cannot be opened: {error.strerror}") from None
+
+
+def _private(descriptor: int) -> int:
+    """Return an open file's descriptor; others than its owner and group can read it no longer."""
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
+        os.close(descriptor)
+        raise OSError(0, "it is no regular file")
+    if found.st_mode & 0o137:
+        os.fchmod(descriptor, found.st_mode & 0o640)
+    return descriptor
+
+
+def _record(line: bytes) -> dict[str, Any]:
+    """Return what a line says; one that a full disk cut off is shown as it is."""
+    try:
+        found: dict[str, Any] = json.loads(line)
+    except ValueError:
+        return {"torn": line.decode("ascii", "replace")}
+    return found
 
 
 class Audit:

@@ -85,7 +85,12 @@ class Signatures:
             return replace(signer, via="signature")
         if caller.name != signer.name:
             raise DeniedError("the message was signed by another than the one who sent it")
-        return replace(caller, limited=caller.limited or signer.limited)
+        return replace(
+            caller,
+            admin=caller.admin and signer.admin,
+            observer=caller.observer and signer.observer,
+            limited=caller.limited or signer.limited,
+        )
 
 
 def _time(timestamp: _Element, tag: str) -> datetime | None:

@@ -154,6 +154,26 @@ def test_a_full_disk_is_told_to_the_log_with_the_line(tmp_path: Path, caplog: py
     file.close()
 
 
+def test_a_line_that_was_cut_off_spoils_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, write = AuditFile(tmp_path / "audit.log", "never"), os.write
+    file.write({"n": 1})
+    monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:5]))
+    file.write({"n": 2})
+    monkeypatch.undo()
+    file.write({"n": 3})
+    file.write({"n": 4})
+    assert file.last(10) == [{"n": 1}, {"torn": '{"n":'}, {"n": 3}, {"n": 4}]
+    file.close()
+
+
+def test_one_that_others_could_read_or_write_is_closed_to_them(tmp_path: Path) -> None:
+    path = tmp_path / "audit.log"
+    path.touch()
+    path.chmod(0o666)
+    AuditFile(path, "never").close()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
 def test_the_operations_that_change_nothing_are_these_and_no_others() -> None:
     """A new operation is audited unless somebody says here, too, that it changes nothing."""
     assert sorted({element.rpartition("}")[2] for element in READS}) == [

@@ -355,6 +355,14 @@ def test_a_proxy_signs_for_its_owner_with_the_rights_it_has(notary: Notary, alic
     assert (notary.caller.name, notary.caller.limited) == (ALICE, True)
 
 
+def test_an_administrators_limited_proxy_signs_as_no_administrator(notary: Notary, alice: Signer) -> None:
+    connected = Identity(ALICE, admin=True, observer=True, via="x509")
+    limited = Signer(alice.credential.proxy(language=LIMITED).proxy())
+    notary.ask(limited.destroy(), caller=connected)
+    seen = notary.caller
+    assert (seen.name, seen.admin, seen.observer, seen.limited) == (ALICE, False, False, True)
+
+
 def test_a04_a_proxy_that_tls_would_refuse_cannot_sign(notary: Notary, alice: Signer) -> None:
     for proxy in (alice.credential.proxy(path_length=0).proxy(), alice.credential.proxy(extension=None)):
         assert notary.ask(Signer(proxy).destroy())[0] == DENIED
