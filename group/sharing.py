@@ -82,22 +82,22 @@ def _find(tx: Tx, caller: Identity, verb: str, key: ResourceKey) -> Workspace | 
 
 
 def _end_subscriptions(tx: NotificationTx, key: ResourceKey, row: Workspace | Collection, grantee: Grantee) -> None:
-    for target, ids in _concerned(tx, key, row):
+    for target, owner, ids in _concerned(tx, key, row):
         named = {share.grantee.name for share in tx.shares.of(ids) if not share.grantee.is_group}
-        kept = {row.owner, *named}
+        kept = {owner, *named}  # who joined with a machine of his own has that of his own right
         over = [each for each in tx.subscriptions.of([target]) if each.owner not in kept]
         tx.subscriptions.remove([each.id for each in over if grantee.is_group or each.owner == grantee.name])
 
 
-def _concerned(tx: Tx, key: ResourceKey, row: Workspace | Collection) -> list[tuple[ResourceKey, list[str]]]:
-    """Return the resource and its members, each with the ids by whose shares it can be seen."""
+def _concerned(tx: Tx, key: ResourceKey, row: Workspace | Collection) -> list[tuple[ResourceKey, str, list[str]]]:
+    """Return the resource and its members, each with its owner and the ids by whose shares it can be seen."""
     whole = [getattr(row, "group_id", None), row.ensemble_id]
-    found = [(key, [key.id, *(each for each in whole if each)])]
+    found = [(key, row.owner, [key.id, *(each for each in whole if each)])]
     if key.kind is not Kind.WORKSPACE:
         for member in members_of(tx, key):
             ids = [member.id, member.group_id, member.ensemble_id]
-            found.append((member.key, [each for each in ids if each]))
+            found.append((member.key, member.owner, [each for each in ids if each]))
     if key.kind is Kind.ENSEMBLE:
         groups = tx.collections.select(Kind.GROUP, ensemble_id=key.id)
-        found += [(group.key, [group.key.id, key.id]) for group in groups]
+        found += [(group.key, group.owner, [group.key.id, key.id]) for group in groups]
     return found

@@ -97,6 +97,18 @@ def test_what_is_revoked_is_over_with_its_subscriptions(site: Site, sharing: Sha
         sharing.revoke(LOCAL, group, GROUP)
 
 
+def test_who_joined_with_a_machine_of_his_own_keeps_what_he_is_told_of_it(site: Site, sharing: SharingService) -> None:
+    whole = key_of(site.create(part("ce"), name="farm", open=True), "farm")
+    sharing.delegate(LOCAL, whole, Grantee("bob"), Level.FULL)
+    joined = site.create(part("worker"), name="worker", join=whole.id, caller=BOB)
+    his = key_of(joined, "worker")
+    book = subscriptions(site.store, site.now, site._new_id)
+    kept, lost = (book.subscribe(BOB, key, SubscribeRequest(consumer="http://127.0.0.1:9000/")) for key in (his, whole))
+    sharing.revoke(LOCAL, whole, Grantee("bob"))
+    assert site.store.view(lambda tx: tx.subscriptions.get(kept.id)) is not None
+    assert site.store.view(lambda tx: tx.subscriptions.get(lost.id)) is None
+
+
 def test_sharing_has_its_bounds(site: Site, sharing: SharingService) -> None:
     group, _ = farm(site)
     with pytest.raises(InvalidError):
