@@ -93,7 +93,7 @@ class FactoryService:
         known = tx.leases.by_token(caller.name, request.token) if request.token else None
         if known is not None:
             again = _again(tx, known, digest(request))
-            return again if draft is None else replace(again, subscriptions=_kept(tx, again, draft))
+            return again if draft is None else replace(again, subscriptions=_kept(tx, caller, again, draft))
         created = self._create(tx, caller, request)
         if draft is None:
             return created
@@ -246,10 +246,11 @@ def _again(tx: Tx, lease: Lease, mark: str) -> Created:
     return Created(lease_id=lease.id, resources=lease.resources, ends_at=first.ends_at if first else None)
 
 
-def _kept(tx: NotificationTx, created: Created, draft: Draft) -> dict[ResourceKey, str]:
-    """Return the subscriptions that the first answer told of, which was lost on its way."""
+def _kept(tx: NotificationTx, caller: Identity, created: Created, draft: Draft) -> dict[ResourceKey, str]:
+    """Return the caller's own subscriptions that the first answer told of, which was lost on its way."""
     rows = tx.subscriptions.of([key for _, key in created.resources])
-    return {row.producer: row.id for row in rows if row.consumer == draft.request.consumer}
+    mine = [row for row in rows if row.owner == caller.name]  # others with whom it is shared may use the same consumer
+    return {row.producer: row.id for row in mine if row.consumer == draft.request.consumer}
 
 
 def _joined(tx: Tx, caller: Identity, request: CreateRequest) -> Collection:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from flyinglow.access.identity import LOCAL, Identity
+from flyinglow.access.identity import LOCAL, OPERATOR, Identity
 from flyinglow.factory.model import Created
 from flyinglow.nodectl.errors import (
     ConflictError,
@@ -21,7 +21,7 @@ from flyinglow.notification.service import SubscriptionSettings
 from flyinglow.notification.subscribing import SubscribeRequest
 from flyinglow.workspace.model import Allocation, Context, Disk, EndAction, File, Kind, Nic, Selection, Topic
 from flyinglow.wsrf.faults import TypedFault
-from rigs.site import MakeSite, Site, key_of, kinds, part, request, whole
+from rigs.site import MakeSite, Site, key_of, kinds, part, request, subscriptions, whole
 
 
 def test_one_part_is_a_workspace_or_a_group_and_several_are_an_ensemble(site: Site) -> None:
@@ -279,6 +279,14 @@ def test_a_repeated_request_is_told_of_the_subscriptions_that_it_has(site: Site)
     first = site.factory.create(LOCAL, asked, CONSUMER)
     assert site.factory.create(LOCAL, asked, CONSUMER) == first
     assert len(site.store.view(lambda tx: tx.subscriptions.of([whole(first)]))) == 1
+
+
+def test_a_repeated_request_is_not_told_of_what_others_subscribed_to(site: Site) -> None:
+    asked = request(part("vm"), token="again")
+    first = site.factory.create(LOCAL, asked, CONSUMER)
+    book = subscriptions(site.store, site.now, lambda: "0" * 32)
+    book.subscribe(OPERATOR, whole(first), CONSUMER)
+    assert site.factory.create(LOCAL, asked, CONSUMER) == first
 
 
 def test_a_consumer_that_is_refused_leaves_nothing_behind(site: Site) -> None:
