@@ -284,7 +284,7 @@ def test_a_repeated_request_is_told_of_the_subscriptions_that_it_has(site: Site)
 def test_a_repeated_request_is_not_told_of_what_others_subscribed_to(site: Site) -> None:
     asked = request(part("vm"), token="again")
     first = site.factory.create(LOCAL, asked, CONSUMER)
-    book = subscriptions(site.store, site.now, lambda: "0" * 32)
+    book = subscriptions(site.store, site.now, lambda: "f" * 32)
     book.subscribe(OPERATOR, whole(first), CONSUMER)
     assert site.factory.create(LOCAL, asked, CONSUMER) == first
 
