@@ -175,7 +175,7 @@ def test_a_nic_that_cannot_be_is_refused_and_nothing_stays(
     done = guarded.result("nft", "create", given=given)
     assert json.loads(done.stdout)["error"]["kind"] == kind
     assert words in json.loads(done.stdout)["error"]["message"]
-    assert guarded.control("nft", "list") == {"vms": []}
+    assert guarded.control("nft", "list") == {"vms": [], "strangers": []}
     assert guarded.node.processes() == []
 
 
@@ -183,7 +183,7 @@ def test_without_the_program_of_the_rules_no_vm_is_connected_and_the_doctor_says
     guarded.settings = {"nft": "/nonexistent/nft"}
     done = guarded.result("nft", "create", given=spec("a1", MAC, IP))
     assert "/nonexistent/nft is not installed" in done.stdout
-    assert guarded.control("nft", "list") == {"vms": []}
+    assert guarded.control("nft", "list") == {"vms": [], "strangers": []}
     findings = json.loads(guarded.result("nft", "doctor").stdout)["findings"]
     (found,) = [one for one in findings if one["name"] == "spoofing rules"]
     assert (found["ok"], "/nonexistent/nft" in found["text"]) == (False, True)
