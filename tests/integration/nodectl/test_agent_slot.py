@@ -237,7 +237,7 @@ def test_tidy_leaves_living_slots_alone(configure: Configure) -> None:
         dead.order("reserve", **{**SLOT, "slot": "dead"})
         make(dead, "b1")
         dead.kill()
-        assert command(config, "tidy") == {"slots": ["dead"], "failed": []}
+        assert command(config, "tidy") == {"slots": ["dead"], "strangers": [], "failed": []}
         assert lives.order("info", "a1")["status"] == "running"
         assert own_mb(config) == 700
 
