@@ -22,7 +22,7 @@ from flyinglow.backend.lrm.model import Component, PilotJob, Slot
 from flyinglow.backend.lrm.states import JobState
 from flyinglow.pilot.messages import Standing
 from flyinglow.server import listeners
-from flyinglow.server.config import NodeListener
+from flyinglow.server.configuration.settings import NodeListener
 from flyinglow.server.node_door import node_site
 from flyinglow.store import Store
 

@@ -19,7 +19,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from flyinglow.backend.api import Order
 from flyinglow.nodectl.messages import OrderName
 from flyinglow.server import daemon
-from flyinglow.server.admin_verbs import AdminVerbs
+from flyinglow.server.administration.verbs import AdminVerbs
 
 _LIST = Order(OrderName.LIST, None)
 

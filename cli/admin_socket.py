@@ -1,4 +1,4 @@
-"""Asks the running daemon through its admin socket (``server/admin.py`` describes the lines)."""
+"""Asks the running daemon through its admin socket (``server/administration/socket.py`` describes the lines)."""
 
 from __future__ import annotations
 

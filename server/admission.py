@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flyinglow.server import config_access
+from flyinglow.server.configuration import access as config_access
 from flyinglow.wsrf.gate import Gate
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from twisted.web.http import Request
 
     from flyinglow.access.identity import Identity
-    from flyinglow.server.config import Config
+    from flyinglow.server.configuration.settings import Config
 
 
 def gate(config: Config, reactor: Any) -> Gate:

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 from flyinglow.factory.uris import UriPolicy
 from flyinglow.nodectl.context import ways
 from flyinglow.nodectl.errors import InvalidError
-from flyinglow.server.config import Image as ImageTable
+from flyinglow.server.configuration.settings import Image as ImageTable
 from flyinglow.workspace.catalogue import Image
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from flyinglow.server.config import ImageUri
+    from flyinglow.server.configuration.settings import ImageUri
 
 _DEFAULTS = ImageTable()
 _KEYS = {field.name for field in dataclasses.fields(ImageTable)} - {"file"}

@@ -15,7 +15,7 @@ from flyinglow.backend.api import Settings
 from flyinglow.nodectl.errors import InvalidError
 from flyinglow.notification.consumers import Consumers
 from flyinglow.server.catalogue import catalogue
-from flyinglow.server.guest_key import endpoint
+from flyinglow.server.guests.key import endpoint
 from flyinglow.server.nodes import NodeBook
 from flyinglow.server.notifying import Notifying, notifying, policy
 from flyinglow.server.pools import pool
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from flyinglow.backend.api import Backend, ClaimNews
     from flyinglow.nodectl.messages import VmInfo
-    from flyinglow.server.config import Config
+    from flyinglow.server.configuration.settings import Config
     from flyinglow.workspace.model import Nic
     from flyinglow.workspace.ports import Tx
 

@@ -19,20 +19,20 @@ from twisted.python.threadpool import ThreadPool
 from flyinglow import __version__
 from flyinglow.nodectl.errors import BrokenError
 from flyinglow.server import listeners, logs, privileges
-from flyinglow.server.admin import AdminFactory
-from flyinglow.server.admin_verbs import AdminVerbs
+from flyinglow.server.administration.socket import AdminFactory
+from flyinglow.server.administration.verbs import AdminVerbs
 from flyinglow.server.admission import gate, with_roles
 from flyinglow.server.audit import Audit, AuditFile
-from flyinglow.server.bearer import LOOK_EVERY, bearer
+from flyinglow.server.callers.bearer import LOOK_EVERY, bearer
+from flyinglow.server.callers.identification import authenticate
+from flyinglow.server.callers.signers import signatures
 from flyinglow.server.composition import compose, open_store
-from flyinglow.server.config_file import load
+from flyinglow.server.configuration.file import load
 from flyinglow.server.endpoints import endpoints
-from flyinglow.server.guest_door import guest_site
-from flyinglow.server.identification import authenticate
+from flyinglow.server.guests.door import guest_site
 from flyinglow.server.node_door import node_site
 from flyinglow.server.rereading import Rereading
 from flyinglow.server.services import now
-from flyinglow.server.signers import signatures
 from flyinglow.server.timers import Timers
 from flyinglow.wsrf.addresses import Addresses
 from flyinglow.wsrf.envelope import MessageLimits
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from lxml.etree import _Element
 
     from flyinglow.server.composition import Parts
-    from flyinglow.server.config import Config
+    from flyinglow.server.configuration.settings import Config
     from flyinglow.server.listeners import Bound
     from flyinglow.store import Store
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 from twisted.web.resource import Resource
 
 from flyinglow.nodectl.errors import BrokenError, FlyingLowError
-from flyinglow.server import tls
-from flyinglow.server.config import ClientListener, GuestListener, NodeListener
+from flyinglow.server.configuration.settings import ClientListener, GuestListener, NodeListener
+from flyinglow.server.tls import listening as tls
 from flyinglow.wsrf.channel import HttpLimits
 from flyinglow.wsrf.channel import Listener as Site
 
 if TYPE_CHECKING:
-    from flyinglow.server.config import Config, Listener
+    from flyinglow.server.configuration.settings import Config, Listener
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def _secured(listener: Listener) -> tls.Secured | None:
     if listener.certificate is None and listener.private_key is None:
         return None
     if isinstance(listener, ClientListener):
-        from flyinglow.server import tls_callers  # noqa: PLC0415 - imports OpenSSL
+        from flyinglow.server.callers import handshake as tls_callers  # noqa: PLC0415 - imports OpenSSL
 
         return tls_callers.secured(listener)
     name = "node" if isinstance(listener, NodeListener) else "guest"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from flyinglow.backend.abilities import Reply
     from flyinglow.backend.api import Backend
-    from flyinglow.server.config import Listener
+    from flyinglow.server.configuration.settings import Listener
 
 log = logging.getLogger("flyinglow.server.node_door")
 

@@ -10,7 +10,7 @@ from flyinglow.backend.api import NodeState
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from flyinglow.server.config import Config, Node
+    from flyinglow.server.configuration.settings import Config, Node
     from flyinglow.workspace.ports import Store, Tx
 
 

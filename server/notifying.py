@@ -24,7 +24,7 @@ from flyinglow.server.stamps import stamp_notified
 from flyinglow.wsrf.xpath.evaluator import ProcessXPath, XPathLimits
 
 if TYPE_CHECKING:
-    from flyinglow.server.config import Config
+    from flyinglow.server.configuration.settings import Config
     from flyinglow.server.producers import Producers
     from flyinglow.store import Store
     from flyinglow.workspace.ports import Now

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from flyinglow.factory.addressing import NetworkTerms
 from flyinglow.nodectl.errors import InvalidError
-from flyinglow.server.config_networks import addresses_of
+from flyinglow.server.configuration.networks import addresses_of
 from flyinglow.workspace.model import Nic
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from flyinglow.server.config import Network
+    from flyinglow.server.configuration.settings import Network
 
 MAX_POOL = 65_536
 

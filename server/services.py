@@ -19,7 +19,7 @@ from flyinglow.notification.contents import Contents
 from flyinglow.notification.lifetime import Lifetimes
 from flyinglow.notification.service import SubscriptionService, SubscriptionSettings
 from flyinglow.server.catalogue import uri_policy
-from flyinglow.server.config_access import policies
+from flyinglow.server.configuration.access import policies
 from flyinglow.server.pools import network_terms
 from flyinglow.workspace.changes import Changes
 from flyinglow.workspace.quotas import Quotas
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from flyinglow.notification.consumers import Consumers
     from flyinglow.notification.pulling.bell import Bell
     from flyinglow.notification.pulling.service import PullService
-    from flyinglow.server.config import Config
+    from flyinglow.server.configuration.settings import Config
     from flyinglow.server.notifying import Notifying
     from flyinglow.store import Store
     from flyinglow.workspace.catalogue import Catalogue

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the reference of the configuration file, docs/administration/configuration.md, from ``server/config.py``."""
+"""Writes the reference in docs/administration/configuration.md from ``server/configuration/settings.py``."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from doc_blocks import main, table
 
-from flyinglow.server.config import Config, Image, Network, Node
-from flyinglow.server.config_access import PolicyTerms
-from flyinglow.server.config_sample import sample
-from flyinglow.server.config_tokens import TokenIssuer
+from flyinglow.server.configuration.access import PolicyTerms
+from flyinglow.server.configuration.sample import sample
+from flyinglow.server.configuration.settings import Config, Image, Network, Node
+from flyinglow.server.configuration.tokens import TokenIssuer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

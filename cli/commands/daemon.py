@@ -50,7 +50,7 @@ def serve(config: Path | None) -> None:
 @click.pass_obj
 def init(session: Session, *, config: Path | None, as_json: bool) -> None:
     """Write a commented configuration file. A file that is there is left as it is."""
-    from flyinglow.server import config_sample
+    from flyinglow.server.configuration import sample as config_sample
 
     session.json = as_json or session.json
     path = config or (SYSTEM if os.geteuid() == 0 else own_config())
@@ -74,7 +74,7 @@ def init(session: Session, *, config: Path | None, as_json: bool) -> None:
 @click.pass_obj
 def doctor(session: Session, *, config: Path | None, as_json: bool, job: bool) -> int:
     """Examine configuration and site, and say how to mend what is wrong. Ends with 1 when something is."""
-    from flyinglow.server import doctor as physician
+    from flyinglow.server.doctor import site as physician
 
     session.json = as_json or session.json
     findings = physician.examine(config_path(config), job=job)
@@ -94,6 +94,6 @@ def state_dir(config: Path | None, given: Path | None) -> Path:
     path = config_path(config)
     if not path.exists():
         raise BrokenError(f"there is no {path}; say --config FILE or --state-dir DIRECTORY")
-    from flyinglow.server.config_file import load
+    from flyinglow.server.configuration.file import load
 
     return load(path).server.state_dir

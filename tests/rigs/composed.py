@@ -14,7 +14,7 @@ from twisted.internet.task import Clock
 from flyinglow.access.identity import Identity
 from flyinglow.server.audit import Audit
 from flyinglow.server.composition import compose
-from flyinglow.server.config_file import parse
+from flyinglow.server.configuration.file import parse
 from flyinglow.server.endpoints import endpoints
 from flyinglow.store import Store
 from flyinglow.wsrf.addresses import Addresses

@@ -22,7 +22,7 @@ import pytest
 
 from flyinglow.cli.admin_socket import ask
 from flyinglow.nodectl.errors import BrokenError
-from flyinglow.server.guest_key import GUEST_KEY
+from flyinglow.server.guests.key import GUEST_KEY
 from flyinglow.workspace.context_endpoint import Endpoint
 from rigs.ports import free_port
 from rigs.unprivileged import USER, wrapped

@@ -16,8 +16,8 @@ from twisted.python.threadpool import ThreadPool
 
 from flyinglow.backend.testing import ReactorThread
 from flyinglow.server import listeners
-from flyinglow.server.config import GuestListener
-from flyinglow.server.guest_door import guest_site
+from flyinglow.server.configuration.settings import GuestListener
+from flyinglow.server.guests.door import guest_site
 from flyinglow.store import Store
 from flyinglow.workspace.context_desk import Desk
 from flyinglow.workspace.context_endpoint import Endpoint, hash_of

@@ -13,7 +13,7 @@ from flyinglow.backend.lrm.lines.channel import Lines
 from flyinglow.backend.testing import ReactorThread
 from flyinglow.pilot.messages import Standing
 from flyinglow.server import listeners
-from flyinglow.server.config import NodeListener
+from flyinglow.server.configuration.settings import NodeListener
 from flyinglow.server.node_door import node_site
 from flyinglow.store import Store
 from rigs.intake import SignedPilot, job_and_slots, noon

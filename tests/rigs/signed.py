@@ -16,8 +16,8 @@ from lxml.etree import _Element
 
 from flyinglow.access.identity import UNKNOWN, Identity
 from flyinglow.client.signing import Signing
-from flyinglow.server import authorities
-from flyinglow.server.signers import Signers
+from flyinglow.server.callers import authorities
+from flyinglow.server.callers.signers import Signers
 from flyinglow.wsrf.addresses import Addresses
 from flyinglow.wsrf.endpoint import Answer
 from flyinglow.wsrf.security.replay import Replays

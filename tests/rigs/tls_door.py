@@ -21,8 +21,9 @@ from lxml.etree import _Element
 
 from flyinglow.access.identity import Identity
 from flyinglow.backend.testing import ReactorThread
-from flyinglow.server import certificates, identification, tls_callers
-from flyinglow.server.config import ClientListener, Config, Listen
+from flyinglow.server.callers import certificates, identification
+from flyinglow.server.callers import handshake as tls_callers
+from flyinglow.server.configuration.settings import ClientListener, Config, Listen
 from flyinglow.wsrf.addresses import Addresses
 from flyinglow.wsrf.channel import HttpLimits
 from flyinglow.wsrf.transport import client_site, worker_pool

@@ -21,7 +21,7 @@ from twisted.internet.task import Clock
 
 from flyinglow.access.identity import Identity
 from flyinglow.server.composition import compose, open_store
-from flyinglow.server.config_file import parse
+from flyinglow.server.configuration.file import parse
 from flyinglow.server.endpoints import endpoints
 from flyinglow.server.services import now
 from flyinglow.wsrf.addresses import Addresses

@@ -29,8 +29,8 @@ from flyinglow.backend.reach import LocalReach, SshReach
 from flyinglow.cli.__main__ import app
 from flyinglow.nodectl.config import Config as NodeConfig
 from flyinglow.nodectl.config import load as load_node
-from flyinglow.server.config import Config
-from flyinglow.server.config_file import parse
+from flyinglow.server.configuration.file import parse
+from flyinglow.server.configuration.settings import Config
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.skipif(not (ROOT / "docs").is_dir(), reason="not the repository's own layout")

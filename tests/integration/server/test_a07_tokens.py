@@ -11,7 +11,7 @@ import pytest
 from lxml import etree
 
 from flyinglow.nodectl.errors import BrokenError, TransientError
-from flyinglow.server.token_sources import url_reader
+from flyinglow.server.callers.token_sources import url_reader
 from rigs.daemon import Daemon, daemon_factory, daemon_store
 from rigs.key_server import ISSUER, KeyServer, bearer, key_server
 from rigs.soap import message

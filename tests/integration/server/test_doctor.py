@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from flyinglow.server.doctor import examine
-from flyinglow.server.doctor_finding import Finding
+from flyinglow.server.doctor.finding import Finding
+from flyinglow.server.doctor.site import examine
 from rigs.daemon import Daemon
 
 

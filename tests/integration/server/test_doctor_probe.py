@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from flyinglow.nodectl.errors import BrokenError
-from flyinglow.server import doctor_probe
-from flyinglow.server.config import NodeListener
-from flyinglow.server.doctor_hearing import Hearing
+from flyinglow.server.configuration.settings import NodeListener
+from flyinglow.server.doctor import probe as doctor_probe
+from flyinglow.server.doctor.hearing import Hearing
 
 PROGRAM = doctor_probe.__file__
 HELLO = ["printf", '{"news": "hello", "body": {"version": "9"}}\n']

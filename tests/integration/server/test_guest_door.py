@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from flyinglow.nodectl.errors import InvalidError
-from flyinglow.server import doctor_guest, listeners
-from flyinglow.server.config import GuestListener
-from flyinglow.server.guest_door import AT_ONCE
+from flyinglow.server import listeners
+from flyinglow.server.configuration.settings import GuestListener
+from flyinglow.server.doctor import guest as doctor_guest
+from flyinglow.server.guests.door import AT_ONCE
 from rigs.guest_service import GuestService, ServeGuests, serve_guests
 from rigs.reactor import reactor_thread
 from rigs.waiting import eventually

@@ -10,7 +10,7 @@ import pytest
 from twisted.internet.testing import StringTransport
 
 from flyinglow.nodectl.errors import ConflictError
-from flyinglow.server.admin import AdminFactory
+from flyinglow.server.administration.socket import AdminFactory
 
 
 async def echo(args: Mapping[str, Any]) -> Any:

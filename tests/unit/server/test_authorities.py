@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from flyinglow.access import subjects
 from flyinglow.nodectl.errors import BrokenError, DeniedError
-from flyinglow.server import authorities
-from flyinglow.server.authorities import Terms
+from flyinglow.server.callers import authorities
+from flyinglow.server.callers.authorities import Terms
 from rigs.authority import Authority, now
 
 

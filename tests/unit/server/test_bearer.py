@@ -9,7 +9,7 @@ import pytest
 from twisted.web.http_headers import Headers
 
 from flyinglow.access.refusal import UnauthenticatedError
-from flyinglow.server.bearer import Bearer, bearer
+from flyinglow.server.callers.bearer import Bearer, bearer
 from rigs.tokens import token, verifier
 
 

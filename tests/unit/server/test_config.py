@@ -10,10 +10,10 @@ from flyinglow.factory.uris import UriPolicy
 from flyinglow.nodectl.errors import InvalidError
 from flyinglow.server.catalogue import uri_policy
 from flyinglow.server.composition import timing
-from flyinglow.server.config import Config
-from flyinglow.server.config_file import load, parse
-from flyinglow.server.config_lines import line_of
-from flyinglow.server.config_sample import sample
+from flyinglow.server.configuration.file import load, parse
+from flyinglow.server.configuration.lines import line_of
+from flyinglow.server.configuration.sample import sample
+from flyinglow.server.configuration.settings import Config
 from flyinglow.server.services import terms
 
 FAULTY = """\

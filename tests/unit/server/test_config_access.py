@@ -5,8 +5,8 @@ import pytest
 from flyinglow.access.identity import Identity
 from flyinglow.access.policy import OPEN, Period, Policy
 from flyinglow.nodectl.errors import InvalidError
-from flyinglow.server.config_access import policies, roles
-from flyinglow.server.config_file import parse
+from flyinglow.server.configuration.access import policies, roles
+from flyinglow.server.configuration.file import parse
 
 TEXT = """
 [access]

@@ -11,7 +11,7 @@ import pytest
 
 from flyinglow.backend import loading
 from flyinglow.nodectl.errors import InvalidError
-from flyinglow.server.config_file import parse
+from flyinglow.server.configuration.file import parse
 
 SLURM = "lrm = 'slurm'"
 GRIDENGINE = "lrm = 'gridengine'\nparallel_environment = 'spread'"

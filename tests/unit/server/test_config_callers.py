@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flyinglow.nodectl.errors import InvalidError
-from flyinglow.server.config_file import parse
+from flyinglow.server.configuration.file import parse
 
 TLS = 'certificate = "/c.pem"\nprivate_key = "/k.pem"\n'
 KNOWN = f'{TLS}ca_directory = "/etc/grid-security/certificates"\n'

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flyinglow.nodectl.errors import InvalidError
-from flyinglow.server.config_file import parse
+from flyinglow.server.configuration.file import parse
 
 GOOD = {"url": '"https://idp.example"', "audience": '"fl"', "keys_url": '"https://idp.example/keys"'}
 

@@ -14,11 +14,11 @@ from flyinglow.backend.lrm.api import JobRequest, JobView, Queue, Survey
 from flyinglow.backend.lrm.settings.options import LrmOptions, options
 from flyinglow.backend.lrm.states import LrmSays
 from flyinglow.nodectl.errors import TransientError
-from flyinglow.server import doctor_job
-from flyinglow.server.config import BackendChoice, Config
-from flyinglow.server.config_file import parse
-from flyinglow.server.doctor_finding import Finding
-from flyinglow.server.doctor_lrm import around, static, survey
+from flyinglow.server.configuration.file import parse
+from flyinglow.server.configuration.settings import BackendChoice, Config
+from flyinglow.server.doctor import job as doctor_job
+from flyinglow.server.doctor.finding import Finding
+from flyinglow.server.doctor.lrm import around, static, survey
 
 QUICK = doctor_job.Patience(start=0.2, silence=0.05, longest=0.3, end=0.2, ask=0.01, look=0.01)
 PLAIN = Survey(

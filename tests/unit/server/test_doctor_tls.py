@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from flyinglow.server import doctor_tls
-from flyinglow.server.config import ClientListener, Config, Listen, Server
-from flyinglow.server.doctor_finding import Finding
+from flyinglow.server.configuration.settings import ClientListener, Config, Listen, Server
+from flyinglow.server.doctor import tls as doctor_tls
+from flyinglow.server.doctor.finding import Finding
 from rigs.authority import Authority, now
 
 DAY = timedelta(days=1)

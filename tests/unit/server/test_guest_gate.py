@@ -9,7 +9,7 @@ from twisted.python.failure import Failure
 from twisted.web.test.requesthelper import DummyRequest
 
 from flyinglow.backend.abilities import Reply
-from flyinglow.server.guest_door import _Door, _Gate
+from flyinglow.server.guests.door import _Door, _Gate
 
 PEER, TOKEN = "10.0.0.9", "a" * 32
 

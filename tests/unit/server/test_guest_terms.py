@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from flyinglow.nodectl.errors import BrokenError, InvalidError
-from flyinglow.server.config import Config, GuestListener, Listen, Server
-from flyinglow.server.config_file import parse
-from flyinglow.server.guest_key import GUEST_KEY, endpoint
-from flyinglow.server.guest_limits import KEPT, Buckets
+from flyinglow.server.configuration.file import parse
+from flyinglow.server.configuration.settings import Config, GuestListener, Listen, Server
+from flyinglow.server.guests.key import GUEST_KEY, endpoint
+from flyinglow.server.guests.limits import KEPT, Buckets
 
 
 def test_a_bucket_runs_empty_and_fills_again() -> None:

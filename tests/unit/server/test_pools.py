@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flyinglow.nodectl.errors import InvalidError
-from flyinglow.server.config import Network
+from flyinglow.server.configuration.settings import Network
 from flyinglow.server.pools import MAX_POOL, pool
 
 

@@ -8,7 +8,7 @@ import pytest
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 
-from flyinglow.server.tls_linger import Lingering, LingeringFactory
+from flyinglow.server.tls.linger import Lingering, LingeringFactory
 
 
 class Transport:

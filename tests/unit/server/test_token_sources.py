@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from flyinglow.nodectl.errors import BrokenError, TransientError
-from flyinglow.server.token_sources import AT_LEAST, TOO_OLD, FreshKeys, file_reader, url_reader
+from flyinglow.server.callers.token_sources import AT_LEAST, TOO_OLD, FreshKeys, file_reader, url_reader
 from rigs.tokens import jwk, jwks, rsa_key
 
 REFRESH = 3600.0

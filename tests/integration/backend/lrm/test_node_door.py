@@ -24,7 +24,7 @@ from flyinglow.nodectl.errors import BrokenError, InvalidError
 from flyinglow.nodectl.messages import OrderName
 from flyinglow.pilot.messages import MAX_BYTES, PATH, Answer, Kind, Standing
 from flyinglow.server import listeners, node_door
-from flyinglow.server.config import NodeListener
+from flyinglow.server.configuration.settings import NodeListener
 from rigs import pilot_loop
 from rigs.intake import SignedPilot
 from rigs.node_service import NodeService, Serve, serve

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     Verb = Callable[[Mapping[str, Any]], Awaitable[Any]]
     Heard = Callable[[str, Mapping[str, Any], str, str], None]
 
-log = logging.getLogger("flyinglow.server.admin")
+log = logging.getLogger("flyinglow.server.administration.socket")
 
 
 class AdminProtocol(LineOnlyReceiver):

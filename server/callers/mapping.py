@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from flyinglow.access.mapfile import Mapfile
     from flyinglow.access.proxies import Holder
     from flyinglow.access.voms import Chain, Servers
-    from flyinglow.server.config import ClientListener
+    from flyinglow.server.configuration.settings import ClientListener
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from zope.interface import implementer  # type: ignore[import-untyped]
 
 from flyinglow.nodectl.errors import BrokenError, InvalidError
 from flyinglow.server.kept import Kept
-from flyinglow.server.tls_linger import LingeringFactory
+from flyinglow.server.tls.linger import LingeringFactory
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from cryptography import x509
 
     from flyinglow.access.identity import Identity
-    from flyinglow.server.authorities import Authorities
-    from flyinglow.server.mapping import Mapping
+    from flyinglow.server.callers.authorities import Authorities
+    from flyinglow.server.callers.mapping import Mapping
 
 _CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:@SECLEVEL=2"  # TLS 1.2; level 2: no SHA-1, RSA of 2048 bits
 

@@ -10,14 +10,14 @@ from twisted.internet.threads import deferToThreadPool
 
 from flyinglow.access.refusal import UnauthenticatedError
 from flyinglow.access.tokens import Issuer, TokenError, Verifier
-from flyinglow.server.token_sources import FreshKeys, file_reader, url_reader
+from flyinglow.server.callers.token_sources import FreshKeys, file_reader, url_reader
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from datetime import datetime
 
     from flyinglow.access.identity import Identity
-    from flyinglow.server.config_tokens import TokenIssuer
+    from flyinglow.server.configuration.tokens import TokenIssuer
 
 LOOK_EVERY = 10.0
 """Seconds between two looks at whether an issuer's keys are to be read again."""

@@ -21,14 +21,17 @@ from cattrs.errors import (
 from flyinglow.backend import loading, reach
 from flyinglow.nodectl.errors import FlyingLowError, InvalidError
 from flyinglow.nodectl.spec import INTERFACE
-from flyinglow.server import config_access, config_callers, config_networks, config_tokens
-from flyinglow.server.config import ClientListener, Config, GuestListener, NodeListener
-from flyinglow.server.config_lines import line_of
+from flyinglow.server.configuration import access as config_access
+from flyinglow.server.configuration import callers as config_callers
+from flyinglow.server.configuration import networks as config_networks
+from flyinglow.server.configuration import tokens as config_tokens
+from flyinglow.server.configuration.lines import line_of
+from flyinglow.server.configuration.settings import ClientListener, Config, GuestListener, NodeListener
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from flyinglow.server.config import Listener
+    from flyinglow.server.configuration.settings import Listener
 
 
 _PLAIN_URL = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+/?")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from flyinglow.access.identity import UNKNOWN
 from flyinglow.access.refusal import UnauthenticatedError
-from flyinglow.server.certificates import ByCertificate
+from flyinglow.server.callers.certificates import ByCertificate
 from flyinglow.wsrf.transport import local
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from twisted.web.http import Request
 
     from flyinglow.access.identity import Identity
-    from flyinglow.server.config import Config
-    from flyinglow.server.tls import Secured
+    from flyinglow.server.configuration.settings import Config
+    from flyinglow.server.tls.listening import Secured
 
 
 class Way(Protocol):

@@ -14,17 +14,20 @@ from urllib.parse import unquote, urlsplit
 from flyinglow.backend import reach
 from flyinglow.backend.channel import local, ssh
 from flyinglow.nodectl.errors import FlyingLowError
-from flyinglow.server import doctor_guest, doctor_job, doctor_lrm, doctor_tls
 from flyinglow.server.catalogue import catalogue
 from flyinglow.server.composition import SQLITE, open_store
-from flyinglow.server.config_file import load
-from flyinglow.server.doctor_finding import Finding
+from flyinglow.server.configuration.file import load
+from flyinglow.server.doctor import guest as doctor_guest
+from flyinglow.server.doctor import job as doctor_job
+from flyinglow.server.doctor import lrm as doctor_lrm
+from flyinglow.server.doctor import tls as doctor_tls
+from flyinglow.server.doctor.finding import Finding
 from flyinglow.server.nodes import from_config
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from flyinglow.server.config import Config, Listener
+    from flyinglow.server.configuration.settings import Config, Listener
     from flyinglow.workspace.catalogue import Image
 
 _HELLO_SECONDS = 20.0

@@ -11,15 +11,16 @@ from cryptography import x509
 
 from flyinglow.access import subjects
 from flyinglow.nodectl.errors import FlyingLowError
-from flyinglow.server import authorities, mapping, tls
-from flyinglow.server.doctor_finding import Finding
+from flyinglow.server.callers import authorities, mapping
+from flyinglow.server.doctor.finding import Finding
+from flyinglow.server.tls import listening as tls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from flyinglow.server.authorities import Authorities
-    from flyinglow.server.config import ClientListener, Config, GuestListener, NodeListener
+    from flyinglow.server.callers.authorities import Authorities
+    from flyinglow.server.configuration.settings import ClientListener, Config, GuestListener, NodeListener
 
 _SOON: Final = timedelta(days=14)
 _SHOWN: Final = 5

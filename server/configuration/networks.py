@@ -12,7 +12,7 @@ from flyinglow.factory.addressing import address6
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from flyinglow.server.config import Config, Network
+    from flyinglow.server.configuration.settings import Config, Network
 
     Fault = tuple[tuple[str, ...], str]
     AnyNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network

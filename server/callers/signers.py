@@ -11,16 +11,16 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from flyinglow.access import proxies
 from flyinglow.access.identity import Identity
 from flyinglow.nodectl.errors import DeniedError, InvalidError
-from flyinglow.server import config_access
+from flyinglow.server.configuration import access as config_access
 from flyinglow.wsrf.security.replay import Replays
 from flyinglow.wsrf.security.signatures import Signatures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from flyinglow.server.config import Config
+    from flyinglow.server.configuration.settings import Config
     from flyinglow.server.kept import Kept
-    from flyinglow.server.tls import Secured, Trust
+    from flyinglow.server.tls.listening import Secured, Trust
     from flyinglow.wsrf.addresses import Addresses
 
 _CLIENTS = {ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}

@@ -1,7 +1,7 @@
 """The service's configuration: one TOML file as frozen dataclasses, each key documented beside its field.
 
-``flyinglow init`` writes these very comments into a new file (``server/config_sample.py``); reading, with the line
-number of what is wrong, is in ``server/config_file.py``. Durations are seconds, sizes MB (2**20 bytes) unless a key
+``flyinglow init`` writes these very comments into a new file (``sample.py``); reading, with the line number of what is
+wrong, is in ``file.py``. Durations are seconds, sizes MB (2**20 bytes) unless a key
 says otherwise.
 """
 
@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flyinglow.server.config_access import Access, Audit, PolicyTerms, Rates
-from flyinglow.server.config_doc import doc
-from flyinglow.server.config_listen import ClientListener, GuestListener, Listen, Listener, NodeListener
-from flyinglow.server.config_tokens import TokenIssuer
+from flyinglow.server.configuration.access import Access, Audit, PolicyTerms, Rates
+from flyinglow.server.configuration.keys import doc
+from flyinglow.server.configuration.listening import ClientListener, GuestListener, Listen, Listener, NodeListener
+from flyinglow.server.configuration.tokens import TokenIssuer
 
 __all__ = [
     "BackendChoice",

@@ -8,9 +8,9 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flyinglow.server.config import Config, Image, Network, Node
-from flyinglow.server.config_access import PolicyTerms
-from flyinglow.server.config_tokens import TokenIssuer
+from flyinglow.server.configuration.access import PolicyTerms
+from flyinglow.server.configuration.settings import Config, Image, Network, Node
+from flyinglow.server.configuration.tokens import TokenIssuer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

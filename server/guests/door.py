@@ -19,7 +19,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from flyinglow.backend.abilities import Reply
-from flyinglow.server.guest_limits import KEPT, Buckets
+from flyinglow.server.guests.limits import KEPT, Buckets
 from flyinglow.workspace.context_desk import LONGEST
 from flyinglow.wsrf.channel import HttpLimits
 from flyinglow.wsrf.channel import Listener as Site
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
     from twisted.python.failure import Failure
 
-    from flyinglow.server.config import Listener
+    from flyinglow.server.configuration.settings import Listener
     from flyinglow.workspace.context_desk import Desk
 
-log = logging.getLogger("flyinglow.server.guest_door")
+log = logging.getLogger("flyinglow.server.guests.door")
 
 AT_ONCE = 4  # requests of one token under way
 _BEARER = re.compile(rb"Bearer ([0-9a-f]{32})\Z", re.IGNORECASE)

@@ -10,10 +10,10 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from flyinglow.server.doctor_finding import Finding
+from flyinglow.server.doctor.finding import Finding
 
 if TYPE_CHECKING:
-    from flyinglow.server.config import GuestListener
+    from flyinglow.server.configuration.settings import GuestListener
 
 _NAME = "context endpoint"
 _SECONDS = 10.0

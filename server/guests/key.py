@@ -12,7 +12,7 @@ from flyinglow.workspace.context_endpoint import KEY_BYTES, Endpoint
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from flyinglow.server.config import Config
+    from flyinglow.server.configuration.settings import Config
 
 GUEST_KEY = "guest.key"
 

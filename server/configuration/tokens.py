@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from flyinglow.access.token_keys import ALGORITHMS
-from flyinglow.server.config_doc import doc
+from flyinglow.server.configuration.keys import doc
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -13,16 +13,16 @@ from flyinglow.backend.lrm import adapters
 from flyinglow.backend.lrm.policy import load
 from flyinglow.backend.lrm.settings import options as lrm_options
 from flyinglow.nodectl.errors import FlyingLowError
-from flyinglow.server.doctor_commands import Commands
-from flyinglow.server.doctor_finding import Finding
+from flyinglow.server.doctor.commands import Commands
+from flyinglow.server.doctor.finding import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from flyinglow.backend.lrm.api import Queue, Survey
     from flyinglow.backend.lrm.settings.options import LrmOptions
-    from flyinglow.server.config import Config, NodeListener
-    from flyinglow.server.doctor_commands import Scheduler
+    from flyinglow.server.configuration.settings import Config, NodeListener
+    from flyinglow.server.doctor.commands import Scheduler
 
 NOTICES = {
     "slurm": "KillWait in slurm.conf",

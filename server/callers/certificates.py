@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from flyinglow.access import proxies
 from flyinglow.access.identity import Identity
 from flyinglow.nodectl.errors import DeniedError, InvalidError
-from flyinglow.server.tls import peer
+from flyinglow.server.tls.listening import peer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from twisted.web.http import Request
 
     from flyinglow.server.kept import Kept
-    from flyinglow.server.tls import Met, Trust
+    from flyinglow.server.tls.listening import Met, Trust
 
 
 _AGAIN: Final = timedelta(minutes=5)

@@ -18,7 +18,7 @@ from flyinglow.nodectl.errors import BrokenError
 if TYPE_CHECKING:
     from typing import Self
 
-    from flyinglow.server.config import NodeListener
+    from flyinglow.server.configuration.settings import NodeListener
 
 _MOST = 1 << 16
 _SECONDS = 10.0  # for one request to arrive

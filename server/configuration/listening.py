@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from flyinglow.server.config_doc import doc
+from flyinglow.server.configuration.keys import doc
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,12 +12,12 @@ from flyinglow.access.policy import Period, Policy, PolicyBook
 from flyinglow.access.rates import Rate
 from flyinglow.access.roles import Named, RoleBook
 from flyinglow.nodectl.errors import InvalidError
-from flyinglow.server.config_doc import doc
+from flyinglow.server.configuration.keys import doc
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from flyinglow.server.config import Config
+    from flyinglow.server.configuration.settings import Config
 
 GROUP = "group:"
 _SPACED = re.compile(r"(?<!\\), +")  # as people write such names

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from flyinglow.server.config import ClientListener
+    from flyinglow.server.configuration.settings import ClientListener
 
 _CHOICES = {
     "client_certificates": ("required", "optional"),

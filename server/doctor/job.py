@@ -20,17 +20,17 @@ from flyinglow.backend.lrm.settings.terms import job_name
 from flyinglow.backend.lrm.states import LrmSays
 from flyinglow.nodectl.errors import FlyingLowError, TransientError
 from flyinglow.pilot.messages import PATH
-from flyinglow.server.doctor_finding import Finding
-from flyinglow.server.doctor_hearing import Hearing
-from flyinglow.server.doctor_lrm import NOTICES, told, understood
+from flyinglow.server.doctor.finding import Finding
+from flyinglow.server.doctor.hearing import Hearing
+from flyinglow.server.doctor.lrm import NOTICES, told, understood
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from flyinglow.backend.lrm.api import JobView
     from flyinglow.backend.lrm.settings.options import LrmOptions
-    from flyinglow.server.config import Config
-    from flyinglow.server.doctor_commands import Scheduler
+    from flyinglow.server.configuration.settings import Config
+    from flyinglow.server.doctor.commands import Scheduler
 
 _MEMORY_MB = 256
 _OLDEST = (3, 9)
@@ -107,7 +107,7 @@ class _Trial:
             tag=self._tag,
             components=(Component(nodes=1, memory_mb=_MEMORY_MB, cpus=1),),
             seconds=min(seconds, self._options.longest or seconds),
-            program=files("flyinglow.server").joinpath("doctor_probe.py").read_bytes(),
+            program=files("flyinglow.server.doctor").joinpath("probe.py").read_bytes(),
             settings=json.dumps(settings).encode(),
             reservation=self._options.reservation,
         )

@@ -2,7 +2,7 @@
 
 OpenSSL builds and checks the chain: signatures (no SHA-1), validity, purpose, path lengths (those of proxies too), name
 constraints, CRLs. What it refuses ends the handshake with an alert; the reason goes to the log. What it cannot know
-(signing policies, the rules of proxies beyond it, who the caller is here) is decided by ``server/certificates.py``.
+(signing policies, the rules of proxies beyond it, who the caller is here) is decided in ``certificates.py``.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from OpenSSL import SSL, crypto
 
 from flyinglow.access import proxies, subjects
 from flyinglow.nodectl.errors import FlyingLowError
-from flyinglow.server import authorities, mapping
-from flyinglow.server.authorities import Terms
+from flyinglow.server.callers import authorities, mapping
+from flyinglow.server.callers.authorities import Terms
 from flyinglow.server.kept import Kept
-from flyinglow.server.tls import Secured, Trust, peer, server_context
-from flyinglow.server.tls_refusals import CRL_EXPIRED, NO_CRL, reason
+from flyinglow.server.tls.listening import Secured, Trust, peer, server_context
+from flyinglow.server.tls.refusals import CRL_EXPIRED, NO_CRL, reason
 
 if TYPE_CHECKING:
-    from flyinglow.server.authorities import Authorities
-    from flyinglow.server.config import ClientListener
+    from flyinglow.server.callers.authorities import Authorities
+    from flyinglow.server.configuration.settings import ClientListener
 
-log = logging.getLogger("flyinglow.server.tls")
+log = logging.getLogger("flyinglow.server.tls.listening")
 
 _WHERE: Final = "[listen.client]"
 _DEEPEST: Final = 24

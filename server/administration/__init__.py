@@ -1,0 +1,1 @@
+"""The admin socket: what ``flyinglow admin`` can ask of a running daemon."""

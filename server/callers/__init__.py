@@ -1,0 +1,1 @@
+"""Who is calling: certificates, proxies, tokens and signatures, and the files they are judged by."""
