@@ -6,9 +6,9 @@ pytest_plugins = ["rigs.daemon", "rigs.postgres"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let Hypothesis take its time: the machine is shared with the tests that run beside it."""
+    """Let Hypothesis take its time, and the same examples each run: what is new is looked for by ``make fuzz``."""
     del config
     from hypothesis import settings
 
-    settings.register_profile("shared", deadline=None)
+    settings.register_profile("shared", deadline=None, derandomize=True)
     settings.load_profile("shared")

@@ -15,6 +15,7 @@ MANY = settings(max_examples=60, suppress_health_check=list(HealthCheck), deadli
 SITE = Site()
 ADDRESSING = {"InvalidCardinality", "InvalidAddress", "InvalidEPR", "MessageAddressingHeaderRequired"}
 ADDRESSING |= {"OnlyAnonymousAddressSupported", "ActionMismatch", "ActionNotSupported", "InvalidAddressingHeader"}
+ADDRESSING |= {"MissingAddressInEPR"}
 CALLERS = {"Client", "Sender", "MustUnderstand", "VersionMismatch", *ADDRESSING}
 OTHERS = ("pullpoints", "pullpoint", "broker")  # these have a store behind them: tests/integration/server
 
