@@ -19,7 +19,7 @@ from flyinglow.notification.ledger import Ledger
 from flyinglow.notification.pulling.bell import Bell
 from flyinglow.notification.pulling.service import PullService, PullSettings
 from flyinglow.notification.sender import HttpSender
-from flyinglow.server.services import new_id
+from flyinglow.server.identifiers import new_id
 from flyinglow.server.stamps import stamp_notified
 from flyinglow.wsrf.xpath.evaluator import ProcessXPath, XPathLimits
 

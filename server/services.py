@@ -5,8 +5,6 @@ Every verb of theirs blocks on a worker thread; ``composition.py`` hands in what
 
 from __future__ import annotations
 
-import secrets
-import string
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -20,6 +18,7 @@ from flyinglow.notification.lifetime import Lifetimes
 from flyinglow.notification.service import SubscriptionService, SubscriptionSettings
 from flyinglow.server.catalogue import uri_policy
 from flyinglow.server.configuration.access import policies
+from flyinglow.server.identifiers import new_id, new_tag
 from flyinglow.server.pools import network_terms
 from flyinglow.workspace.changes import Changes
 from flyinglow.workspace.quotas import Quotas
@@ -39,22 +38,10 @@ if TYPE_CHECKING:
     from flyinglow.workspace.catalogue import Catalogue
     from flyinglow.workspace.ports import Now
 
-_TAG_FIRST, _TAG_REST = string.ascii_lowercase, string.ascii_lowercase + string.digits
-
 
 def now() -> datetime:
     """Return the time as an aware UTC datetime."""
     return datetime.now(UTC)
-
-
-def new_id() -> str:
-    """Return 128 random bits in hex, for a resource."""
-    return secrets.token_hex(16)
-
-
-def new_tag() -> str:
-    """Return a tag: eight lower-case letters and digits, a letter first."""
-    return secrets.choice(_TAG_FIRST) + "".join(secrets.choice(_TAG_REST) for _ in range(7))
 
 
 def terms(config: Config) -> Terms:

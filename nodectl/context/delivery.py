@@ -12,13 +12,12 @@ from typing import Protocol
 
 from flyinglow.nodectl.config import Config
 from flyinglow.nodectl.context import files, seed
-from flyinglow.nodectl.context.ways import Way, chosen
+from flyinglow.nodectl.context.ways import PATCHED, Way, chosen
 from flyinglow.nodectl.messages import VmSpec
 from flyinglow.nodectl.vmdir import VmDir
 
 CONTEXT, USER_DATA, FILES = "context", "user-data", "files.tar"  # what QEMU shows its guest, in the VM's directory
 CHUNK = 128 << 10  # bytes of the archive in one item: Linux reads an item a page at a time, each time from its start
-PATCHED = "disk0.patched"
 
 
 class Contexts(Protocol):

@@ -16,7 +16,7 @@ from flyinglow.nodectl import tools
 from flyinglow.nodectl.config import Config
 from flyinglow.nodectl.context import cloud_init, files, told
 from flyinglow.nodectl.context.debugfs import FileSystem, Programs, Written
-from flyinglow.nodectl.context.delivery import PATCHED
+from flyinglow.nodectl.context.ways import PATCHED
 from flyinglow.nodectl.errors import InvalidError
 from flyinglow.nodectl.images import copying, notes, qcow2
 from flyinglow.nodectl.images.disks import disk_path, source_path

@@ -8,6 +8,7 @@ from flyinglow.nodectl.errors import InvalidError
 from flyinglow.nodectl.messages import VmSpec
 
 AUTO = "auto"
+PATCHED = "disk0.patched"  # the copy of the image into which files are written, in the VM's directory
 
 
 class Way(str, Enum):

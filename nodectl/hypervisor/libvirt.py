@@ -21,6 +21,7 @@ from typing import Any
 from flyinglow.nodectl import processes, tools
 from flyinglow.nodectl.config import Config
 from flyinglow.nodectl.context import delivery, seed
+from flyinglow.nodectl.context.ways import PATCHED
 from flyinglow.nodectl.errors import BrokenError, FlyingLowError
 from flyinglow.nodectl.hypervisor.accelerator import Accelerator
 from flyinglow.nodectl.hypervisor.api import Sight
@@ -240,7 +241,7 @@ def _ours(link: Link, state: Path) -> list[Any]:
 def _own_files(vm: VmDir, disks: list[DiskFile]) -> list[Path]:
     """Return the files of a VM's directory that its QEMU opens."""
     own = [disk.path for disk in disks if disk.path.parent == vm.path]
-    patched = [path for path in [vm.path / delivery.PATCHED] if path.exists()]
+    patched = [path for path in [vm.path / PATCHED] if path.exists()]
     return [vm.console, *(path for _, path in delivery.items(vm)), *own, *patched]
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from flyinglow.nodectl import config
-from flyinglow.nodectl.context.delivery import PATCHED, Items
+from flyinglow.nodectl.context.delivery import Items
+from flyinglow.nodectl.context.ways import PATCHED
 from flyinglow.nodectl.errors import TransientError
 from flyinglow.nodectl.hypervisor.accelerator import Accelerator
 from flyinglow.nodectl.hypervisor.hardware import Hardware
