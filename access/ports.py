@@ -20,6 +20,9 @@ class ShareRows(Protocol):
     def of(self, resource_ids: Sequence[str]) -> list[Share]:
         """Return every share of these resources, in the order of resources and grantees."""
 
+    def reaching(self, resource_id: str, wholes: Sequence[str], owner: str) -> list[Share]:
+        """Return the shares of a resource, and of the groups and ensembles it is in that are its ``owner``'s, too."""
+
     def remove(self, resource_id: str, grantee: Grantee) -> bool:
         """Remove one; say whether it was there."""
 

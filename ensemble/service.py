@@ -15,8 +15,8 @@ from flyinglow.group.service import CollectionService
 from flyinglow.nodectl.errors import ConflictError
 from flyinglow.workspace.context_roles import Has, check_roles
 from flyinglow.workspace.ends import schedule
-from flyinglow.workspace.lifecycle import tell
-from flyinglow.workspace.model import Kind, Topic, Workspace
+from flyinglow.workspace.lifecycle import reclaim, record, tell
+from flyinglow.workspace.model import Kind, Selection, Topic, Workspace
 from flyinglow.workspace.ports import Tx
 from flyinglow.workspace.states import State, Status, Task
 
@@ -46,11 +46,21 @@ class EnsembleService(CollectionService):
 
         return self._store.call(act)
 
+    def _part(self, tx: Tx, whole: Whole, member: Workspace, now: datetime) -> None:
+        """Let what others joined go on by itself; what waited for this ensemble to be done would never begin."""
+        if whole.row.open:
+            reclaim(tx, member, State.ENDED, now=now, reason="the ensemble was destroyed before it was done")
+        else:
+            record(tx, member, ensemble_id=None)
+
     def _forget(self, tx: Tx, whole: Whole, now: datetime) -> None:
-        """Forget the groups inside, too."""
+        """Forget the groups inside, too, but for those of which workspaces are left."""
         super()._forget(tx, whole, now)
         for group in tx.collections.select(Kind.GROUP, ensemble_id=whole.row.key.id):
-            if group.destroyed_at is None:
+            left = tx.workspaces.select(Selection(group_id=group.key.id, visible=True))
+            if left and not whole.row.open:
+                tx.collections.write(group, replace(group, ensemble_id=None))
+            elif group.destroyed_at is None and not left:
                 tx.collections.write(group, replace(group, destroyed_at=now))
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from flyinglow.access.identity import Identity
-from flyinglow.nodectl.errors import FlyingLowError
+from flyinglow.nodectl.errors import DeniedError, FlyingLowError
 from flyinglow.workspace.model import Collection, Kind, ResourceKey, Selection, Workspace
 from flyinglow.workspace.ports import Tx
-from flyinglow.workspace.visibility import find_collection
+from flyinglow.workspace.visibility import find_collection, refusal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +48,14 @@ def find_whole(tx: Tx, caller: Identity, verb: str, key: ResourceKey) -> Whole:
         members=tuple(member for member in members if member.destroyed_at is None),
         all_members=tuple(members),
     )
+
+
+def refusal_for(tx: Tx, caller: Identity, verb: str, row: Collection, member: Workspace) -> DeniedError | None:
+    """Return why ``caller``, who may do ``verb`` to a whole, may not do it to this member; None when he may.
+
+    What a whole's owner has joined to it goes with the whole; what others joined stays theirs.
+    """
+    return None if member.owner == row.owner else refusal(tx, caller, verb, member)
 
 
 def _by_name(row: Workspace) -> tuple[str, int, str]:

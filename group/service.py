@@ -12,8 +12,8 @@ from typing import ClassVar
 
 from flyinglow.access.identity import Identity
 from flyinglow.group.fold import Folded, fold
-from flyinglow.group.members import MemberResult, Whole, find_whole
-from flyinglow.nodectl.errors import ConflictError, FlyingLowError
+from flyinglow.group.members import MemberResult, Whole, find_whole, refusal_for
+from flyinglow.nodectl.errors import ConflictError, DeniedError, FlyingLowError
 from flyinglow.workspace import membership, targets
 from flyinglow.workspace.ends import Ends
 from flyinglow.workspace.model import Collection, Kind, ResourceKey, Workspace
@@ -68,23 +68,29 @@ class CollectionService:
         return self._fan_out(caller, resource, SHUTDOWN_VERBS[mode], place)
 
     def destroy(self, caller: Identity, resource: str) -> None:
-        """Commit the intent to destroy it and every member; from then on all their EPRs are unknown."""
+        """Commit the intent to destroy it and every member; from then on all their EPRs are unknown.
+
+        Members that others joined are not destroyed, unless the caller may do that to each by itself.
+        """
 
         def act(tx: Tx) -> None:
             whole = self._find(tx, caller, "destroy", resource)
             now = self._now()
-            self._forget(tx, whole, now)
             if whole.row.ensemble_id is not None:
                 membership.gone(tx, whole.row.ensemble_id, whole.members, now)
             for member in whole.members:
-                apply(tx, member, Verb.DESTROY, now=now)
+                if refusal_for(tx, caller, Verb.DESTROY, whole.row, member) is None:
+                    apply(tx, member, Verb.DESTROY, now=now)
+                else:
+                    self._part(tx, whole, member, now)
+            self._forget(tx, whole, now)
 
         self._store.call(act)
 
     def set_end(self, caller: Identity, resource: str, at: datetime) -> datetime | Awaitable[datetime]:
         """Move the end of every member's lease, all or none; return the time granted, or an awaitable of it.
 
-        Raises as ``Ends.move``.
+        Members that others joined keep theirs. Raises as ``Ends.move``.
         """
 
         def living(tx: Tx) -> list[Workspace]:
@@ -92,14 +98,19 @@ class CollectionService:
             found = [member for member in whole.members if member.state not in FINAL]
             if not found:
                 raise ConflictError(f"the lease of {self.kind} {whole.row.name} is over")
-            return found
+            mine = _allowed(tx, caller, "set_end", whole.row, found)
+            if not mine:
+                raise DeniedError(
+                    f"what is left of {self.kind} {whole.row.name} was joined by others: its end is theirs"
+                )
+            return mine
 
         return self._ends.move(living, at, self._quotas.extension(caller))
 
     def find_to_change(self, tx: Tx, caller: Identity, resource: str) -> tuple[Collection, Sequence[Workspace]]:
-        """Return it with its members, for a change of its properties; raises UnknownError."""
+        """Return it with those of its members that he may change; raises UnknownError."""
         whole = self._find(tx, caller, "set", resource)
-        return whole.row, whole.members
+        return whole.row, _allowed(tx, caller, "set", whole.row, whole.members)
 
     def report(
         self, caller: Identity, resource: str, choose: Callable[[Workspace], bool] = lambda _: True
@@ -117,9 +128,14 @@ class CollectionService:
             if save_to is not None:
                 targets.check(save_to, several=len(whole.members) > 1)
             now = self._now()
-            return [_one(tx, member, verb, now, save_to) for member in whole.members]
+            refused = {member.id: refusal_for(tx, caller, verb, whole.row, member) for member in whole.members}
+            return [_one(tx, member, verb, now, save_to, refused[member.id]) for member in whole.members]
 
         return self._store.call(act)
+
+    def _part(self, tx: Tx, whole: Whole, member: Workspace, now: datetime) -> None:
+        """Part with a member that is not destroyed with the whole."""
+        raise DeniedError(f"workspace {member.name} belongs to another")
 
     def _forget(self, tx: Tx, whole: Whole, now: datetime) -> None:
         tx.collections.write(whole.row, replace(whole.row, destroyed_at=now, open=False))
@@ -136,7 +152,16 @@ def state_of(whole: Whole) -> Folded:
     return fold(whole.all_members)
 
 
-def _one(tx: Tx, member: Workspace, verb: Verb, now: datetime, save_to: str | None) -> MemberResult:
+def _allowed(tx: Tx, caller: Identity, verb: str, row: Collection, members: Sequence[Workspace]) -> list[Workspace]:
+    """Return those members to which ``caller`` may do ``verb``."""
+    return [member for member in members if refusal_for(tx, caller, verb, row, member) is None]
+
+
+def _one(
+    tx: Tx, member: Workspace, verb: Verb, now: datetime, save_to: str | None, refused: DeniedError | None
+) -> MemberResult:
+    if refused is not None:
+        return MemberResult(workspace=member, error=refused)
     try:
         return MemberResult(workspace=apply(tx, member, verb, now=now, save_to=save_to))
     except StaleError:

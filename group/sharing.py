@@ -36,10 +36,14 @@ class SharingService:
         self._now = now
 
     def shares(self, caller: Identity, key: ResourceKey) -> list[Share]:
-        """Return with whom a resource, or what it is part of, is shared."""
+        """Return with whom a resource, or what it is part of, is shared; to whom it is shared with, his own only."""
 
         def read(tx: Tx) -> list[Share]:
-            return shares_of(tx, _find(tx, caller, SEE, key), key.id)
+            row = _find(tx, caller, SEE, key)
+            found = shares_of(tx, row, key.id)
+            if caller.name == row.owner or caller.admin or caller.observer:
+                return found
+            return [share for share in found if share.grantee.means(caller)]
 
         return self._store.view(read)
 
@@ -82,22 +86,18 @@ def _find(tx: Tx, caller: Identity, verb: str, key: ResourceKey) -> Workspace | 
 
 
 def _end_subscriptions(tx: NotificationTx, key: ResourceKey, row: Workspace | Collection, grantee: Grantee) -> None:
-    for target, owner, ids in _concerned(tx, key, row):
-        named = {share.grantee.name for share in tx.shares.of(ids) if not share.grantee.is_group}
-        kept = {owner, *named}  # who joined with a machine of his own has that of his own right
-        over = [each for each in tx.subscriptions.of([target]) if each.owner not in kept]
+    for target in _reached(tx, key, row):
+        shares = shares_of(tx, target, target.key.id)
+        kept = {target.owner, *(share.grantee.name for share in shares if not share.grantee.is_group)}
+        over = [each for each in tx.subscriptions.of([target.key]) if each.owner not in kept]
         tx.subscriptions.remove([each.id for each in over if grantee.is_group or each.owner == grantee.name])
 
 
-def _concerned(tx: Tx, key: ResourceKey, row: Workspace | Collection) -> list[tuple[ResourceKey, str, list[str]]]:
-    """Return the resource and its members, each with its owner and the ids by whose shares it can be seen."""
-    whole = [getattr(row, "group_id", None), row.ensemble_id]
-    found = [(key, row.owner, [key.id, *(each for each in whole if each)])]
+def _reached(tx: Tx, key: ResourceKey, row: Workspace | Collection) -> list[Workspace | Collection]:
+    """Return the resource and those of its members that its shares reach: its owner's."""
+    found: list[Workspace | Collection] = [row]
     if key.kind is not Kind.WORKSPACE:
-        for member in members_of(tx, key):
-            ids = [member.id, member.group_id, member.ensemble_id]
-            found.append((member.key, member.owner, [each for each in ids if each]))
+        found += members_of(tx, key)
     if key.kind is Kind.ENSEMBLE:
-        groups = tx.collections.select(Kind.GROUP, ensemble_id=key.id)
-        found += [(group.key, group.owner, [group.key.id, key.id]) for group in groups]
-    return found
+        found += tx.collections.select(Kind.GROUP, ensemble_id=key.id)
+    return [each for each in found if each.owner == row.owner]

@@ -1,7 +1,7 @@
 """The subscription service: subscribe, renew, pause, resume, unsubscribe, and the sweep of what is over.
 
-A subscription belongs to who made it and to the resource it is about; both must be the caller's to see. All verbs
-block and are called on worker threads.
+A subscription belongs to who made it and to the resource it is about; both must be the caller's to see, unless he wants
+to be told no more. All verbs block and are called on worker threads.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from flyinglow.notification.drafting import Draft, Judge, Places
 from flyinglow.notification.lifetime import Asked, Lifetimes, UnacceptableError, grant
 from flyinglow.notification.model import Delivered, Subscription, broker_of
 from flyinglow.notification.ports import NotificationTx
+from flyinglow.notification.rights import require, require_still
 from flyinglow.notification.subscribing import SubscribeRequest
 from flyinglow.notification.views import source_of
 from flyinglow.workspace.model import Event, Kind, ResourceKey
 from flyinglow.workspace.ports import Now, Store
-from flyinglow.workspace.visibility import admit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +83,7 @@ class SubscriptionService:
 
         Raises UnknownError for a resource that is not the caller's, and the faults of WS-BaseNotification 4.2.
         """
-        self._store.view(lambda tx: _require(tx, caller, producer))  # before the consumer's name is looked up
+        self._store.view(lambda tx: require(tx, caller, producer))  # before the consumer's name is looked up
         draft = self._judge.draft(request, self._now(), endless=producer.kind is not Kind.BROKER)
         made = self._store.call(lambda tx: self.attach(tx, caller, [producer], draft))
         return Granted(id=made[producer], now=draft.made_at, ends_at=draft.ends_at)
@@ -104,7 +104,7 @@ class SubscriptionService:
         self._leave_room(tx, caller, draft)
         rows = [self._row(caller, producer, draft) for producer in producers]
         for row in rows:
-            _require(tx, caller, row.producer)
+            require(tx, caller, row.producer)
             tx.subscriptions.add(row)
         return {row.producer: row.id for row in rows}
 
@@ -150,7 +150,7 @@ class SubscriptionService:
         now = self._now()
 
         def change(tx: NotificationTx) -> Granted:
-            row = self._find(tx, caller, subscription_id)
+            row = self._find_still(tx, caller, subscription_id)
             ends_at = grant(end, now, self._judge.lifetimes(endless=row.producer.kind is not Kind.BROKER))
             tx.subscriptions.write(replace(row, ends_at=ends_at))
             return Granted(id=row.id, now=now, ends_at=ends_at)
@@ -179,7 +179,7 @@ class SubscriptionService:
         """Send again, what was kept first; a consumer that failed is tried anew. Raises UnknownError."""
 
         def change(tx: NotificationTx) -> None:
-            row = self._find(tx, caller, subscription_id)
+            row = self._find_still(tx, caller, subscription_id)
             fresh = replace(row, failures=0, failing_since=None, retry_at=None, last_error="")
             tx.subscriptions.write(replace(fresh, paused_at=None, pause_reason=""))
 
@@ -195,7 +195,7 @@ class SubscriptionService:
             raise faults.many_topics(topics)
 
         def read(tx: NotificationTx) -> Event | None:
-            _require(tx, caller, producer)
+            require(tx, caller, producer)
             if producer.kind is Kind.BROKER:
                 return tx.outbox.latest_of(caller.name, source_of(topics[0]).value)
             return tx.outbox.latest(producer, source_of(topics[0]).value)
@@ -232,7 +232,7 @@ class SubscriptionService:
         """
 
         def put_back(tx: NotificationTx) -> int:
-            return tx.deliveries.again(self._find(tx, caller, subscription_id).id, number)
+            return tx.deliveries.again(self._find_still(tx, caller, subscription_id).id, number)
 
         count = self._store.call(put_back)
         self._woken([subscription_id])
@@ -253,13 +253,7 @@ class SubscriptionService:
             raise UnknownError("there is no such subscription")
         return row
 
-
-def _require(tx: NotificationTx, caller: Identity, producer: ResourceKey) -> None:
-    """Raise UnknownError unless the resource is there and the caller's to see."""
-    if producer.kind is Kind.BROKER:
-        if producer != broker_of(caller.name):
-            raise UnknownError("there is no such broker")
-        return
-    is_workspace = producer.kind is Kind.WORKSPACE
-    row = tx.workspaces.get(producer.id) if is_workspace else tx.collections.get(producer)
-    admit(tx, caller, "subscribe", row, producer.kind, producer.id)
+    def _find_still(self, tx: NotificationTx, caller: Identity, subscription_id: str) -> Subscription:
+        row = self._find(tx, caller, subscription_id)
+        require_still(tx, caller, row)
+        return row

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, delete, select
+from sqlalchemy import and_, delete, or_, select
 
 from flyinglow.access.shares import Grantee, Level, Share
 from flyinglow.store.access_tables import SHARES
 from flyinglow.store.batches import batches
+from flyinglow.store.tables import COLLECTIONS
 from flyinglow.store.upsert import upsert
 
 if TYPE_CHECKING:
@@ -32,6 +33,13 @@ class Shares:
     def of(self, resource_ids: Sequence[str]) -> list[Share]:
         """Return every share of these resources, in the order of resources and grantees."""
         query = select(SHARES).where(_C.resource_id.in_(sorted(set(resource_ids))))
+        rows = self._connection.execute(query.order_by(_C.resource_id, _C.is_group, _C.grantee))
+        return [_from_row(row) for row in rows]
+
+    def reaching(self, resource_id: str, wholes: Sequence[str], owner: str) -> list[Share]:
+        """Return the shares of a resource, and of the groups and ensembles it is in that are its ``owner``'s, too."""
+        his = select(COLLECTIONS.c.id).where(COLLECTIONS.c.id.in_(sorted(wholes)), COLLECTIONS.c.owner == owner)
+        query = select(SHARES).where(or_(_C.resource_id == resource_id, _C.resource_id.in_(his)))
         rows = self._connection.execute(query.order_by(_C.resource_id, _C.is_group, _C.grantee))
         return [_from_row(row) for row in rows]
 

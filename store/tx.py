@@ -77,7 +77,7 @@ class Tx:
     @cached_property
     def shares(self) -> Shares:
         """What is shared with whom."""
-        return Shares(self._connection)
+        return Shares(self._connection, writing=self._writing)
 
     @cached_property
     def accounts(self) -> Accounts:

@@ -174,5 +174,6 @@ def _going(row: Workspace) -> bool:
 
 def _wholes(rows: Iterable[Workspace]) -> list[ResourceKey]:
     groups = {ResourceKey(Kind.GROUP, row.group_id) for row in rows if row.group_id}
-    ensembles = {ResourceKey(Kind.ENSEMBLE, row.ensemble_id) for row in rows if row.ensemble_id}
+    # What others joined to an ensemble outlives it by itself, and its launch set has the ensemble's id still.
+    ensembles = {ResourceKey(Kind.ENSEMBLE, each) for row in rows for each in (row.ensemble_id, row.launch_set) if each}
     return sorted(groups | ensembles)

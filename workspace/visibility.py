@@ -56,9 +56,18 @@ def admit(
 
 
 def shares_of(tx: Tx, row: Workspace | Collection | None, resource_id: str) -> list[Share]:
-    """Return the shares of a resource, and of the group and the ensemble that it is in."""
-    whole = [] if row is None else [getattr(row, "group_id", None), row.ensemble_id]
-    return tx.shares.of([resource_id, *(other for other in whole if other)])
+    """Return the shares of a resource, and of the group and the ensemble that it is in.
+
+    What was joined to somebody else's ensemble is not reached by that one's shares: its owner did not share it.
+    """
+    wholes = [] if row is None else [getattr(row, "group_id", None), row.ensemble_id]
+    return tx.shares.reaching(resource_id, [each for each in wholes if each], row.owner if row else "")
+
+
+def refusal(tx: Tx, caller: Identity, verb: str, row: Workspace | Collection) -> DeniedError | None:
+    """Return why ``caller`` may not do ``verb`` to what he knows of; None when he may."""
+    verdict = decide(caller, verb, row.owner, shares_of(tx, row, row.key.id))
+    return DeniedError(verdict.reason, verdict.figures) if isinstance(verdict, Deny) else None
 
 
 def unknown(kind: Kind) -> UnknownError:
