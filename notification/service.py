@@ -19,7 +19,7 @@ from flyinglow.notification.consumers import Consumers
 from flyinglow.notification.contents import Contents
 from flyinglow.notification.drafting import Draft, Judge, Places
 from flyinglow.notification.lifetime import Asked, Lifetimes, UnacceptableError, grant
-from flyinglow.notification.model import Delivered, Subscription, broker_of
+from flyinglow.notification.model import Delivered, Subscription
 from flyinglow.notification.ports import NotificationTx
 from flyinglow.notification.rights import require, require_still
 from flyinglow.notification.subscribing import SubscribeRequest

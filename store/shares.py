@@ -15,16 +15,22 @@ from flyinglow.store.upsert import upsert
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sqlalchemy import Select
     from sqlalchemy.engine import Connection
 
 _C = SHARES.c
 
 
 class Shares:
-    """Implements ``access.ports.ShareRows``."""
+    """Implements ``access.ports.ShareRows``.
 
-    def __init__(self, connection: Connection) -> None:
+    What a writing transaction reads of them stays until it ends: who revokes a share waits for those who were let in
+    by it, and so sees what they wrote. To share again in another way need not wait.
+    """
+
+    def __init__(self, connection: Connection, *, writing: bool) -> None:
         self._connection = connection
+        self._writing = writing
 
     def put(self, share: Share) -> None:
         """Insert it, or replace what the same grantee had."""
@@ -33,15 +39,19 @@ class Shares:
     def of(self, resource_ids: Sequence[str]) -> list[Share]:
         """Return every share of these resources, in the order of resources and grantees."""
         query = select(SHARES).where(_C.resource_id.in_(sorted(set(resource_ids))))
-        rows = self._connection.execute(query.order_by(_C.resource_id, _C.is_group, _C.grantee))
-        return [_from_row(row) for row in rows]
+        return self._read(query)
 
     def reaching(self, resource_id: str, wholes: Sequence[str], owner: str) -> list[Share]:
         """Return the shares of a resource, and of the groups and ensembles it is in that are its ``owner``'s, too."""
         his = select(COLLECTIONS.c.id).where(COLLECTIONS.c.id.in_(sorted(wholes)), COLLECTIONS.c.owner == owner)
         query = select(SHARES).where(or_(_C.resource_id == resource_id, _C.resource_id.in_(his)))
-        rows = self._connection.execute(query.order_by(_C.resource_id, _C.is_group, _C.grantee))
-        return [_from_row(row) for row in rows]
+        return self._read(query)
+
+    def _read(self, query: Select[Any]) -> list[Share]:
+        ordered = query.order_by(_C.resource_id, _C.is_group, _C.grantee)
+        if self._writing:
+            ordered = ordered.with_for_update(read=True, key_share=True, of=SHARES)
+        return [_from_row(row) for row in self._connection.execute(ordered)]
 
     def remove(self, resource_id: str, grantee: Grantee) -> bool:
         """Remove one; say whether it was there."""

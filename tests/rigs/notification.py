@@ -24,6 +24,7 @@ from flyinglow.store.store import Store
 from flyinglow.workspace.model import Event, Kind, ResourceKey, Topic
 from flyinglow.wsrf.xpath.evaluator import XPath
 from rigs.soap import XPATH
+from rigs.store import workspace
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 T = TypeVar("T")
@@ -70,6 +71,12 @@ class FakeSender:
 
 def _add(event: Event, tx: Any) -> None:
     tx.outbox.add([event])
+
+
+def _lease(tx: Any) -> None:
+    """Let there be what subscriptions are about, for whoever asks whether it may be read."""
+    if tx.workspaces.get(KEY.id) is None:
+        tx.workspaces.add([workspace(1, id=KEY.id, owner="ann")])
 
 
 class World:
@@ -165,6 +172,7 @@ class World:
             contents=Contents(XPATH),
             woken=self.courier.wake,
         )
+        self.store.call(_lease)
         service.resume(Identity("ann"), name)
 
     def waiting(self, name: str = "s1") -> list[int]:
