@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("flyinglow.client")
 
 _WAIT: Final = 20  # seconds that the service lets a request wait, at most
-_AGAIN: Final = 2.0  # seconds until a service that was lost is asked again
+_AGAIN: Final = 2.0  # seconds until a service that was lost, or lets nobody wait, is asked again
+_SOON: Final = 0.5  # seconds within which an empty answer comes that did not wait
 
 
 class PullPoint:
@@ -97,12 +98,15 @@ class PullPoint:
     def __iter__(self) -> Iterator[Notification]:
         """Yield what comes in."""
         while self._endless or self._watched:
+            asked = time.monotonic()
             try:
                 found = self.fetch(_WAIT)
             except (LostError, TransientError) as error:
                 log.warning("the pull point is asked again: %s", error)
                 self._sleep(_AGAIN)
                 continue
+            if not found and time.monotonic() < asked + _SOON:
+                self._sleep(_AGAIN)  # as many as may are waiting at the service already
             for news in found:
                 yield news
                 if news.topic == "termination":

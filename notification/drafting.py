@@ -28,6 +28,11 @@ class Draft:
     ends_at: datetime | None
     pull_point_id: str | None = None
 
+    @property
+    def is_filtered(self) -> bool:
+        """Whether each event has to be evaluated for it."""
+        return bool(self.request.contents or self.request.properties)
+
 
 class Places(Protocol):
     """The pull points of this service, as consumers."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from flyinglow.workspace.model import Kind, ResourceKey
 
@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from flyinglow.workspace.model import Event
+
+
+EVALUATED: Final = ("MessageContent", "ProducerProperties")
+"""The filters that are expressions, evaluated for each event; topics are compared."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

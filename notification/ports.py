@@ -38,8 +38,13 @@ class SubscriptionRows(Protocol):
     def expired(self, before: datetime) -> list[Subscription]:
         """Return subscriptions whose ends_at is at or before this time."""
 
-    def count_requests(self, *, owner: str | None = None, consumer_host: str | None = None) -> int:
-        """Count the requests that made them, for limits: those of one owner, consumer and moment are one request's."""
+    def count_requests(
+        self, *, owner: str | None = None, consumer_host: str | None = None, filtered: bool = False
+    ) -> int:
+        """Count the requests that made them, for limits: those of one owner, consumer and moment are one request's.
+
+        ``filtered``: only those whose filter has expressions to be evaluated.
+        """
 
 
 class DeliveryRows(Protocol):

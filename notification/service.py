@@ -32,13 +32,15 @@ from flyinglow.workspace.ports import Now, Store
 class SubscriptionSettings:
     """Limits (configuration): how long subscriptions live, and how many one owner and one consumer's host may have.
 
-    What one request made is counted once: a Create that subscribes its maker to all that it makes is one. The delivery
-    log of a subscription keeps so many entries, for so many seconds.
+    Those whose filters are expressions to be evaluated are counted for themselves, too. What one request made is
+    counted once: a Create that subscribes its maker to all that it makes is one. The delivery log of a subscription
+    keeps so many entries, for so many seconds.
     """
 
     lifetimes: Lifetimes = field(default_factory=Lifetimes)
     per_owner: int = 2000
     per_consumer: int = 2000
+    filtered_per_owner: int = 200
     log_entries: int = 100
     log_seconds: int = 24 * 3600
 
@@ -114,6 +116,10 @@ class SubscriptionService:
             raise faults.creation_failed(
                 f"{caller.name} would have over {limits.per_owner} subscriptions, the most allowed"
             )
+        most = limits.filtered_per_owner
+        if draft.is_filtered and tx.subscriptions.count_requests(owner=caller.name, filtered=True) + 1 > most:
+            message = f"{caller.name} would have over {most} subscriptions with MessageContent or ProducerProperties"
+            raise faults.creation_failed(f"{message}, the most allowed")
         host = urlsplit(draft.request.consumer).hostname or ""
         if draft.pull_point_id is None and self._is_full(tx, host):
             message = f"over {limits.per_consumer} subscriptions would send to {host}, the most allowed"

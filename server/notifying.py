@@ -72,7 +72,8 @@ def notifying(
     lookups = ThreadPool(1, 4, "lookups")
     filters = ProcessXPath(_FILTERS)
     sender = HttpSender(reactor=reactor, consumers=consumers, pool=lookups, tls=None)
-    envelopes, bell = Envelopes(addresses), Bell(reactor)
+    envelopes = Envelopes(addresses)
+    bell = Bell(reactor, per_owner=config.notification.pull_waits)
     pulls = PullService(
         store=store,
         now=now,

@@ -100,6 +100,7 @@ def build(
             lifetimes=Lifetimes(longest=config.notification.maximum_lifetime),
             per_owner=config.notification.per_owner,
             per_consumer=config.notification.per_host,
+            filtered_per_owner=config.notification.filtered_per_owner,
             log_entries=config.notification.log_entries,
             log_seconds=config.notification.log_kept,
         ),

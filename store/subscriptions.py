@@ -6,9 +6,9 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from sqlalchemy import bindparam, delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, or_, select, update
 
-from flyinglow.notification.model import Subscription
+from flyinglow.notification.model import EVALUATED, Subscription
 from flyinglow.store import codec
 from flyinglow.store.batches import batches
 from flyinglow.store.tables import SUBSCRIPTIONS
@@ -80,16 +80,21 @@ class Subscriptions:
         """Return subscriptions whose ends_at is at or before this time."""
         return [_from_row(row) for row in self._connection.execute(_EXPIRED, {"before": before})]
 
-    def count_requests(self, *, owner: str | None = None, consumer_host: str | None = None) -> int:
+    def count_requests(
+        self, *, owner: str | None = None, consumer_host: str | None = None, filtered: bool = False
+    ) -> int:
         """Count the requests that made them, for limits: those of one owner, consumer and moment are one request's.
 
-        ``consumer_host`` is compared without regard to case.
+        ``consumer_host`` is compared without regard to case. ``filtered``: only those whose filter has expressions to
+        be evaluated.
         """
         query = select(_C.owner, _C.consumer, _C.created_at).distinct()
         if owner is not None:
             query = query.where(_C.owner == owner)
         if consumer_host is not None:
             query = query.where(_C.consumer_host == consumer_host.lower())
+        if filtered:
+            query = query.where(or_(*(_C.filter_xml.contains(name) for name in EVALUATED)))
         return self._connection.execute(select(func.count()).select_from(query.subquery())).scalar_one()
 
 

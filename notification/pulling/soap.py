@@ -98,8 +98,11 @@ def port(service: PullService, bell: Bell) -> type[ServiceBase]:
 
 
 async def _waited(service: PullService, bell: Bell, seconds: int, call: Call, wish: Wish) -> _Element:
-    rung = bell.wait(call.resource, seconds)
-    return _answer(await service.when(call.caller, call.resource, wish, rung))
+    rung = bell.wait(call.resource, seconds, call.caller.name)
+    try:
+        return _answer(await service.when(call.caller, call.resource, wish, rung))
+    finally:
+        bell.leave(call.resource, rung)
 
 
 def _wish(body: _Element) -> Wish:

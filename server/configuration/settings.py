@@ -78,10 +78,14 @@ class NotificationTerms:
     maximum_lifetime: int = doc("The longest life of a subscription.", default=7 * 86400)
     per_owner: int = doc("Subscriptions one identity may hold; a Create counts as one.", default=1000)
     per_host: int = doc("Subscriptions that may name one consumer host; a Create counts as one.", default=200)
+    filtered_per_owner: int = doc(
+        "Those of an identity's subscriptions that may have a MessageContent or ProducerProperties filter.", default=200
+    )
     give_up_after: int = doc("The subscription of a consumer that fails this long is paused.", default=3600)
     log_entries: int = doc("Deliveries that a subscription's log keeps.", default=100)
     log_kept: int = doc("How many seconds it keeps them.", default=86400)
     pull_points: int = doc("Pull points one identity may have.", default=20)
+    pull_waits: int = doc("Fetches of one identity that may wait for a message at a time.", default=8)
     pull_messages: int = doc("Messages that a pull point keeps; the oldest make room.", default=1000)
     pull_size: int = doc("Characters that all messages of a pull point may have together.", default=2097152)
 

@@ -3,10 +3,13 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from twisted.internet.task import Clock
 
 from flyinglow.access.identity import Identity
+from flyinglow.notification.pulling.bell import Bell
 from flyinglow.notification.pulling.service import PullSettings
 from flyinglow.store import Store
 from flyinglow.wsrf.contract import Contract
@@ -138,6 +141,41 @@ def test_who_comes_next_sends_away_who_waited(pull_site: PullSite) -> None:
     assert second == []
     pull_site.call("pullpoint", "<wsnt:DestroyPullPoint/>", point)
     assert second[0].tag == UNKNOWN  # type: ignore[union-attr]
+
+
+LONG = "<wsnt:GetMessages><fl:Wait>20</fl:Wait></wsnt:GetMessages>"
+
+
+def test_one_caller_waits_at_so_many_places_and_leaves_the_others_to_others(pull_site: PullSite) -> None:
+    points = [pull_site.pull_point() for _ in range(9)]
+    *waiting, beyond = [pull_site.ask("pullpoint", LONG, point) for point in points]
+    assert waiting == [[]] * 8
+    assert numbers(beyond[0]) == {"waiting": "0"}  # type: ignore[arg-type]
+    others = pull_site.ask("pullpoint", LONG, pull_site.pull_point(caller=BOB), caller=BOB)
+    assert others == []
+    again = pull_site.ask("pullpoint", LONG, points[0])
+    assert (len(waiting[0]), again) == (1, [])
+    pull_site.clock.advance(20)
+    assert [len(each) for each in (*waiting, others, again)] == [1] * 10
+    assert pull_site.ask("pullpoint", LONG, points[8]) == []
+
+
+def test_the_bell_has_so_many_places_and_forgets_who_has_gone() -> None:
+    clock: Any = Clock()
+    bell = Bell(clock, most=3, per_owner=2)
+    first, second = bell.wait("a", 20, "ann"), bell.wait("b", 20, "ann")
+    assert not first.called
+    assert bell.wait("c", 20, "ann").called
+    assert not bell.wait("d", 20, "bob").called
+    assert bell.wait("e", 20, "eve").called
+    bell.leave("a", second)
+    assert not first.called
+    bell.leave("a", first)
+    assert not bell.wait("e", 20, "eve").called
+    bell.stop()
+    assert not bell.wait("c", 20, "ann").called
+    assert bell._owners == {"ann": 1}
+    assert len(clock.getDelayedCalls()) == 1
 
 
 def test_a_paused_subscription_keeps_what_happens_and_then_puts_it_in(pull_site: PullSite) -> None:

@@ -64,7 +64,7 @@ class Site:
             new_id=lambda: f"{next(ids):032x}",
             contents=Contents(XPATH),
             woken=self.woken.extend,
-            settings=SubscriptionSettings(lifetimes=Lifetimes(), per_owner=5, per_consumer=3),
+            settings=SubscriptionSettings(lifetimes=Lifetimes(), per_owner=5, per_consumer=3, filtered_per_owner=2),
         )
         self.endpoints = {
             kind.value: self.endpoint(kind.value, producer_port(self.service, kind, ADDRESSES)) for kind in LEASED
@@ -354,6 +354,19 @@ def test_owners_and_consumers_have_a_most(site: Site) -> None:
         answer = site.subscribe(consumer=f"<wsa:Address>http://{letter}.example/</wsa:Address>")
     assert "5 subscriptions" in (text(site.fault(answer), "bf:Description") or "")
     assert site.subscriptions() == 5
+
+
+@pytest.mark.parametrize("inside", [content("//fl:State"), about("//fl:State")])
+def test_an_owner_has_so_many_filters_that_are_evaluated_and_more_by_topic(site: Site, inside: str) -> None:
+    for letter in "ab":
+        consumer = f"<wsa:Address>http://{letter}.example/</wsa:Address>"
+        site.subscribe(inside, consumer=consumer)
+        site.time += timedelta(seconds=1)
+    detail = site.fault(site.subscribe(inside, consumer=consumer))
+    assert detail.tag == qname("wsnt", "SubscribeCreationFailedFault")
+    assert "2 subscriptions with MessageContent" in (text(detail, "bf:Description") or "")
+    assert site.subscribe(topic("fl:state")).tag == qname("wsnt", "SubscribeResponse")
+    assert site.subscriptions() == 3
 
 
 @pytest.mark.parametrize("stem", ["SubscriptionManager", "PausableSubscriptionManager"])

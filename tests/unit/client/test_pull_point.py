@@ -70,13 +70,14 @@ def test_iteration_ends_with_what_is_watched_and_outlasts_a_lost_service() -> No
     slept: list[float] = []
     wire = Wire(
         LostError("away"),
+        '<fl:Numbers waiting="0"/>',
         message("StateChange", 1) + '<fl:Numbers first="1" last="1" waiting="1"/>',
         message("TerminationNotice", 2) + '<fl:Numbers first="2" last="2" waiting="0"/>',
     )
     point = PullPoint(wire, "http://there", sleep=slept.append)  # type: ignore[arg-type]
     point.watch(Resource(wire, Epr("http://there/workspace/w1"), "vm"), topics=["state"])  # type: ignore[arg-type]
     assert [(news.topic, news.sequence) for news in point] == [("state", 1), ("termination", 2)]
-    assert len(slept) == 1
+    assert len(slept) == 2  # after the loss, and after an answer that came at once with nothing
 
 
 def test_a_service_that_tells_no_numbers_is_not_pulled_from() -> None:
