@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from flyinglow.workspace.ports import Tx
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime
 
     from flyinglow.notification.model import Delivered, Delivery, PullPoint, Subscription
@@ -50,17 +50,17 @@ class SubscriptionRows(Protocol):
 class DeliveryRows(Protocol):
     """Events on their way, one FIFO per subscription."""
 
-    def enqueue(self, pairs: Sequence[tuple[str, int]]) -> None:
-        """Append (subscription id, event id) pairs in this order."""
+    def enqueue(self, pairs: Sequence[tuple[str, int]], unjudged: Collection[tuple[str, int]] = ()) -> None:
+        """Append (subscription id, event id) pairs in this order; those ``unjudged`` wait for their filter as well."""
 
     def waiting(self) -> list[str]:
         """Return the ids of subscriptions that have deliveries."""
 
     def head(self, subscription_id: str, limit: int) -> list[Delivery]:
-        """Return the oldest deliveries of one subscription, in order."""
+        """Return the oldest deliveries of one subscription, in order, up to the first that is unjudged."""
 
     def heads(self, limits: Mapping[str, int]) -> dict[str, list[Delivery]]:
-        """Return the oldest deliveries of several subscriptions, of each up to its limit, in order."""
+        """Return the heads of several subscriptions, of each up to its limit."""
 
     def count(self, subscription_id: str) -> int:
         """Return how many deliveries wait for one subscription."""
@@ -82,7 +82,20 @@ class DeliveryLog(Protocol):
         """Forget entries older than this time, and of each subscription those beyond the newest ``most``."""
 
 
-class Deliveries(DeliveryRows, DeliveryLog, Protocol):
+class UnjudgedRows(Protocol):
+    """The deliveries that wait for their subscription's filter to be evaluated."""
+
+    def unjudged(self) -> list[tuple[str, str]]:
+        """Return (owner, id) of the subscriptions that have some and are not paused, those that wait longest first."""
+
+    def to_judge(self, subscription_id: str, limit: int) -> list[Delivery]:
+        """Return the oldest unjudged of one subscription, in order."""
+
+    def judged(self, let: Sequence[int], refused: Sequence[int]) -> None:
+        """Let these go on their way, and forget those."""
+
+
+class Deliveries(DeliveryRows, UnjudgedRows, DeliveryLog, Protocol):
     """What is on its way, and what has arrived."""
 
 

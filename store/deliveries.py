@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid5
 
-from sqlalchemy import bindparam, delete, func, insert, select
+from sqlalchemy import bindparam, delete, func, insert, select, update
 
 from flyinglow.notification.model import Delivered, Delivery
 from flyinglow.store.batches import batches
 from flyinglow.store.notification_tables import DELIVERED
 from flyinglow.store.outbox import to_event
-from flyinglow.store.tables import DELIVERIES, EVENTS
+from flyinglow.store.tables import DELIVERIES, EVENTS, SUBSCRIPTIONS, UNJUDGED
 from flyinglow.store.upsert import insert_once
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy.engine import Connection
@@ -26,7 +27,7 @@ _C = DELIVERIES.c
 _SPACE = UUID("6f0d3a0e-2b2c-5d0e-9a55-3f1d2c4b5a69")
 _WAITING = select(_C.subscription_id).distinct()
 _HEAD = (
-    select(_C.position, EVENTS)
+    select(_C.position, _C.unjudged, EVENTS)
     .join_from(DELIVERIES, EVENTS, _C.event_id == EVENTS.c.id)
     .where(_C.subscription_id == bindparam("of_subscription"))
     .order_by(_C.position)
@@ -35,11 +36,19 @@ _HEAD = (
 _ANY = _C.subscription_id.in_(bindparam("of_subscriptions", expanding=True))
 _FEW = select(_C.position).where(_ANY).limit(bindparam("most"))
 _HEADS = (
-    select(_C.position, _C.subscription_id, EVENTS)
+    select(_C.position, _C.subscription_id, _C.unjudged, EVENTS)
     .join_from(DELIVERIES, EVENTS, _C.event_id == EVENTS.c.id)
     .where(_ANY)
     .order_by(_C.position)
 )
+_UNJUDGED = (
+    select(SUBSCRIPTIONS.c.owner, SUBSCRIPTIONS.c.id)
+    .join_from(DELIVERIES, SUBSCRIPTIONS, _C.subscription_id == SUBSCRIPTIONS.c.id)
+    .where(UNJUDGED, SUBSCRIPTIONS.c.paused_at.is_(None))
+    .group_by(SUBSCRIPTIONS.c.owner, SUBSCRIPTIONS.c.id)
+    .order_by(func.min(_C.position))
+)
+_TO_JUDGE = _HEAD.where(UNJUDGED)
 _COUNT = select(func.count()).select_from(DELIVERIES).where(_C.subscription_id == bindparam("of_subscription"))
 _L = DELIVERED.c
 _THESE = _C.position.in_(bindparam("positions", expanding=True))
@@ -75,14 +84,17 @@ _TRIM = delete(DELIVERED).where(
 
 
 class Deliveries:
-    """Implements ``notification.ports.DeliveryRows``."""
+    """Implements ``notification.ports.Deliveries``."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def enqueue(self, pairs: Sequence[tuple[str, int]]) -> None:
-        """Append (subscription id, event id) pairs in this order; a pair that is waiting already is left alone."""
-        rows = [{"subscription_id": subscription, "event_id": event} for subscription, event in pairs]
+    def enqueue(self, pairs: Sequence[tuple[str, int]], unjudged: Collection[tuple[str, int]] = ()) -> None:
+        """Append (subscription id, event id) pairs in this order; a pair that is waiting already is left alone.
+
+        Those ``unjudged`` wait for their filter as well.
+        """
+        rows = [{"subscription_id": pair[0], "event_id": pair[1], "unjudged": int(pair in unjudged)} for pair in pairs]
         if rows:
             self._connection.execute(insert_once(self._connection, DELIVERIES), rows)
 
@@ -91,12 +103,13 @@ class Deliveries:
         return sorted(self._connection.execute(_WAITING).scalars())
 
     def head(self, subscription_id: str, limit: int) -> list[Delivery]:
-        """Return the oldest deliveries of one subscription, in order."""
+        """Return the oldest deliveries of one subscription, in order, up to the first that is unjudged."""
         wanted = {"of_subscription": subscription_id, "most": limit}
-        return [_delivery(row, subscription_id, to_event(row)) for row in self._connection.execute(_HEAD, wanted)]
+        rows = takewhile(lambda row: not row.unjudged, self._connection.execute(_HEAD, wanted).all())
+        return [_delivery(row, subscription_id, to_event(row)) for row in rows]
 
     def heads(self, limits: Mapping[str, int]) -> dict[str, list[Delivery]]:
-        """Return the oldest deliveries of several subscriptions, of each up to its limit, in order.
+        """Return the heads of several subscriptions, of each up to its limit.
 
         Where little waits, it is read at once; a long queue among them is not read for its head.
         """
@@ -111,11 +124,30 @@ class Deliveries:
 
     def _read_all(self, names: list[str], limits: Mapping[str, int], found: dict[str, list[Delivery]]) -> None:
         events: dict[int, Event] = {}
+        closed: set[str] = set()
         for row in self._connection.execute(_HEADS, {"of_subscriptions": names}):
             event = events.setdefault(row.id, events.get(row.id) or to_event(row))
+            if row.unjudged:
+                closed.add(row.subscription_id)
             mine = found.setdefault(row.subscription_id, [])
-            if len(mine) < limits[row.subscription_id]:
+            if row.subscription_id not in closed and len(mine) < limits[row.subscription_id]:
                 mine.append(_delivery(row, row.subscription_id, event))
+
+    def unjudged(self) -> list[tuple[str, str]]:
+        """Return (owner, id) of the subscriptions that have some and are not paused, those that wait longest first."""
+        return [(row.owner, row.id) for row in self._connection.execute(_UNJUDGED)]
+
+    def to_judge(self, subscription_id: str, limit: int) -> list[Delivery]:
+        """Return the oldest unjudged of one subscription, in order."""
+        wanted = {"of_subscription": subscription_id, "most": limit}
+        return [_delivery(row, subscription_id, to_event(row)) for row in self._connection.execute(_TO_JUDGE, wanted)]
+
+    def judged(self, let: Sequence[int], refused: Sequence[int]) -> None:
+        """Let these go on their way, and forget those."""
+        for batch in batches(let):
+            self._connection.execute(update(DELIVERIES).where(_C.position.in_(batch)).values(unjudged=0))
+        for batch in batches(refused):
+            self._connection.execute(_GONE, {"positions": batch})
 
     def count(self, subscription_id: str) -> int:
         """Return how many deliveries wait for one subscription."""

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 TICK = timedelta(microseconds=1)
 
-REVISION = "0008"
+REVISION = "0009"
 """The newest migration; a store that bears it is opened without Alembic."""
 
 
@@ -60,6 +60,7 @@ HAS_TASK = text("task IS NOT NULL")
 LIVING = text("state NOT IN ({})".format(", ".join(f"'{state}'" for state in sorted(FINAL))))
 FINISHED = text("finished_at IS NOT NULL")
 UNSENT = text("sent = 0")
+UNJUDGED = text("unjudged = 1")
 FREE = text("workspace_id IS NULL AND listed = 1")
 SAVED_AT_END = text("end_action = 'save'")
 LEASED = text("workspace_id IS NOT NULL")
@@ -277,7 +278,9 @@ DELIVERIES = Table(
     Column("position", COUNTER, primary_key=True, autoincrement=True),
     Column("subscription_id", ForeignKey("subscriptions.id", ondelete="CASCADE"), nullable=False),
     Column("event_id", ForeignKey("events.id"), nullable=False),
+    Column("unjudged", Integer, nullable=False, server_default=text("0")),
     UniqueConstraint("event_id", "subscription_id"),
     Index("ix_deliveries_queue", "subscription_id", "position"),
+    Index("ix_deliveries_unjudged", "subscription_id", **where(UNJUDGED)),
     sqlite_autoincrement=True,
 )

@@ -54,7 +54,7 @@ def test_partial_indexes_bear_the_conditions_of_the_code(any_store: Store) -> No
             for table in METADATA.tables
             for index in inspect(connection).get_indexes(table)
         }
-    assert len(wanted) == 12
+    assert len(wanted) == 13
     assert all(found[name] is not None for name in wanted)
     if dialect == "sqlite":
         assert {name: str(found[name]) for name in wanted} == wanted
