@@ -128,7 +128,7 @@ class SimulatedBackend:
 
     def _waits(self, key: str) -> None:
         after = _grant_after(self.options.grant_after)
-        if after != 0:
+        if after:  # why it waits is known from its admission
             self._claims(ClaimNews(key=key, topic=ClaimTopic.WAITING, reason=WAITS, starts_in=after))
 
     async def release(self, key: str) -> None:

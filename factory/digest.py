@@ -2,42 +2,71 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
+from collections.abc import Callable, Iterable
+from dataclasses import fields, is_dataclass, replace
 from datetime import datetime
+from functools import cache
+from typing import Any
 
-from flyinglow.factory.model import CreateRequest
-from flyinglow.workspace.model import Hardware
+from flyinglow.factory.model import CreateRequest, Part
+from flyinglow.workspace.model import Disk, Hardware, Nic
 
-_LEASED_SINCE = frozenset({"ip6", "prefix6", "gateway6", "dns6", "delivery", "vlan", "dropped"})
-"""What NICs are leased with, and was not there when marks were first made."""
+_LEASED = ("ip6", "prefix6", "gateway6", "dns6", "delivery", "vlan", "dropped")
+_DISK_SINCE = ("file_system", "sha256", "format", "size_mb", "kernel_from")
 
 
 def digest(request: CreateRequest) -> str:
     """Return the SHA-256 (hex) of all that the request asks for; the token itself is no part of it."""
-    asked = dataclasses.asdict(dataclasses.replace(request, token=None))
-    if not request.preemptable:
-        del asked["preemptable"]  # as it was before there was a choice: marks outlive an upgrade
-    if request.ready_within is None:
-        del asked["ready_within"]  # likewise
-    for part, plain in zip(request.parts, asked["parts"], strict=True):
-        if part.hardware == Hardware():
-            del plain["hardware"]  # likewise
-    for disk in (disk for part in asked["parts"] for disk in part["disks"]):
-        for key in ("file_system", "sha256", "format", "size_mb", "kernel_from"):
-            if disk[key] is None:
-                del disk[key]  # likewise
-        del disk["public"]  # which is not asked for
-    for nic in (nic for part in asked["parts"] for nic in part["nics"]):
-        for key in _LEASED_SINCE & nic.keys():
-            del nic[key]  # nor are these
+    asked = replace(request, token=None)
     return hashlib.sha256(json.dumps(asked, sort_keys=True, default=_plain).encode()).hexdigest()
 
 
-def _plain(value: object) -> str:
+def _plain(value: object) -> Any:
+    if is_dataclass(value):
+        kind: type[Any] = type(value)
+        left_out = _LEFT_OUT.get(kind, _nothing)(value)
+        return {name: getattr(value, name) for name in _names(kind) if name not in left_out}
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, datetime):
         return value.isoformat()
     raise TypeError(f"{type(value).__name__} has no place in a request")
+
+
+@cache
+def _names(kind: type[Any]) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))
+
+
+def _request(value: Any) -> Iterable[str]:
+    return [
+        *(["preemptable"] if not value.preemptable else []),
+        *(["ready_within"] if value.ready_within is None else []),
+    ]
+
+
+def _part(value: Any) -> Iterable[str]:
+    return ["hardware"] if value.hardware == Hardware() else []
+
+
+def _disk(value: Any) -> Iterable[str]:
+    return ["public", *(name for name in _DISK_SINCE if getattr(value, name) is None)]  # nobody asks for ``public``
+
+
+def _nic(_: Any) -> Iterable[str]:
+    return _LEASED  # with which it is leased, and which nobody asks for
+
+
+def _nothing(_: Any) -> Iterable[str]:
+    return ()
+
+
+# Marks outlive an upgrade: what there was no word for when they were first made is left out where it is not said.
+_LEFT_OUT: dict[type[Any], Callable[[Any], Iterable[str]]] = {
+    CreateRequest: _request,
+    Part: _part,
+    Disk: _disk,
+    Nic: _nic,
+}

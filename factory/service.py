@@ -172,7 +172,7 @@ class FactoryService:
         return self._now
 
     def _create(self, tx: Tx, caller: Identity, request: CreateRequest) -> Created:
-        mark = digest(request)
+        mark = digest(request) if request.token else ""  # without a token it cannot be repeated
         view = _view(tx)
         planned = self._plan(tx, caller, request, view)
         self._quotas.admit(tx, caller, wish_of(planned), enter=True)
@@ -192,7 +192,7 @@ class FactoryService:
         if request.start_by is not None and request.start_by <= now:
             raise InvalidError("the time to start by has passed already")
         joined = _joined(tx, caller, request) if request.join else None
-        tags = self._tags(tx, sum(part.count for part in request.parts))
+        tags = self._tags(sum(part.count for part in request.parts))
         desk = Desk(
             now=now, terms=self._terms, catalogue=self._catalogue, uris=self._uris, new_id=self._new_id, new_tag=tags
         )
@@ -219,12 +219,14 @@ class FactoryService:
         """Return the nodes of those that were placed, and why the others have to wait."""
         return granted(self._backend.admit(planned.ask, view))
 
-    def _tags(self, tx: Tx, count: int) -> Callable[[], str]:
-        """Return a maker of ``count`` tags that are unique in the store and in this request."""
+    def _tags(self, count: int) -> Callable[[], str]:
+        """Return a maker of ``count`` tags that are unique in this request.
+
+        One that is taken in the store lets the insert fail, and the transaction is run again with others.
+        """
         fresh: set[str] = set()
         while len(fresh) < count:
-            made = {self._new_tag() for _ in range(count - len(fresh))}
-            fresh |= made - {row.tag for row in tx.workspaces.select(Selection(tags=tuple(made)))}
+            fresh.add(self._new_tag())
         return sorted(fresh).pop
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from functools import cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, delete, func, insert, select, update
+from sqlalchemy import and_, bindparam, delete, func, insert, select, update
 
 from flyinglow.store import codec
 from flyinglow.store.batches import batches
@@ -19,6 +20,7 @@ from flyinglow.workspace.states import FINAL, State, Task
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from sqlalchemy import Select
     from sqlalchemy.engine import Connection
     from sqlalchemy.sql.elements import ColumnElement, TextClause
 
@@ -57,6 +59,16 @@ _FLAGS: dict[str, tuple[_Condition, _Condition]] = {  # field -> (when true, whe
     "visible": (_C.destroyed_at.is_(None), _C.destroyed_at.is_not(None)),
 }
 _EQUALS = ("owner", "group_id", "ensemble_id", "launch_set", "node")
+_GIVEN: dict[str, _Condition] = {  # each condition is worded as the partial index that serves it
+    **{name: _C[name] == bindparam(name) for name in _EQUALS},
+    "ids": _C.id.in_(bindparam("ids", expanding=True)),
+    "tags": _C.tag.in_(bindparam("tags", expanding=True)),
+    "ends_before": _C.ends_at <= bindparam("ends_before"),
+    "start_before": _C.start_by <= bindparam("start_before"),
+    "finished_before": and_(FINISHED, _C.finished_at <= bindparam("finished_before")),
+    "after": _C.id > bindparam("after"),
+}
+_SELECTED = tuple(field.name for field in fields(Selection))
 
 _GET = select(WORKSPACES).where(_C.id == bindparam("wanted"))
 _ADD = insert(WORKSPACES)
@@ -86,15 +98,14 @@ class Workspaces:
             return self._select(selection)
         found: list[Workspace] = []
         for batch in batches(sorted(set(selection.ids))):
-            found += self._select(selection, _C.id.in_(batch))
+            found += self._select(replace(selection, ids=tuple(batch)))
         found.sort(key=attrgetter("id"))
         return found[: selection.limit]
 
-    def _select(self, selection: Selection, *conditions: _Condition) -> list[Workspace]:
-        query = select(WORKSPACES).where(*conditions, *_conditions(selection)).order_by(_C.id)
-        if selection.limit is not None:
-            query = query.limit(selection.limit)
-        return [_from_row(row) for row in self._connection.execute(query)]
+    def _select(self, selection: Selection) -> list[Workspace]:
+        given = {name: value for name in _SELECTED if (value := getattr(selection, name)) is not None}
+        flags = tuple((name, given.pop(name)) for name in _FLAGS if name in given)
+        return [_from_row(row) for row in self._connection.execute(_query(tuple(given), flags), given)]
 
     def write(self, old: Workspace, new: Workspace) -> Workspace:
         """Replace ``old`` (compared by version) and return the row as stored; raises StaleError."""
@@ -116,23 +127,12 @@ class Workspaces:
         return {state: count for state, count in self._connection.execute(_CENSUS)}  # noqa: C416
 
 
-def _conditions(selection: Selection) -> list[_Condition]:
-    """Say a selection in SQL; each condition is worded as the partial index that serves it."""
-    wanted: list[_Condition] = [
-        _C[name] == value for name in _EQUALS if (value := getattr(selection, name)) is not None
-    ]
-    wanted += [pair[not flag] for name, pair in _FLAGS.items() if (flag := getattr(selection, name)) is not None]
-    if selection.tags is not None:
-        wanted.append(_C.tag.in_(selection.tags))
-    if selection.ends_before is not None:
-        wanted.append(_C.ends_at <= selection.ends_before)
-    if selection.start_before is not None:
-        wanted.append(_C.start_by <= selection.start_before)
-    if selection.finished_before is not None:
-        wanted += [FINISHED, _C.finished_at <= selection.finished_before]
-    if selection.after is not None:
-        wanted.append(_C.id > selection.after)
-    return wanted
+@cache
+def _query(given: tuple[str, ...], flags: tuple[tuple[str, bool], ...]) -> Select[Any]:
+    """Return the statement for what a selection gives, made once: to make it costs more than to carry it out."""
+    wanted = [_GIVEN[name] for name in given if name != "limit"] + [_FLAGS[name][not flag] for name, flag in flags]
+    query = select(WORKSPACES).where(*wanted).order_by(_C.id)
+    return query.limit(bindparam("limit")) if "limit" in given else query
 
 
 def _to_row(workspace: Workspace) -> dict[str, Any]:
