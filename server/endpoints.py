@@ -68,7 +68,7 @@ def endpoints(
     def leased(directory: Modifiable, kind: Kind, document: str) -> list[type[ServiceBase]]:
         subscribe = producer_port(services.subscriptions, kind, addresses)
         shared = SharedDirectory(directory, services.sharing, kind)
-        read, change = properties.port(shared, document, xpath), modification.port(shared)
+        read, change = properties.port(shared, document, xpath), modification.port(shared, document)
         return [read, change, lifetime.port(shared), subscribe, group_soap.sharing_port(services.sharing, kind)]
 
     factory = factory_xml.FactoryDirectory(services.factory, now)

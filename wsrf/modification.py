@@ -1,7 +1,8 @@
-"""WS-ResourceProperties 1.2, section 6: SetResourceProperties, for the few properties that can be changed.
+"""WS-ResourceProperties 1.2: the messages that change properties, for the few properties that can be changed.
 
-The components of a request (Insert, Update, Delete) are applied in their order to what the properties are now; what
-comes out is handed to the directory at once, which makes all of it true or nothing.
+The components of a request (Insert, Update, Delete; SetResourceProperties has any number of them, the operations named
+after them one each) are applied in their order to what the properties are now. PutResourcePropertyDocument has the
+properties as they are to be. What comes out is handed to the directory at once, which makes all of it true or nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from flyinglow.wsrf.contract import Contract, ContractError
 from flyinglow.wsrf.faults import TypedFault
 from flyinglow.wsrf.operation import Call, ServiceBase, call_of, operation
 from flyinglow.wsrf.ports import QName, ResourceDirectory
-from flyinglow.wsrf.properties import INVALID_NAME, STEM
+from flyinglow.wsrf.properties import DIALECTS, INVALID_NAME, STEM, whole
 from flyinglow.wsrf.xml import E, qname, qname_value
 
 if TYPE_CHECKING:
@@ -28,9 +29,16 @@ if TYPE_CHECKING:
 
 INVALID: Final = qname("rp", "InvalidModificationFault")
 UNABLE: Final = qname("rp", "UnableToModifyResourcePropertyFault")
-FAILED: Final = qname("rp", "SetResourcePropertyRequestFailedFault")
+UNABLE_TO_PUT: Final = qname("rp", "UnableToPutResourcePropertyDocumentFault")
+FAILED: Final = {
+    "SetResourceProperties": qname("rp", "SetResourcePropertyRequestFailedFault"),
+    "InsertResourceProperties": qname("rp", "InsertResourcePropertiesRequestFailedFault"),
+    "UpdateResourceProperties": qname("rp", "UpdateResourcePropertiesRequestFailedFault"),
+    "DeleteResourceProperties": qname("rp", "DeleteResourcePropertiesRequestFailedFault"),
+}
+"""The operations that have components, each with the fault for what cannot be done now."""
 
-_SET: Final = "SetResourceProperties"
+_PUT: Final = "PutResourcePropertyDocument"
 _INSERT, _DELETE = qname("rp", "Insert"), qname("rp", "Delete")
 
 
@@ -44,26 +52,38 @@ class Modifiable(ResourceDirectory, Protocol):
         """Give these properties these texts, all or none.
 
         Raises UnknownError; InvalidError for what they cannot be (InvalidModificationFault), and ConflictError for
-        what cannot be done now (SetResourcePropertyRequestFailedFault).
+        what cannot be done now (the operation's own fault).
         """
 
 
-def port(directory: Modifiable) -> type[ServiceBase]:
-    """Return the service that changes what ``directory`` lets be changed."""
+def port(directory: Modifiable, document: str) -> type[ServiceBase]:
+    """Return the service that changes what ``directory`` lets be changed; ``document`` names the document's root."""
 
-    class Modification(ServiceBase):
-        @operation(qname("rp", _SET), action=f"{STEM}{_SET}/{_SET}")
-        def set_resource_properties(ctx: Any, body: _Element) -> Any:
+    def changing(name: str, fault: str) -> Any:
+        def apply(ctx: Any, body: _Element) -> Any:
             call = call_of(ctx)
             request = _Request(directory, call)
             for component in body:
                 request.apply(component)
-            request.check()
-            with _typed(request):
-                directory.change(call.caller, call.resource, request.wanted())
-            return E["rp"].SetResourcePropertiesResponse()
+            _carry_out(request, directory, call, fault)
+            return E["rp"](name + "Response")
 
-    return Modification
+        apply.__name__ = name  # Spyne tells operations apart by it
+        return operation(qname("rp", name), action=f"{STEM}{name}/{name}")(apply)
+
+    def put(ctx: Any, body: _Element) -> Any:
+        call, (wanted,) = call_of(ctx), body
+        request = _Request(directory, call)
+        with _unable_to_put():
+            request.replace(wanted, document)
+            _carry_out(request, directory, call, UNABLE_TO_PUT)
+        made = whole(directory, call, document)
+        return E["rp"].PutResourcePropertyDocumentResponse(*([] if _same(made, wanted) else [made]))
+
+    published = {name: changing(name, fault) for name, fault in FAILED.items()}
+    published[_PUT] = operation(qname("rp", _PUT), action=f"{STEM}{_PUT}/{_PUT}")(put)
+    service: type[ServiceBase] = type(ServiceBase)("Modification", (ServiceBase,), published)
+    return service
 
 
 class _Request:
@@ -95,6 +115,19 @@ class _Request:
             kept = self.after.get(name, self.before[name]) if component.tag == _INSERT else []
             self.after[name] = [*kept, *given]
 
+    def replace(self, document: _Element, root: str) -> None:
+        """Take from a whole document what can be changed and is to be other than it is; all else is left as it is."""
+        if document.tag != root:
+            raise self.fault(INVALID, f"the document of this resource is {root}")
+        if unknown := [value for value in document if value.tag not in self._known | {DIALECTS}]:
+            message = f"{str(unknown[0].tag)[:200]} is not a property of this resource"
+            raise self.fault(INVALID, message, requested=unknown[:1])
+        for name in self._bounds:
+            given = list(document.iterchildren(name))
+            if [_text(value) for value in given] != [_text(value) for value in self.before[name]]:
+                self._validate(name, given)
+                self.after[name] = given
+
     def check(self) -> None:
         """Raise TypedFault when a property would have too few or too many elements."""
         for name, values in self.after.items():
@@ -105,14 +138,15 @@ class _Request:
 
     def wanted(self) -> dict[QName, tuple[str, ...]]:
         """Return the texts that the request's properties are to have."""
-        return {name: tuple((value.text or "").strip() for value in values) for name, values in self.after.items()}
+        return {name: tuple(map(_text, values)) for name, values in self.after.items()}
 
     def fault(
         self, element: str, message: str, current: Sequence[_Element] = (), requested: Sequence[_Element] = ()
     ) -> TypedFault:
         """Return a fault that tells what is, what was asked for, and that all is as it was."""
         failure = E["rp"].ResourcePropertyChangeFailure(Restored="true")
-        for tag, values in (("CurrentValue", current), ("RequestedValue", requested)):
+        # what does not fit the schemas would make the fault as invalid as the request
+        for tag, values in (("CurrentValue", current), ("RequestedValue", list(filter(_fits, requested)))):
             if values:
                 failure.append(E["rp"](tag, *map(_copy, values)))
         return TypedFault(element, message, children=[failure])
@@ -131,7 +165,6 @@ class _Request:
             try:
                 Contract.packaged().validate(_copy(value))
             except ContractError as error:
-                # the value itself would make the fault as invalid as the request
                 raise self.fault(INVALID, str(error), self.before[name]) from None
 
 
@@ -139,12 +172,40 @@ def _copy(element: _Element) -> _Element:
     return etree.fromstring(etree.tostring(element, with_tail=False))
 
 
-@contextmanager
-def _typed(request: _Request) -> Iterator[None]:
-    """Turn what a directory raises into the faults of the standard."""
+def _fits(value: _Element) -> bool:
     try:
-        yield
+        Contract.packaged().validate(_copy(value))
+    except ContractError:
+        return False
+    return True
+
+
+def _text(element: _Element) -> str:
+    return (element.text or "").strip()
+
+
+def _same(one: _Element, other: _Element) -> bool:
+    """Say whether two elements are the same for whoever reads them, however they are indented."""
+    return ((one.tag, one.attrib, _text(one), len(one)) == (other.tag, other.attrib, _text(other), len(other))) and all(
+        map(_same, one, other)
+    )
+
+
+def _carry_out(request: _Request, directory: Modifiable, call: Call, failed: str) -> None:
+    """Have all of a request made true, or nothing; what a directory raises becomes the faults of the standard."""
+    request.check()
+    try:
+        directory.change(call.caller, call.resource, request.wanted())
     except InvalidError as error:
         raise request.failed(INVALID, error.message) from error
     except ConflictError as error:
-        raise request.failed(FAILED, error.message) from error
+        raise request.failed(failed, error.message) from error
+
+
+@contextmanager
+def _unable_to_put() -> Iterator[None]:
+    """Turn what is wrong with a property into the one fault that this message has for all of it."""
+    try:
+        yield
+    except TypedFault as error:
+        raise TypedFault(UNABLE_TO_PUT, error.message, children=error.children) from error

@@ -52,13 +52,18 @@ class _Reader:
 
     def document(self, call: Call) -> _Element:
         """Return the whole resource property document."""
-        found = self._directory.properties(call.caller, call.resource, None)
-        uri = self._root[1:].partition("}")[0]
-        root = etree.Element(self._root, nsmap={PREFIX.get(uri, "q"): uri, "fl": NS["fl"]})
-        for name in self._directory.property_names():
-            root.extend(found.get(name, ()))
-        root.append(_dialect())
-        return root
+        return whole(self._directory, call, self._root)
+
+
+def whole(directory: ResourceDirectory, call: Call, document: str) -> _Element:
+    """Return the whole resource property document of a call's resource; ``document`` names its root element."""
+    found = directory.properties(call.caller, call.resource, None)
+    uri = document[1:].partition("}")[0]
+    root = etree.Element(document, nsmap={PREFIX.get(uri, "q"): uri, "fl": NS["fl"]})
+    for name in directory.property_names():
+        root.extend(found.get(name, ()))
+    root.append(_dialect())
+    return root
 
 
 def port(directory: ResourceDirectory, document: str, xpath: XPath) -> type[ServiceBase]:

@@ -11,6 +11,7 @@ from flyinglow.wsrf.xml import qname
 from rigs.contract import NOW
 
 _LATEST: Final = NOW + timedelta(days=31)
+_SAVING: Final = ConflictError("the disk of workspace ce is being saved")
 REFUSALS: Final[dict[str, tuple[str, Exception]]] = {
     "InvalidFault": ("factory", InvalidError("network 'pubic' is not one of this site's: private, public")),
     "DeniedFault": (
@@ -27,7 +28,11 @@ REFUSALS: Final[dict[str, tuple[str, Exception]]] = {
     "TransientFault": ("workspaces", TransientError("the store is busy")),
     "BrokenFault": ("workspaces", BrokenError("the service failed")),
     "ResourceUnavailableFault": ("workspaces", TransientError("the store does not answer")),
-    "SetResourcePropertyRequestFailedFault": ("changes", ConflictError("the disk of workspace ce is being saved")),
+    "SetResourcePropertyRequestFailedFault": ("changes", _SAVING),
+    "InsertResourcePropertiesRequestFailedFault": ("changes", _SAVING),
+    "UpdateResourcePropertiesRequestFailedFault": ("changes", _SAVING),
+    "DeleteResourcePropertiesRequestFailedFault": ("changes", _SAVING),
+    "UnableToPutResourcePropertyDocumentFault": ("changes", _SAVING),
     "SubscribeCreationFailedFault": (
         "subscriptions",
         faults.creation_failed("169.254.169.254 is not an address that this site sends to"),
