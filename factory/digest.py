@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable, Iterable
 from dataclasses import fields, is_dataclass, replace
 from datetime import datetime
-from functools import cache
 from typing import Any
 
 from flyinglow.factory.model import CreateRequest, Part
@@ -24,20 +23,14 @@ def digest(request: CreateRequest) -> str:
 
 
 def _plain(value: object) -> Any:
-    if is_dataclass(value):
-        kind: type[Any] = type(value)
-        left_out = _LEFT_OUT.get(kind, _nothing)(value)
-        return {name: getattr(value, name) for name in _names(kind) if name not in left_out}
+    if is_dataclass(value) and not isinstance(value, type):
+        left_out = _LEFT_OUT.get(type(value), _nothing)(value)
+        return {field.name: getattr(value, field.name) for field in fields(value) if field.name not in left_out}
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, datetime):
         return value.isoformat()
     raise TypeError(f"{type(value).__name__} has no place in a request")
-
-
-@cache
-def _names(kind: type[Any]) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(kind))
 
 
 def _request(value: Any) -> Iterable[str]:
@@ -64,7 +57,7 @@ def _nothing(_: Any) -> Iterable[str]:
 
 
 # Marks outlive an upgrade: what there was no word for when they were first made is left out where it is not said.
-_LEFT_OUT: dict[type[Any], Callable[[Any], Iterable[str]]] = {
+_LEFT_OUT: dict[type, Callable[[Any], Iterable[str]]] = {
     CreateRequest: _request,
     Part: _part,
     Disk: _disk,
