@@ -4,14 +4,14 @@ WS-BaseNotification 1.3, section 4.2, in the dialect of XPath 1.0. The first are
 second about the property document of the resource that the message is from, as its owner would read it when the
 message is queued; the last messages of a resource that is gone are not held back by them. A subscriber's expression
 that takes too long must neither hold up the others nor lose its own messages: its subscription is paused, with what
-happened kept for it.
+happened kept for it. Those for whom no time was left are asked later (``sieve.py``); nobody is told unasked.
 """
 
 from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -72,12 +72,29 @@ class Patience:
     """How many more evaluations may fail, and how many seconds all may take: a transaction waits for them."""
 
     left: int = 5
-    seconds: float = 1.0
+    seconds: float = 0.5
 
     @property
     def is_gone(self) -> bool:
         """Say whether no more is to be asked in this transaction."""
         return self.left <= 0 or self.seconds <= 0
+
+
+@dataclass(slots=True)
+class Judgement:
+    """Who is not to be told of an event, by id, or not yet.
+
+    ``refused``: the filter does not want it. ``untold``: the filter takes too long to say. ``later``: there was no
+    patience left to ask.
+    """
+
+    refused: set[str] = field(default_factory=set)
+    untold: set[str] = field(default_factory=set)
+    later: set[str] = field(default_factory=set)
+
+    def holds_back(self, subscription_id: str) -> bool:
+        """Say whether a subscription is not to be told, or not yet."""
+        return any(subscription_id in names for names in (self.refused, self.untold, self.later))
 
 
 class Contents:
@@ -109,52 +126,50 @@ class Contents:
         rows: Iterable[Subscription],
         patience: Patience,
         properties: Callable[[], bytes | None] = lambda: None,
-    ) -> dict[str, bool | None]:
-        """Return by id whether each subscription's expressions let the event through; None: that could not be told.
+    ) -> Judgement:
+        """Return which of these subscriptions are not to be told of the event, or not yet; the others are.
 
-        ``properties`` returns the producer's property document, None when it is gone. A subscription that is not in
-        the answer is let through: it has no expressions, or there was no patience left to ask.
+        ``properties`` returns the producer's property document; what is from one that is gone is let through.
         """
         rows = list(rows)
-        judged: dict[str, bool | None] = {}
+        found = Judgement()
         for form in dict.fromkeys(form_of(row.topics, event) or "" for row in rows):
             told = [row for row in rows if (form_of(row.topics, event) or "") == form]
-            make = partial(self._payload, event, form)
-            judged |= self._of_kind(MESSAGE_CONTENT, told, patience, make)
-        left = [row for row in rows if judged.get(row.id, True)]
-        return judged | self._of_kind(PRODUCER_PROPERTIES, left, patience, properties)
+            self._of_kind(MESSAGE_CONTENT, told, patience, partial(self._payload, event, form), found)
+        left = [row for row in rows if not found.holds_back(row.id)]
+        self._of_kind(PRODUCER_PROPERTIES, left, patience, properties, found)
+        return found
 
     def _payload(self, event: Event, form: str) -> bytes:
         return etree.tostring(payload(event, form, self._addresses))
 
     def _of_kind(
-        self, tag: str, rows: Sequence[Subscription], patience: Patience, make: Callable[[], bytes | None]
-    ) -> dict[str, bool | None]:
+        self,
+        tag: str,
+        rows: Sequence[Subscription],
+        patience: Patience,
+        make: Callable[[], bytes | None],
+        found: Judgement,
+    ) -> None:
         asked = {row.id: queries for row in rows if (queries := self._of(row, tag))}
-        if not asked or patience.is_gone or (document := make()) is None:
-            return {}
-        judged = self._judged(document, asked, patience)
-        if None not in judged.values() or len(asked) == 1:
-            return judged
-        return self._alone(document, asked, patience)
+        if not asked or (document := make()) is None:
+            return
+        judged = {} if patience.is_gone else self._judged(document, asked, patience)
+        if None in judged.values() and len(asked) > 1:
+            judged = self._alone(document, asked, patience)
+        found.refused |= {name for name, truth in judged.items() if truth is False}
+        found.untold |= {name for name, truth in judged.items() if truth is None}
+        found.later |= asked.keys() - judged.keys()
 
     def _alone(
         self, document: bytes, asked: Mapping[str, Sequence[Query]], patience: Patience
     ) -> dict[str, bool | None]:
-        """Ask one by one: whoever it is that takes too long, the others are not to suffer.
-
-        When all the time is spent although none failed, the slowest of them is to blame.
-        """
+        """Ask one by one: whoever it is that takes too long, the others are not to suffer."""
         judged: dict[str, bool | None] = {}
-        took: dict[str, float] = {}
         for name, queries in asked.items():
             if patience.is_gone:
                 break
-            before = patience.seconds
             judged |= self._judged(document, {name: queries}, patience)
-            took[name] = before - patience.seconds
-        if patience.seconds <= 0 and None not in judged.values():
-            judged[max(took, key=lambda name: took[name])] = None
         return judged
 
     def _judged(

@@ -2,13 +2,14 @@
 
 One transaction reads unsent events (never "id greater than the last": commits are not in id order), lets the folds
 derive, queues the deliveries and marks the events as sent. A crash anywhere therefore loses and doubles nothing.
+Filters are evaluated meanwhile, as far as that is quick; what is left is evaluated between transactions.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
@@ -18,21 +19,21 @@ from flyinglow.notification.contents import Contents, Patience
 from flyinglow.notification.folds import Fold
 from flyinglow.notification.model import Subscription, broker_of
 from flyinglow.notification.ports import NotificationTx
+from flyinglow.notification.sieve import UNTOLD, Sieve, paused
 from flyinglow.notification.views import form_of
 from flyinglow.workspace.model import Event, ResourceKey
 from flyinglow.workspace.ports import Now, Store
 
 log = logging.getLogger(__name__)
 
-UNTOLD = "its message filter took too long to evaluate; subscribe with a simpler one, then end this one"
-
 
 @dataclass(frozen=True, slots=True)
 class Drained:
-    """What one transaction handed on: how many events, and to which subscriptions."""
+    """What one transaction handed on: how many events, to which subscriptions, and whether filters are still to ask."""
 
     events: int
     subscriptions: tuple[str, ...]
+    unjudged: bool = False
 
 
 def wants(subscription: Subscription, event: Event) -> bool:
@@ -72,9 +73,11 @@ class Drainer:
         self._queued = queued
         self._contents = contents
         self._properties = properties
+        self._sieve = Sieve(contents=contents, properties=properties, now=now)
+        self._unjudged = True
         self._batch = batch
         self._interval = interval
-        self._timer = LoopingCall(self._tick)
+        self._timer = LoopingCall(self._look)
         self._timer.clock = clock
         self._woken = False
         self._busy = False
@@ -101,6 +104,10 @@ class Drainer:
         if self._timer.running:
             self._tick()
 
+    def _look(self) -> None:
+        self._unjudged = True  # a crash left some, or a subscription that has some was resumed
+        self._tick()
+
     def _tick(self) -> None:
         self._woken = True
         if not self._busy:
@@ -111,6 +118,8 @@ class Drainer:
         while self._woken:
             self._woken = False
             await self._pass()
+            if self._unjudged:
+                await self._sift()
         self._busy = False
         resting, self._resting = self._resting, []
         for waiting in resting:
@@ -126,6 +135,24 @@ class Drainer:
             self._queued(drained.subscriptions)
         if drained.events and self._timer.running:
             self._woken = True  # there may be more than one batch, or derived events
+        self._unjudged = self._unjudged or drained.unjudged
+
+    async def _sift(self) -> None:
+        """Evaluate one subscription's filter for what waits for that; others have their turn in the next round."""
+        self._unjudged = False
+        try:
+            turn = await self._store.read(self._sieve.look)
+            if turn is None:
+                return
+            await self._store.run(lambda tx: self._sieve.settle(tx, turn))
+        except Exception:
+            log.exception("filters could not be evaluated; trying again within %s s", self._interval)
+            return
+        if turn.slow:
+            log.warning("subscription %s paused: %s", turn.subscription_id, UNTOLD)
+        self._queued([turn.subscription_id])
+        self._unjudged = True
+        self._woken = self._woken or self._timer.running
 
     def drain(self, tx: NotificationTx) -> Drained:
         """Hand one batch on; the transaction."""
@@ -134,13 +161,16 @@ class Drainer:
             return Drained(0, ())
         for fold in self._folds:
             fold.derive(tx, events)  # what they derive is in the outbox, unsent: the next batch hands it on
-        pairs = self._pairs(tx, events)
+        unjudged: set[tuple[str, int]] = set()
+        pairs = self._pairs(tx, events, unjudged)
         if pairs:
-            tx.deliveries.enqueue(pairs)
+            tx.deliveries.enqueue(pairs, unjudged)
         tx.outbox.mark_sent([event.id for event in events])
-        return Drained(len(events), tuple(dict.fromkeys(subscription for subscription, _ in pairs)))
+        return Drained(len(events), tuple(dict.fromkeys(name for name, _ in pairs)), unjudged=bool(unjudged))
 
-    def _pairs(self, tx: NotificationTx, events: Sequence[Event]) -> list[tuple[str, int]]:
+    def _pairs(
+        self, tx: NotificationTx, events: Sequence[Event], unjudged: set[tuple[str, int]]
+    ) -> list[tuple[str, int]]:
         now = self._now()
         interested: dict[object, list[Subscription]] = {}
         producers = [key for event in events for key in _producers(event)]
@@ -152,19 +182,25 @@ class Drainer:
             (row.id, event.id)
             for event in events
             for key in _producers(event)
-            for row in self._wanting(tx, event, interested.get(key, []), patience)
+            for row in self._wanting(tx, event, interested.get(key, []), patience, unjudged)
         ]
 
     def _wanting(
-        self, tx: NotificationTx, event: Event, rows: list[Subscription], patience: Patience
+        self,
+        tx: NotificationTx,
+        event: Event,
+        rows: list[Subscription],
+        patience: Patience,
+        unjudged: set[tuple[str, int]],
     ) -> list[Subscription]:
-        """Return who is to be told of an event; one whose filter cannot tell is paused, and keeps what follows."""
+        """Return for whom an event is queued; one whose filter cannot tell is paused, and keeps what follows."""
         chosen = [row for row in rows if wants(row, event)]
         asked = [row for row in chosen if row.pause_reason != UNTOLD]
-        judged = self._contents.judge(event, asked, patience, lambda: self._properties(tx, event))
-        for row in [row for row in chosen if judged.get(row.id, True) is None]:
+        found = self._contents.judge(event, asked, patience, lambda: self._properties(tx, event))
+        for row in [row for row in chosen if row.id in found.untold]:
             log.warning("subscription %s of %s paused: %s", row.id, row.owner, UNTOLD)
-            paused = replace(row, paused_at=row.paused_at or self._now(), pause_reason=UNTOLD)
-            tx.subscriptions.write(paused)
-            rows[rows.index(row)] = paused  # so that it is not asked again
-        return [row for row in chosen if judged.get(row.id, True) is not False]
+            tx.subscriptions.write(stopped := paused(row, self._now()))
+            rows[rows.index(row)] = stopped  # so that it is not asked again
+        waits = found.untold | found.later | {row.id for row in chosen if row.pause_reason == UNTOLD}
+        unjudged |= {(row.id, event.id) for row in chosen if row.id in waits}
+        return [row for row in chosen if row.id not in found.refused]

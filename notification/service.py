@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from flyinglow.access.decision import Deny, decide
 from flyinglow.access.identity import Identity
-from flyinglow.nodectl.errors import UnknownError
+from flyinglow.nodectl.errors import InvalidError, UnknownError
 from flyinglow.notification import faults
 from flyinglow.notification.consumers import Consumers
 from flyinglow.notification.contents import Contents
@@ -234,11 +234,16 @@ class SubscriptionService:
     def redeliver(self, caller: Identity, subscription_id: str, number: int) -> int:
         """Deliver again what the log has from this number on, before all that waits; return how much that is.
 
-        Raises UnknownError.
+        Raises UnknownError, and InvalidError for a number above all that the log has (0 is below all).
         """
 
         def put_back(tx: NotificationTx) -> int:
-            return tx.deliveries.again(self._find_still(tx, caller, subscription_id).id, number)
+            row = self._find_still(tx, caller, subscription_id)
+            newest = max((entry.number for entry in tx.deliveries.log(row.id, 1)), default=0)
+            if number > newest:
+                has = f"its newest entry has {newest}" if newest else "it has no entries"
+                raise InvalidError(f"the delivery log has neither that number nor a higher one: {has}")
+            return tx.deliveries.again(row.id, number)
 
         count = self._store.call(put_back)
         self._woken([subscription_id])

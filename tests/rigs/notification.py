@@ -103,6 +103,7 @@ class World:
         settled: Settled | None = None,
         batch: int = 500,
         xpath: XPath | None = None,
+        contents: Contents | None = None,
     ) -> "World":
         self.ledger = Ledger(store=self.store, clock=self.clock, now=self.now, settled=settled or self._settled)
         self.courier = Courier(
@@ -116,7 +117,7 @@ class World:
             now=self.now,
             queued=self.courier.wake,
             batch=batch,
-            contents=Contents(xpath or XPATH),
+            contents=contents or Contents(xpath or XPATH),
         )
         return self
 
@@ -147,8 +148,8 @@ class World:
 
     def subscribe(self, name: str = "s1", *, key: ResourceKey = KEY, topics: Sequence[str] = (), **more: object) -> str:
         """Insert a subscription and return its consumer's address."""
-        values = {"consumer": f"http://{name}.test/{name}", "created_at": self.now(), **more}
-        row = Subscription(id=name, owner="ann", producer=key, topics=tuple(topics), **values)  # type: ignore[arg-type]
+        values = {"consumer": f"http://{name}.test/{name}", "created_at": self.now(), "owner": "ann", **more}
+        row = Subscription(id=name, producer=key, topics=tuple(topics), **values)  # type: ignore[arg-type]
         self.store.call(lambda tx: tx.subscriptions.add(row))
         return row.consumer
 
@@ -176,8 +177,12 @@ class World:
         service.resume(Identity("ann"), name)
 
     def waiting(self, name: str = "s1") -> list[int]:
-        """The sequences of what is queued for a subscription."""
-        return [d.event.sequence for d in self.store.view(lambda tx: tx.deliveries.head(name, 10_000))]
+        """The sequences of what is queued for a subscription, to be sent or to be judged first."""
+
+        def read(tx: Any) -> list[Delivery]:
+            return [*tx.deliveries.head(name, 10_000), *tx.deliveries.to_judge(name, 10_000)]
+
+        return [delivery.event.sequence for delivery in self.store.view(read)]
 
 
 def done(deferred: Deferred[T]) -> T:

@@ -149,6 +149,11 @@ def test_its_owner_reads_what_was_delivered_and_has_it_sent_again(any_store: Sto
         for entry in site.call("subscription", asked, subscription)[0]
     ]
     assert ids == [entry.findtext("fl:MessageID", namespaces=dict(NS)) for entry in log]
+    newest = log[2].findtext("fl:Number", namespaces=dict(NS))
+    for beyond in (int(newest) + 1, 2**53, 2**63, 2**64 + int(number), 10**200):
+        answer = site.call("subscription", f"<fl:Redeliver><fl:From>{beyond}</fl:From></fl:Redeliver>", subscription)
+        assert answer.tag == qname("fl", "InvalidFault")
+        assert f"its newest entry has {newest}" in answer.findtext("bf:Description", namespaces=dict(NS))
     (document,) = site.call("subscription", "<rp:GetResourcePropertyDocument/>", subscription)
     Contract.packaged().validate(document)
     site.stop()

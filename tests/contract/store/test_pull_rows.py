@@ -54,6 +54,27 @@ def test_what_is_put_back_while_others_are_under_way_stays(any_store: Store) -> 
     assert _waiting(any_store) == [1, 2, 5, 6]
 
 
+def test_what_waits_for_its_filter_holds_back_what_follows_it(any_store: Store) -> None:
+    def fill(tx: Any) -> None:
+        tx.outbox.add([event(1, number) for number in range(1, 5)])
+        for number, more in ((1, {}), (2, {"owner": "bob"}), (3, {"paused_at": NOON})):
+            tx.subscriptions.add(subscription(number, **more))
+        ids = [each.id for each in tx.added]
+        pairs = [(name, id_) for id_ in ids for name in ("s001", "s002", "s003")]
+        tx.deliveries.enqueue(pairs, {("s002", ids[0]), ("s003", ids[0]), ("s001", ids[1]), ("s001", ids[2])})
+
+    any_store.call(fill)
+    assert any_store.view(lambda tx: tx.deliveries.unjudged()) == [("bob", "s002"), ("local", "s001")]
+    assert _waiting(any_store) == [1]
+    heads = any_store.view(lambda tx: tx.deliveries.heads({"s001": 9, "s002": 9}))
+    assert {name: [sent.event.sequence for sent in found] for name, found in heads.items() if found} == {"s001": [1]}
+    second, third = any_store.view(lambda tx: tx.deliveries.to_judge("s001", 9))
+    assert [each.event.sequence for each in (second, third)] == [2, 3]
+    any_store.call(lambda tx: tx.deliveries.judged([third.position], [second.position]))
+    assert _waiting(any_store) == [1, 3, 4]
+    assert any_store.view(lambda tx: tx.deliveries.count("s002")) == 4
+
+
 def test_the_log_is_bounded_by_age_and_by_number(any_store: Store) -> None:
     any_store.call(_fill)
     _done(any_store, 5)

@@ -55,15 +55,16 @@ def event(number: int) -> Event:
     return Event(key=KEY, sequence=number, topic=Topic.STATE, owner="ann", at=NOW, body=body, id=number)
 
 
-def test_many_slow_filters_cost_a_transaction_a_second_and_the_slowest_is_to_blame() -> None:
+def test_many_slow_filters_cost_a_transaction_half_a_second_and_nobody_is_to_blame() -> None:
     xpath = Slow()
     contents, patience = Contents(xpath, clock=lambda: xpath.seconds), Patience()
     asked = rows(*[0.06] * 10, 0.19, *[0.06] * 200)
-    judged = contents.judge(event(1), asked, patience)
-    assert [name for name, verdict in judged.items() if verdict is None] == [asked[10].id]
+    found = contents.judge(event(1), asked, patience)
+    assert (found.untold, found.refused) == (set(), set())
+    assert len(found.later) > 200
     for number in range(2, 500):
-        contents.judge(event(number), asked, patience)
-    assert xpath.seconds == pytest.approx(1.0, abs=0.2)
+        assert len(contents.judge(event(number), asked, patience).later) == len(asked)
+    assert xpath.seconds == pytest.approx(0.5, abs=0.2)
 
 
 def test_the_next_transaction_has_time_again() -> None:
@@ -71,4 +72,5 @@ def test_the_next_transaction_has_time_again() -> None:
     contents = Contents(xpath, clock=lambda: xpath.seconds)
     asked = rows(0.01, 0.02)
     for number in range(1, 200):
-        assert set(contents.judge(event(number), asked, Patience()).values()) == {True}
+        found = contents.judge(event(number), asked, Patience())
+        assert not any(found.holds_back(row.id) for row in asked)
