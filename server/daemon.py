@@ -171,6 +171,7 @@ class Daemon:
         message_limits = MessageLimits(
             depth=listener.max_depth, elements=listener.max_elements, headers=listener.max_headers
         )
+        admitted = gate(self._config, self._reactor)
         site = client_site(
             endpoints(
                 parts.services,
@@ -180,14 +181,14 @@ class Daemon:
                 self._xpath,
                 self._on_message,
                 audit=self._audit.call,
-                signatures=signatures(self._config, self._client.secured, self._addresses),
+                signatures=signatures(self._config, self._client.secured, self._addresses, admitted.caller),
             ),
             reactor=self._reactor,
             pool=self._workers,
             addresses=self._addresses,
             limits=listeners.limits(listener),
             authenticate=with_roles(self._config, authenticate(self._config, self._client.secured, self._tokens)),
-            gate=gate(self._config, self._reactor),
+            gate=admitted,
         )
         self._ports.append(self._client.serve(self._reactor, site))
         pilots = node_site(parts.backend, self._node.listener, self._reactor)

@@ -1,15 +1,17 @@
 """How much of the service one caller gets: requests a second, and requests that wait at a time.
 
-Callers who are known are counted by their identity. An address is counted for requests that show no good credential
-only, so that who shares an address with an attacker is not shut out with him once he is known.
+Callers who are known are counted by their identity. An address (of IPv6 its /64) is counted for requests that show no
+good credential only, so that who shares an address with an attacker is not shut out with him.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from flyinglow.access.rates import Buckets, Rate
+from flyinglow.access.rates import Buckets, Rate, neighbourhood
+from flyinglow.nodectl.errors import TransientError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,8 +21,14 @@ if TYPE_CHECKING:
 NO_LIMIT = Rate(0.0, 1.0)
 
 
+def too_many(wait: float = 1.0) -> TransientError:
+    """Return what is said to who sent too many, and may come again in ``wait`` seconds."""
+    seconds = math.ceil(wait)
+    return TransientError("too many requests at once; this one was not carried out", {"retry.after": seconds})
+
+
 class Gate:
-    """Belongs to the reactor's thread. ``clock`` gives monotonic seconds.
+    """Belongs to the reactor's thread, but for ``caller``. ``clock`` gives monotonic seconds.
 
     ``local`` says whether the one caller of a listener that knows nobody is limited, too; ``waiting`` is how many
     requests of one identity may be under way at a time.
@@ -42,12 +50,8 @@ class Gate:
         self._under_way: Counter[str] = Counter()
 
     def stranger(self, address: str) -> float:
-        """Return the seconds for which nothing is taken from an address without a good credential; 0.0: none."""
-        return self._addresses.wait(address)
-
-    def refused(self, address: str) -> None:
-        """Count a request without a good credential."""
-        self._addresses.take(address)
+        """Count a request without a good credential, and return 0.0; or the seconds after which one is taken again."""
+        return self._addresses.take(neighbourhood(address))
 
     def caller(self, caller: Identity) -> float:
         """Count a request, and return 0.0; or return the seconds after which one is taken again."""

@@ -26,7 +26,7 @@ from flyinglow.access.refusal import UnauthenticatedError
 from flyinglow.nodectl.errors import DeniedError, TransientError
 from flyinglow.wsrf.channel import HttpLimits, Listener
 from flyinglow.wsrf.endpoint import Answer, Endpoint, Pending
-from flyinglow.wsrf.gate import Gate
+from flyinglow.wsrf.gate import Gate, too_many
 from flyinglow.wsrf.operation import Inbound
 from flyinglow.wsrf.workers import WorkerPool, worker_pool
 
@@ -139,12 +139,11 @@ class Front(resource.Resource):
         stranger = _inbound(request, kind, soap, UNKNOWN, resource_id)
         if self._pending >= self._limits.pending:
             return _later(request, endpoint, stranger)
-        if wait := self._gate.stranger(address):
-            return _later(request, endpoint, stranger, 429, wait)
         try:
             caller = self._authenticate(request)
         except DeniedError as error:
-            self._gate.refused(address)
+            if wait := self._gate.stranger(address):
+                return _later(request, endpoint, stranger, 429, wait)
             refusal = endpoint.refuse(stranger, error)
             return _refused(request, refusal, error)
         except TransientError:
@@ -219,11 +218,9 @@ def _inbound(request: Request, kind: Message, soap: str, caller: Identity, resou
 
 def _later(request: Request, endpoint: Endpoint, inbound: Inbound, status: int = 503, wait: float = 1.0) -> bytes:
     """Say when to come again: 429 to who sent too many, 503 while there are too many of all."""
-    seconds = math.ceil(wait)
-    error = TransientError("too many requests at once; this one was not carried out", {"retry.after": seconds})
-    answer = endpoint.refuse(inbound, error, quiet=True)
+    answer = endpoint.refuse(inbound, too_many(wait), quiet=True)
     request.setResponseCode(status)
-    request.setHeader(b"retry-after", str(seconds).encode("ascii"))
+    request.setHeader(b"retry-after", str(math.ceil(wait)).encode("ascii"))
     request.setHeader(b"content-type", answer.content_type.encode("ascii"))
     return answer.body
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from flyinglow.access.identity import UNKNOWN
+from flyinglow.access.rates import neighbourhood
 from flyinglow.access.refusal import UnauthenticatedError
 from flyinglow.server.callers.certificates import ByCertificate
 from flyinglow.wsrf.transport import local
@@ -45,7 +46,8 @@ class BySignature:
         Nobody bears his address as his name, so that one address's crowd takes nothing from another's.
         """
         asked: Any = request
-        return replace(UNKNOWN, name=f"{UNKNOWN.name} at {getattr(asked.getClientAddress(), 'host', '')}")
+        address = str(getattr(asked.getClientAddress(), "host", ""))
+        return replace(UNKNOWN, name=f"{UNKNOWN.name} at {neighbourhood(address)}")
 
 
 class Ways:

@@ -49,8 +49,10 @@ class Signers:
         return self._known(Identity(str(found.subject), groups=groups, limited=found.limited, via="signature"))
 
 
-def signatures(config: Config, secured: Secured | None, addresses: Addresses) -> Signatures | None:
-    """Return what checks the signatures of messages; None where they are not looked at.
+def signatures(
+    config: Config, secured: Secured | None, addresses: Addresses, count: Callable[[Identity], float]
+) -> Signatures | None:
+    """Return what checks the signatures of messages; None where they are not looked at. ``count`` as there.
 
     Raises InvalidError when the installation cannot check any.
     """
@@ -58,7 +60,7 @@ def signatures(config: Config, secured: Secured | None, addresses: Addresses) ->
     if secured is None or wanted == "off":
         return None
     signers = Signers(secured.kept, config_access.roles(config.access).known)
-    return Signatures(signers, Replays(_now), addresses, alone=wanted == "alone")
+    return Signatures(signers, Replays(_now), addresses, alone=wanted == "alone", count=count)
 
 
 def _now() -> datetime:

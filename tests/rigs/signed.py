@@ -73,6 +73,7 @@ class Notary:
     shelf: Shelf = field(default_factory=Shelf)
     calls: list[Any] = field(default_factory=list)
     replay: dict[str, Any] = field(default_factory=dict)
+    count: Callable[[Identity], float] = lambda _: 0.0
 
     def __post_init__(self) -> None:
         found = authorities.read(self.root.install(self.directory / "certificates"))
@@ -82,7 +83,11 @@ class Notary:
         self.replays = Replays(self.now, **self.replay)
         self.late += timedelta(hours=1)
         signatures = Signatures(
-            Signers(kept, lambda who: who), self.replays, Addresses("http://site.example"), alone=self.alone
+            Signers(kept, lambda who: who),
+            self.replays,
+            Addresses("http://site.example"),
+            alone=self.alone,
+            count=self.count,
         )
         self.endpoint = endpoint(self.shelf, now=self.now, signatures=signatures, audit=self.calls.append)
 

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Protocol
 from flyinglow.access.identity import LOCAL, UNKNOWN, Identity
 from flyinglow.access.refusal import UnauthenticatedError
 from flyinglow.nodectl.errors import DeniedError, InvalidError
+from flyinglow.wsrf.gate import too_many
 from flyinglow.wsrf.security import certificates, coverage, positions, proof
 from flyinglow.wsrf.security.names import CREATED, EXPIRES
 from flyinglow.wsrf.security.positions import SignatureError
 from flyinglow.wsrf.times import parse_time
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from cryptography import x509
     from lxml.etree import _Element
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from flyinglow.wsrf.addresses import Addresses
     from flyinglow.wsrf.operation import Inbound
     from flyinglow.wsrf.security.replay import Replays
+
+
+_NOBODY = frozenset({UNKNOWN.via, LOCAL.via})  # how a caller is known who has shown nothing
 
 
 class Signers(Protocol):
@@ -39,11 +43,21 @@ class Signers(Protocol):
 class Signatures:
     """Checks the signatures of messages. Safe to use from several threads.
 
-    ``alone``: whether a signature is enough, on a connection that shows no certificate.
+    ``alone``: whether a signature is enough, on a connection that shows no certificate. ``count`` hears of each signer
+    who shows nothing else, and returns the seconds after which he may come again, or 0.0.
     """
 
-    def __init__(self, signers: Signers, replays: Replays, addresses: Addresses, *, alone: bool) -> None:
+    def __init__(
+        self,
+        signers: Signers,
+        replays: Replays,
+        addresses: Addresses,
+        *,
+        alone: bool,
+        count: Callable[[Identity], float] = lambda _: 0.0,
+    ) -> None:
         proof.available()
+        self._count = count
         self._signers, self._replays, self._addresses, self._alone = signers, replays, addresses, alone
 
     def caller(self, root: _Element, soap_ns: str, inbound: Inbound, service: str) -> Identity:
@@ -56,7 +70,8 @@ class Signatures:
             if inbound.caller.via == UNKNOWN.via:
                 raise UnauthenticatedError("the request carries no credential and no signature")
             return inbound.caller
-        signer = self._signer(signed, self._address(inbound, service))
+        only = inbound.caller.via in _NOBODY
+        signer = self._signer(signed, self._address(inbound, service), only=only)
         return self._bound(inbound.caller, signer)
 
     def _address(self, inbound: Inbound, service: str) -> str:
@@ -64,7 +79,7 @@ class Signatures:
             return self._addresses.service(service)
         return self._addresses.resource(service, inbound.resource)
 
-    def _signer(self, signed: positions.Signed, address: str) -> Identity:
+    def _signer(self, signed: positions.Signed, address: str, *, only: bool) -> Identity:
         coverage.check(signed)
         if signed.to != address:
             raise SignatureError(f"the message was signed for another address than {address}")
@@ -75,11 +90,15 @@ class Signatures:
         chain = certificates.read(signed.token)
         signer = self._signers.identify(chain)
         proof.prove(signed, chain[0])
+        if only and (
+            wait := self._count(signer)
+        ):  # not carried out: it may come again
+            raise too_many(wait)
         self._replays.take(signer.name, signed.message_id, created)
         return signer
 
     def _bound(self, caller: Identity, signer: Identity) -> Identity:
-        if caller.via in {UNKNOWN.via, LOCAL.via}:
+        if caller.via in _NOBODY:
             if not self._alone:
                 raise DeniedError("a signature counts here only beside the TLS certificate of the same subject")
             return replace(signer, via="signature")

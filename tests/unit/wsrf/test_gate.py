@@ -33,12 +33,17 @@ def test_the_one_local_caller_is_limited_only_where_the_site_says_so() -> None:
 
 def test_an_address_counts_for_bad_credentials_only() -> None:
     gate = Gate(Hand(), address=Rate(0.5, 2))
-    assert gate.stranger("192.0.2.1") == 0.0
-    for _ in range(2):
-        gate.refused("192.0.2.1")
-    assert gate.stranger("192.0.2.1") == 2.0
+    assert [gate.stranger("192.0.2.1") for _ in range(3)] == [0.0, 0.0, 2.0]
     assert gate.stranger("192.0.2.2") == 0.0
     assert gate.caller(ALICE) == 0.0
+
+
+def test_a_host_has_one_bucket_whichever_of_its_addresses_it_takes() -> None:
+    gate = Gate(Hand(), address=Rate(0.5, 2))
+    assert [gate.stranger(f"2001:db8::{at:x}") for at in range(3)] == [0.0, 0.0, 2.0]
+    assert gate.stranger("2001:db8:0:1::1") == 0.0
+    assert [gate.stranger(each) for each in ("192.0.2.1", "::ffff:192.0.2.1", "192.0.2.1")] == [0.0, 0.0, 2.0]
+    assert gate.stranger("not an address") == 0.0
 
 
 def test_one_identity_fills_no_more_than_its_places() -> None:

@@ -17,8 +17,10 @@ from lxml import etree
 from lxml.etree import _Element
 
 from flyinglow.access.identity import LOCAL, UNKNOWN, Identity
+from flyinglow.access.rates import Rate
 from flyinglow.client.signing import Signing
 from flyinglow.nodectl.errors import InvalidError
+from flyinglow.wsrf.gate import Gate
 from flyinglow.wsrf.security.names import DS, EXCLUSIVE, ID, SECURITY, SIGNATURE, TIMESTAMP, TOKEN, WSSE, WSU
 from flyinglow.wsrf.security.positions import SignatureError
 from flyinglow.wsrf.security.replay import AHEAD, WINDOW, Replays
@@ -442,6 +444,22 @@ def test_a04_a_message_for_another_address_is_refused(notary: Notary, alice: Sig
 def test_a04_the_url_a_message_came_to_is_what_was_signed(notary: Notary, alice: Signer) -> None:
     assert notary.ask(alice.destroy(to=f"{TO}/w1"), resource="w1")[0] == "DestroyResponse"
     assert "another address" in notary.ask(alice.destroy(to=f"{TO}/w2"), resource="w1")[1]
+
+
+def test_a_signer_has_his_own_rate_and_may_send_again_what_was_not_carried_out(
+    root: Authority, alice: Signer, tmp_path: Path
+) -> None:
+    clock = [0.0]
+    gate = Gate(lambda: clock[0], identity=Rate(0.5, 1))
+    notary = Notary(root, tmp_path, count=gate.caller)
+    envelope = alice.destroy()
+    assert notary.ask(alice.destroy())[0] == "DestroyResponse"
+    assert notary.ask(envelope) == ("TransientFault", "too many requests at once; this one was not carried out")
+    let_in = "ResourceUnknownFault"  # what was asked for is done already
+    assert notary.ask(Signer(root.issue("Bob")).destroy())[0] == let_in
+    assert notary.ask(alice.destroy(), Identity(ALICE, via="x509"))[0] == let_in, "counted by its connection"
+    clock[0] = 2.0
+    assert notary.ask(envelope)[0] == let_in
 
 
 def test_a05_a_message_that_comes_again_is_not_carried_out_again(notary: Notary, alice: Signer) -> None:

@@ -394,7 +394,19 @@ def test_a_guesser_of_credentials_is_slowed_down_whoever_he_says_he_is(shelf: Sh
     clock = Reactor()  # type: ignore[no-untyped-call]
     rig = Rig(shelf, authenticate=authenticate, gate=Gate(clock.seconds, address=Rate(1.0, 2)))
     assert [rig.post(state_of(), X_Who=f"{at}")[0] for at in range(4)] == [403, 403, 429, 429]
-    assert asked == ["0", "1"]
+    assert asked == ["0", "1", "2", "3"]
+
+
+def test_who_shares_an_address_with_a_guesser_is_served(shelf: Shelf) -> None:
+    def authenticate(request: Any) -> Identity:
+        if (who := request.getHeader("x-who")) == "alice":
+            return Identity(who, via="bearer")
+        raise DeniedError("who are you")
+
+    clock = Reactor()  # type: ignore[no-untyped-call]
+    rig = Rig(shelf, authenticate=authenticate, gate=Gate(clock.seconds, address=Rate(1.0, 1)))
+    said = [rig.post(state_of(), X_Who=who)[0] for who in ("eve", "eve", "alice", "eve", "alice")]
+    assert said == [403, 429, 200, 429, 200]
 
 
 def test_one_identity_waits_in_no_more_than_its_places(shelf: Shelf) -> None:
