@@ -5,6 +5,7 @@ from __future__ import annotations
 import encodings
 import os
 import pwd
+from stat import S_ISREG
 from typing import TYPE_CHECKING
 
 from flyinglow import store as sqlalchemy_store
@@ -44,13 +45,19 @@ def drop(user: str, state_dir: Path) -> None:
 
 
 def _hand_over(state_dir: Path, uid: int, gid: int) -> None:
+    """Give away what root made here; what is another's already, or has another name elsewhere, is left as it is."""
     state_dir.mkdir(parents=True, exist_ok=True, mode=0o750)
-    if state_dir.stat().st_uid == uid:
-        return  # what lies in a directory of another user's is none of root's business
-    os.chown(state_dir, uid, gid)
-    for path in state_dir.iterdir():
-        if not path.is_symlink() and path.is_file():
-            os.chown(path, uid, gid, follow_symlinks=False)
+    folder = os.open(state_dir, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        if os.fstat(folder).st_uid != 0:
+            return  # its owner could have put there what is not root's to give
+        for name in [entry.name for entry in os.scandir(folder)]:
+            found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+            if S_ISREG(found.st_mode) and found.st_uid == 0 and found.st_nlink == 1:
+                os.chown(name, uid, gid, dir_fd=folder, follow_symlinks=False)
+        os.fchown(folder, uid, gid)
+    finally:
+        os.close(folder)
 
 
 def _prove_readable(user: str) -> None:

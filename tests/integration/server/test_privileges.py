@@ -40,6 +40,34 @@ def test_only_the_users_own_groups_are_left(tmp_path: Path, user: str) -> None:
     assert (state.stat().st_uid, state.stat().st_gid) == (entry.pw_uid, entry.pw_gid)
 
 
+def handed_over(state: Path, user: str) -> dict[str, int]:
+    """Drop root in a process of its own; return whose each file is then."""
+    subprocess.run([sys.executable, "-c", CHILD, user, str(state)], capture_output=True, check=True, timeout=180)
+    return {path.name: path.lstat().st_uid for path in state.iterdir()}
+
+
+def test_only_what_root_made_is_handed_over(tmp_path: Path) -> None:
+    state, daemon, other = tmp_path / "state", pwd.getpwnam("daemon").pw_uid, pwd.getpwnam("games").pw_uid
+    state.mkdir()
+    secret = tmp_path / "secret"
+    secret.write_text("root's")
+    (state / "own").write_text("made by an earlier start")
+    (state / "theirs").write_text("somebody's")
+    os.chown(state / "theirs", other, other)
+    (state / "link").symlink_to(secret)
+    (state / "hard").hardlink_to(secret)
+    assert handed_over(state, "daemon") == {"own": daemon, "theirs": other, "link": 0, "hard": 0}
+    assert secret.stat().st_uid == 0
+
+
+def test_nothing_in_a_directory_of_another_is_handed_over(tmp_path: Path) -> None:
+    state, other = tmp_path / "state", pwd.getpwnam("games").pw_uid
+    state.mkdir()
+    (state / "file").write_text("root's")
+    os.chown(state, other, other)
+    assert handed_over(state, "daemon") == {"file": 0}
+
+
 def test_root_is_not_given_to_root(tmp_path: Path) -> None:
     for user, said in (("root", "must not be root"), ("nobody-of-this-name", "does not exist")):
         with pytest.raises(InvalidError, match=said):
