@@ -27,6 +27,8 @@ BROKERED: Final = "http://docs.oasis-open.org/wsn/brw-2/"
 
 def producer_port(service: SubscriptionService, kind: Kind, addresses: Addresses) -> type[ServiceBase]:
     """Return the NotificationProducer operations for resources of one kind; for the broker, over all the caller's."""
+    # who generates a client from WS-BrokeredNotification's own WSDL has its name space in the actions
+    also = (BROKERED + "NotificationBroker/",) if kind is Kind.BROKER else ()
 
     def producer(call: Call) -> ResourceKey:
         return broker_of(call.caller.name) if kind is Kind.BROKER else ResourceKey(kind, call.resource)
@@ -34,7 +36,11 @@ def producer_port(service: SubscriptionService, kind: Kind, addresses: Addresses
     class ProducerPort(ServiceBase):
         """WS-BaseNotification 1.3, section 4."""
 
-        @operation(qname("wsnt", "Subscribe"), action=STEM + "NotificationProducer/Subscribe")
+        @operation(
+            qname("wsnt", "Subscribe"),
+            action=STEM + "NotificationProducer/Subscribe",
+            also=[stem + "Subscribe" for stem in also],
+        )
         def subscribe(ctx: Any, body: _Element) -> _Element:
             call = call_of(ctx)
             asked_for = read(body)
@@ -47,7 +53,11 @@ def producer_port(service: SubscriptionService, kind: Kind, addresses: Addresses
             )
             return answer
 
-        @operation(qname("wsnt", "GetCurrentMessage"), action=STEM + "NotificationProducer/GetCurrentMessage")
+        @operation(
+            qname("wsnt", "GetCurrentMessage"),
+            action=STEM + "NotificationProducer/GetCurrentMessage",
+            also=[stem + "GetCurrentMessage" for stem in also],
+        )
         def get_current_message(ctx: Any, body: _Element) -> _Element:
             call = call_of(ctx)
             chosen = topics.select(body[0])
@@ -121,7 +131,11 @@ def broker_port() -> type[ServiceBase]:
     class BrokerPort(ServiceBase):
         """WS-BrokeredNotification 1.3, section 4."""
 
-        @operation(qname("wsn-br", "RegisterPublisher"), action=BROKERED + "RegisterPublisher/RegisterPublisher")
+        @operation(
+            qname("wsn-br", "RegisterPublisher"),
+            action=BROKERED + "RegisterPublisher/RegisterPublisher",
+            also=(BROKERED + "NotificationBroker/RegisterPublisher",),
+        )
         def register_publisher(ctx: Any, body: _Element) -> _Element:
             raise faults.publisher_rejected("this broker tells what happens to leases, and takes no other publishers")
 

@@ -199,6 +199,7 @@ def test_filters_that_select(site: Site, inside: str, topics: tuple[str, ...]) -
     [
         (topic("fl:nothing", FULL), "TopicNotSupportedFault"),
         (topic("flw:*", FULL), "TopicNotSupportedFault"),
+        (topic("fl:membership"), "TopicNotSupportedFault"),
         (topic("fl:state/*", FULL), "TopicNotSupportedFault"),
         (topic("fl:state//fl:deeper", FULL), "TopicNotSupportedFault"),
         (topic("fl:state|", FULL), "InvalidTopicExpressionFault"),
@@ -252,6 +253,11 @@ def test_unknown_filters_and_policies_are_named_each(site: Site) -> None:
         prefix, _, local = (element.text or "").partition(":")
         named.append(f"{{{element.nsmap[prefix]}}}{local}")
     assert named == ["{urn:a}One", "{urn:b}Two"]
+    policies = sieves.replace("wsnt:Filter", "wsnt:SubscriptionPolicy")
+    detail = site.fault(site.subscribe(policies))
+    assert detail.tag == qname("wsnt", "UnrecognizedPolicyRequestFault")
+    named = [str(element.text) for element in detail.findall("wsnt:UnrecognizedPolicy", dict(NS))]
+    assert [name.rpartition(":")[2] for name in named] == ["One", "Two"]
 
 
 def test_a_raw_subscription(site: Site) -> None:
@@ -447,7 +453,13 @@ def test_a_subscription_is_a_resource_with_properties(site: Site) -> None:
     assert document.tag == qname("fl", "SubscriptionProperties")
     Contract.packaged().validate(etree.fromstring(etree.tostring(document)))
     assert document.findtext("wsnt:ConsumerReference/wsa:Address", namespaces=RP) == "http://127.0.0.1:9000/x?a=1&b=2"
+    assert document.findtext("wsnt:ConsumerReference/wsa:ReferenceParameters/{urn:client}Key", namespaces=RP) == "k<1"
     assert document.findtext("wsnt:Filter/wsnt:TopicExpression", namespaces=RP) == "fl:state"
+    assert document.findtext("wsnt:CreationTime", namespaces=RP) == "2026-01-02T03:04:05Z"
+    for name in ("ConsumerReference", "Filter", "SubscriptionPolicy", "CreationTime"):
+        asked = f"<rp:GetResourceProperty>wsnt:{name}</rp:GetResourceProperty>"
+        (found,) = site.call(asked, at="subscription")
+        assert found.tag == qname("wsnt", name)
     assert document.find("wsnt:SubscriptionPolicy/wsnt:UseRaw", RP) is not None
     assert document.findtext("fl:Delivery/fl:Waiting", namespaces=RP) == "0"
     assert document.findtext("rl:TerminationTime", namespaces=RP) == "2026-01-03T03:04:05Z"
@@ -494,6 +506,7 @@ def test_the_current_message_is_the_last_one_on_its_topic(site: Site) -> None:
         (current("fl:nothing"), qname("wsnt", "TopicNotSupportedFault")),
         (current("fl:state", "urn:other"), qname("wsnt", "TopicExpressionDialectUnknownFault")),
         (current("fl:*"), qname("wsnt", "InvalidTopicExpressionFault")),
+        (current("fl:membership"), qname("wsnt", "TopicNotSupportedFault")),
         (current("fl:*", FULL), qname("wsnt", "MultipleTopicsSpecifiedFault")),
     ],
 )

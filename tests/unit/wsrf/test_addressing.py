@@ -194,7 +194,7 @@ def test_without_a_fault_address_faults_go_where_answers_go(workspace: Endpoint,
         (to(ANONYMOUS, "<s:Body/>"), "InvalidEPR"),
     ],
 )
-@pytest.mark.parametrize("name", ["ReplyTo", "FaultTo"])
+@pytest.mark.parametrize("name", ["ReplyTo", "FaultTo", "From"])
 def test_a_reference_that_is_none_is_invalid(workspace: Endpoint, soap: str, name: str, inside: str, code: str) -> None:
     header = f"{ACTION}<wsa:{name}>{inside}</wsa:{name}>"
     fault = fault_of(workspace.call(state_of(more=header, soap=soap), soap=soap), soap)
@@ -232,9 +232,12 @@ def test_a_soap_action_that_contradicts_is_named(workspace: Endpoint) -> None:
     assert text_of(problem, qname("wsa", "SoapAction")) == "urn:other"
 
 
-def test_known_headers_may_have_to_be_understood(workspace: Endpoint, soap: str) -> None:
-    marked = ACTION.replace("<wsa:Action", '<wsa:Action s:mustUnderstand="1"')
-    assert workspace.call(state_of(more=marked, soap=soap), soap=soap).status == 200
+@pytest.mark.parametrize("name", ["To", "Action", "MessageID", "ReplyTo", "FaultTo", "From", "RelatesTo"])
+def test_known_headers_may_have_to_be_understood(workspace: Endpoint, soap: str, name: str) -> None:
+    value = {"Action": f"{GET}Request"} | dict.fromkeys(("ReplyTo", "FaultTo", "From"), to(ANONYMOUS))
+    marked = f'<wsa:{name} s:mustUnderstand="1">{value.get(name, "urn:x")}</wsa:{name}>'
+    rest = "" if name == "Action" else ACTION
+    assert workspace.call(state_of(more=rest + marked, soap=soap), soap=soap).status == 200
 
 
 def test_the_resource_is_named_by_header_or_url_or_both_alike(workspace: Endpoint) -> None:
@@ -242,6 +245,17 @@ def test_the_resource_is_named_by_header_or_url_or_both_alike(workspace: Endpoin
     assert workspace.call(state_of(""), resource="w1").status == 200
     assert workspace.call(state_of("w1"), resource="w1").status == 200
     assert fault_of(workspace.call(state_of("w1"), resource="w2")).kind == qname("fl", "InvalidFault")
+
+
+@pytest.mark.parametrize(
+    "mark", ["", 'wsa:IsReferenceParameter="true"', 'wsa:IsReferenceParameter="1"', 's:mustUnderstand="1"']
+)
+def test_a_reference_parameter_is_one_however_it_is_marked(
+    workspace: Endpoint, shelf: Shelf, soap: str, mark: str
+) -> None:
+    named = f"<fl:ResourceID {mark}>w1</fl:ResourceID>"
+    assert workspace.call(message("<rl:Destroy/>", named, soap), soap=soap).status == 200
+    assert shelf.destroyed == ["w1"]
 
 
 @pytest.mark.parametrize("resource", ["", "w2", "../w1", "w 1", "x" * 5000])

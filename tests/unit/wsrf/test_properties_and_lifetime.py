@@ -56,8 +56,11 @@ def test_an_undeclared_prefix_is_refused(workspace: Endpoint) -> None:
 
 
 def test_many_properties_come_in_the_order_asked_for_and_once(workspace: Endpoint) -> None:
-    answer = body_of(workspace.call(many("fl:Reason", "fl:State", "fl:State")))
-    assert [child.tag for child in answer] == [qname("fl", "State")]
+    dialect, state = "rp:QueryExpressionDialect", "fl:State"
+    for names in ((dialect, "fl:Reason", state, dialect), (state, dialect, state)):
+        answer = body_of(workspace.call(many(*names)))
+        expected = [qname(*name.split(":")) for name in dict.fromkeys(names) if name != "fl:Reason"]
+        assert [child.tag for child in answer] == expected
 
 
 def test_one_wrong_name_fails_all(workspace: Endpoint) -> None:
@@ -219,6 +222,15 @@ def test_a_query_that_cannot_be_answered_is_told_why(expression: str, dialect: s
     assert fault_of(endpoint(Shelf()).call(ask(expression, dialect))).kind == qname("rp", fault)
 
 
+def test_an_expression_of_no_dialect_is_of_none_that_is_known() -> None:
+    """The standard's schema lets the attribute be absent."""
+    query = (
+        "<rp:QueryResourceProperties><rp:QueryExpression>//fl:State</rp:QueryExpression></rp:QueryResourceProperties>"
+    )
+    fault = fault_of(endpoint(Shelf()).call(message(query, W1)))
+    assert fault.kind == qname("rp", "UnknownQueryExpressionDialectFault")
+
+
 def test_a_query_about_a_resource_that_is_not_there_is_refused_as_such() -> None:
     query = '<rp:QueryExpression Dialect="x">1</rp:QueryExpression>'.replace('"x"', f'"{DIALECT}"')
     answer = endpoint(Shelf()).call(message(f"<rp:QueryResourceProperties>{query}</rp:QueryResourceProperties>", W2))
@@ -228,3 +240,5 @@ def test_a_query_about_a_resource_that_is_not_there_is_refused_as_such() -> None
 def test_every_resource_names_the_dialect_it_can_be_asked_in(workspace: Endpoint) -> None:
     (dialect,) = body_of(workspace.call(state_of(name="rp:QueryExpressionDialect")))
     assert dialect.text == DIALECT
+    (document,) = body_of(endpoint(Shelf()).call(message(DOCUMENT, W1)))
+    assert document.findtext(qname("rp", "QueryExpressionDialect")) == DIALECT
