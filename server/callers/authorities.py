@@ -64,8 +64,11 @@ class Authorities:
         times = [crl.next_update_utc for crl in self.crls.get(issuer, ()) if crl.next_update_utc is not None]
         return max(times, default=None)
 
-    def objection(self, chain: Sequence[x509.Certificate]) -> str | None:
-        """Say what speaks against a verified chain, leaf first: a signing policy, or what came to be known later."""
+    def objection(self, chain: Sequence[x509.Certificate], at: datetime) -> str | None:
+        """Say what speaks against a verified chain, leaf first: a signing policy, or what came to be known later.
+
+        That a CRL has expired by ``at`` does, too: nobody knows what would be in the next one.
+        """
         for certificate in chain:
             name, issuer = subjects.of(certificate.subject), subjects.of(certificate.issuer)
             for crl in self.crls.get(issuer, ()):
@@ -76,7 +79,7 @@ class Authorities:
                 return f"the signing policy of {issuer} does not allow it to certify {name}"
         if chain and fingerprint(chain[-1]) not in self.certificates:
             return f"{subjects.of(chain[-1].subject)} is no authority here any more"
-        return None
+        return self._stale(chain, at)
 
     def verify(self, certificate: x509.Certificate, others: Sequence[x509.Certificate]) -> list[x509.Certificate]:
         """Return the chain of a certificate that came by another way than TLS, leaf first; ``others`` may be in it.
@@ -94,18 +97,18 @@ class Authorities:
         except crypto.X509StoreContextError as error:
             raise DeniedError(f"the certificate of {subjects.of(certificate.subject)}: {error}") from None
         chain = [each.to_cryptography() for each in found]
-        objection = self.objection(chain) or self._stale(chain) or next(filter(None, map(_weakness, chain[:-1])), None)
-        if objection is not None:
+        objection = self.objection(chain, datetime.now(UTC))
+        if objection := objection or next(filter(None, map(_weakness, chain[:-1])), None):
             raise DeniedError(objection)
         return chain
 
-    def _stale(self, chain: Sequence[x509.Certificate]) -> str | None:
+    def _stale(self, chain: Sequence[x509.Certificate], at: datetime) -> str | None:
         """Say which authority of a chain has no CRL that is in force, where it must have one."""
         for issuer in {subjects.of(each.subject) for each in chain if proxies.is_authority(each)}:
             due = self.next_update(issuer)
             if due is None and self.terms.crl == "required":
                 return f"{issuer} has no CRL here"
-            if due is not None and datetime.now(UTC) >= due + self.terms.grace:
+            if due is not None and at >= due + self.terms.grace:
                 return f"the CRL of {issuer} has expired"
         return None
 

@@ -74,7 +74,7 @@ class ByCertificate:
     def _identity(self, chain: Sequence[x509.Certificate], trust: Trust, address: str) -> Identity:
         if trust.authorities is None or trust.mapping is None:
             raise DeniedError("no authority is known here")
-        if (objection := trust.authorities.objection(chain)) is not None:
+        if (objection := trust.authorities.objection(chain, self._clock())) is not None:
             raise DeniedError(objection)
         found = proxies.holder(chain)
         groups = trust.mapping.groups(chain, found, trust.authorities.verify, self._clock())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -24,6 +24,8 @@ class KeyServer:
         root = Authority.make("Issuer CA")
         self.document, self.status, self.asked = jwks(jwk(rsa_key(), "one")).encode(), 200, 0
         self.headers: dict[str, str] = {}
+        self.drips = False  # whether the headers come a byte at a time, for minutes
+        self.closing = threading.Event()
         self.ca_file = directory / "issuer-ca.pem"
         self.ca_file.write_text(root.certificate_pem)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -45,11 +47,19 @@ class _Handler(BaseHTTPRequestHandler):
         """Answer with the document, whatever is asked for."""
         keys = self.keys
         keys.asked += 1
+        if keys.drips:
+            self._drip()
         self.send_response(keys.status)
         for name, value in {"Content-Length": str(len(keys.document)), **keys.headers}.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(keys.document)
+
+    def _drip(self) -> None:
+        with suppress(OSError):  # the other end has had enough of it
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+            while not self.keys.closing.wait(0.05):
+                self.wfile.write(b"x")
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
@@ -64,6 +74,7 @@ def key_server(directory: Path) -> Iterator[KeyServer]:
     try:
         yield made
     finally:
+        made.closing.set()
         made.server.shutdown()
         thread.join(120)
         made.server.server_close()

@@ -196,3 +196,19 @@ def socket_to(door: Door, context: ssl.SSLContext, session: Any) -> ssl.SSLSocke
 
     plain = socket.create_connection(("127.0.0.1", door.port), timeout=120)
     return context.wrap_socket(plain, server_hostname="127.0.0.1", session=session)
+
+
+def test_a06_a_connection_does_not_outlive_the_crl_that_it_began_with(
+    opened: Opener, root: Authority, tmp_path: Path
+) -> None:
+    root.install(tmp_path / "certificates", crl=root.crl(ends=now() + HOUR))
+    door = opened()
+    with closing(door.connect(root.issue("Alice", ends=now() + 9 * HOUR))) as connection:
+        assert door.send(connection) == "CN=Alice,O=Grid"
+        door.later(2 * HOUR)
+        refused = door.send(connection)
+        assert refused.startswith("403:")
+        assert "the CRL of" in refused
+        root.install(tmp_path / "certificates", crl=root.crl(ends=now() + 9 * HOUR))
+        assert door.secured.kept.look()
+        assert door.send(connection) == "CN=Alice,O=Grid"

@@ -126,6 +126,12 @@ def test_a07_keys_are_fetched_from_where_they_are_and_in_reasonable_size(
         url_reader(keys.url, keys.ca_file)()
 
 
+def test_a07_an_issuer_that_says_a_byte_now_and_then_is_not_waited_for(keys: KeyServer) -> None:
+    keys.drips = True
+    with pytest.raises(TransientError, match="timed out"):
+        url_reader(keys.url, keys.ca_file, 1.0)()
+
+
 def test_a07_keys_of_an_unknown_server_are_not_believed(keys: KeyServer) -> None:
     with pytest.raises(TransientError, match="certificate verify failed"):
         url_reader(keys.url, None)()
