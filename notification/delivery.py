@@ -45,7 +45,10 @@ class Message:
 
 
 Compose = Callable[[Subscription, Sequence[Delivery]], Message]
-"""Make one request of these messages; the same request whenever it is asked for the same ones."""
+"""Make one request of these messages; the same request whenever it is asked for the same ones.
+
+Without messages: the request that tells a consumer that its subscription's time is over.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +140,9 @@ class Courier:
 
     async def _round(self, name: str, work: Work | None) -> Entry:
         """Do one round of a line; return what to enter in the ledger before the next."""
+        if work is not None and work.over and not work.subscription.pull_point_id:
+            await self._attempt(work)  # once: who does not hear it knows when it was to end
+            return Entry(subscription_id=name, limit=0, told=True)
         if work is None or not work.deliveries:  # woken since it was asked, or put into a pull point already
             return Entry(subscription_id=name, limit=self._settings.batch)
         again = Entry(subscription_id=name, limit=len(work.deliveries))

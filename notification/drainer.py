@@ -175,7 +175,7 @@ class Drainer:
         interested: dict[object, list[Subscription]] = {}
         producers = [key for event in events for key in _producers(event)]
         for row in tx.subscriptions.of(list(dict.fromkeys(producers))):
-            if row.ends_at is None or row.ends_at > now:
+            if not row.is_over(now):
                 interested.setdefault(row.producer, []).append(row)
         patience = Patience()
         return [

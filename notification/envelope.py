@@ -17,9 +17,9 @@ from lxml import etree
 
 from flyinglow.notification import topics
 from flyinglow.notification.delivery import Message
-from flyinglow.notification.model import Delivery, Subscription
+from flyinglow.notification.model import ENDING, Delivery, Subscription
 from flyinglow.notification.payload import action, payload
-from flyinglow.notification.views import form_of
+from flyinglow.notification.views import form_of, termination
 from flyinglow.workspace.model import Event
 from flyinglow.wsrf.addresses import Addresses
 from flyinglow.wsrf.xml import NS, E, qname
@@ -74,36 +74,53 @@ class Envelopes:
     def compose(self, subscription: Subscription, deliveries: Sequence[Delivery]) -> Message:
         """Return the request for these messages of one subscription; for a raw one exactly one message.
 
-        Its MessageID depends on the messages only, so it is the same at every attempt.
+        Its MessageID depends on the messages only, so it is the same at every attempt. Without messages it tells that
+        the subscription's time is over.
         """
+        if not deliveries:
+            return self._request(subscription, NOTIFY, _end_id(subscription), self._notify([self._ended(subscription)]))
         event = deliveries[0].event
         form = _form(subscription, event)
-        name = action(form, event) if subscription.raw else NOTIFY
-        pieces = [
-            _OPEN,
-            f"<wsa:Action>{escape(name)}</wsa:Action><wsa:MessageID>{message_id(deliveries)}</wsa:MessageID>".encode(),
-            self._headers.get(subscription.id, subscription),
-            _BODY,
-        ]
+        identity = message_id(deliveries)
         if subscription.raw:
-            pieces.append(self._payloads.get((event.id, form), event, form))
-        else:
-            pieces.append(b"<wsnt:Notify>")
-            opening = self._opening(subscription.id)
-            for delivery in deliveries:
-                told = _form(subscription, delivery.event)
-                pieces += (opening, self._told.get((delivery.event.id, told), delivery.event, told))
-            pieces.append(b"</wsnt:Notify>")
-        pieces.append(_CLOSE)
+            content = self._payloads.get((event.id, form), event, form)
+            return self._request(subscription, action(form, event), identity, [content])
+        opening = self._opening(subscription.id)
+        pieces: list[bytes] = []
+        for delivery in deliveries:
+            told = _form(subscription, delivery.event)
+            pieces += (opening, self._told.get((delivery.event.id, told), delivery.event, told))
+        return self._request(subscription, NOTIFY, identity, self._notify(pieces))
+
+    def _request(self, subscription: Subscription, name: str, identity: str, content: Sequence[bytes]) -> Message:
+        start = f"<wsa:Action>{escape(name)}</wsa:Action><wsa:MessageID>{identity}</wsa:MessageID>".encode()
+        pieces = [_OPEN, start, self._headers.get(subscription.id, subscription), _BODY, *content, _CLOSE]
         headers = {"Content-Type": "text/xml; charset=utf-8", "SOAPAction": f'"{name}"'}
         return Message(headers=headers, body=b"".join(pieces))
 
-    def kept(self, subscription: Subscription, event: Event) -> str:
-        """Return one wsnt:NotificationMessage by itself, as a pull point keeps it."""
-        opening = self._opening(subscription.id).removeprefix(b"<wsnt:NotificationMessage")
+    def _notify(self, messages: Sequence[bytes]) -> list[bytes]:
+        return [b"<wsnt:Notify>", *messages, b"</wsnt:Notify>"]
+
+    def kept(self, subscription: Subscription, event: Event | None) -> str:
+        """Return one wsnt:NotificationMessage by itself, as a pull point keeps it; None: its time is over."""
         start = f'<wsnt:NotificationMessage xmlns:wsa="{NS["wsa"]}" xmlns:wsnt="{NS["wsnt"]}"'.encode()
+        if event is None:
+            return (start + self._ended(subscription).removeprefix(b"<wsnt:NotificationMessage")).decode()
+        opening = self._opening(subscription.id).removeprefix(b"<wsnt:NotificationMessage")
         form = _form(subscription, event)
         return (start + opening + self._told.get((event.id, form), event, form)).decode()
+
+    def _ended(self, subscription: Subscription) -> bytes:
+        """Return the wsnt:NotificationMessage that a subscription itself sends at its end (WS-ResourceLifetime 1.2)."""
+        pieces = [
+            self._opening(subscription.id),
+            _bytes(topics.expression(ENDING, qname("wsnt", "Topic"))),
+            _bytes(self._addresses.subscription_epr(subscription.id, qname("wsnt", "ProducerReference"))),
+            b"<wsnt:Message>",
+            _bytes(termination(subscription.ends_at, "the subscription's time is over")),
+            b"</wsnt:Message></wsnt:NotificationMessage>",
+        ]
+        return b"".join(pieces)
 
     def _opening(self, subscription_id: str) -> bytes:
         address = escape(self._addresses.subscription(subscription_id))
@@ -141,6 +158,10 @@ def message_id(deliveries: Sequence[Delivery]) -> str:
     """
     first, last = deliveries[0].message_id, deliveries[-1].message_id
     return escape(first) if len(deliveries) == 1 else uuid5(_MESSAGES, f"{first} {last}").urn
+
+
+def _end_id(subscription: Subscription) -> str:
+    return uuid5(_MESSAGES, f"{subscription.id} {subscription.ends_at}").urn
 
 
 def _header(subscription: Subscription) -> bytes:

@@ -26,7 +26,7 @@ from flyinglow.workspace.ports import Now, Store
 log = logging.getLogger(__name__)
 
 Put = Callable[[NotificationTx, Subscription, Sequence[Delivery]], None]
-"""Put messages where their subscription's pull point keeps them, in the transaction."""
+"""Put messages where their subscription's pull point keeps them, in the transaction; none: that its time is over."""
 
 Settled = Callable[[NotificationTx, Sequence[Event], datetime], None]
 """Called in the transaction that forgets delivered messages, with their events and the time."""
@@ -43,10 +43,12 @@ class Work:
     """What to do for one subscription: its row as it is now, and its oldest messages in order.
 
     Without any: its consumer is a pull point that got some of its messages just now, and there may be more.
+    ``over``: its time is over, and its consumer is to be told that.
     """
 
     subscription: Subscription
     deliveries: tuple[Delivery, ...]
+    over: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,13 +56,14 @@ class Entry:
     """One line's report and question.
 
     ``delivered`` is forgotten; ``change`` makes the new row of the old one. The answer is the next ``limit`` messages
-    (0: none are wanted).
+    (0: none are wanted). ``told``: its consumer was told that its time is over, or cannot be; it is to be removed.
     """
 
     subscription_id: str
     limit: int
     delivered: tuple[Delivery, ...] = ()
     change: Callable[[Subscription], Subscription] | None = None
+    told: bool = False
 
 
 class Ledger:
@@ -151,7 +154,7 @@ class Ledger:
 
     async def _results(self, entries: Sequence[Entry]) -> list[Work | None]:
         """Carry out entries. Who only asks what to do makes nobody wait for the disk, unless a pull point is filled."""
-        if not any(entry.delivered or entry.change for entry in entries):
+        if not any(entry.delivered or entry.change or entry.told for entry in entries):
             found = await self._store.read(lambda tx: self.look(tx, entries))
             if not any(work and work.subscription.pull_point_id for work in found):
                 return found
@@ -169,11 +172,14 @@ class Ledger:
         self._note(
             tx, [(delivery, rows.get(entry.subscription_id)) for entry in entries for delivery in entry.delivered]
         )
+        tx.subscriptions.remove(told := [entry.subscription_id for entry in entries if entry.told])
+        rows = {name: row for name, row in rows.items() if name not in told}
         works, pulled = self._works(tx, entries, rows, at)
         for work in pulled:
             if self._put is not None:
                 self._put(tx, work.subscription, work.deliveries)
             self._note(tx, [(delivery, None) for delivery in work.deliveries])
+        tx.subscriptions.remove([work.subscription.id for work in pulled if work.over])
         return [replace(work, deliveries=()) if work and work.subscription.pull_point_id else work for work in works]
 
     def _works(
@@ -184,6 +190,10 @@ class Ledger:
         limits = {entry.subscription_id: entry.limit for entry in entries}
         heads = tx.deliveries.heads({row.id: 1 if row.raw else limits[row.id] for row in wanting.values() if row})
         works = [_work(wanting[entry.subscription_id], heads) for entry in entries]
+        for place, entry in enumerate(entries):
+            row = rows.get(entry.subscription_id)
+            if row is not None and row.is_over(at) and row.hears_of_its_end:
+                works[place] = Work(subscription=row, deliveries=(), over=True)
         return works, [work for work in works if work and work.subscription.pull_point_id]
 
     def _note(self, tx: NotificationTx, delivered: Sequence[tuple[Delivery, Subscription | None]]) -> None:
@@ -205,7 +215,7 @@ def _work(row: Subscription | None, heads: Mapping[str, Sequence[Delivery]]) -> 
 
 def _changed(tx: NotificationTx, entry: Entry, row: Subscription | None, at: datetime) -> Subscription | None:
     """Carry out an entry's change; return the row when something is to be sent to its consumer."""
-    if row is None or (row.ends_at is not None and row.ends_at <= at):
+    if row is None or row.is_over(at):
         return None  # unsubscribed, or over and about to be swept
     changed = row if entry.change is None else entry.change(row)
     if changed != row:

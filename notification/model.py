@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 EVALUATED: Final = ("MessageContent", "ProducerProperties")
 """The filters that are expressions, evaluated for each event; topics are compared."""
 
+ENDING: Final = "rl:ResourceTermination"
+"""The topic on which the standards tell that a WS-Resource has ended; a subscription is one, too."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subscription:
@@ -47,6 +50,21 @@ class Subscription:
     paused_at: datetime | None = None
     pause_reason: str = ""
     pull_point_id: str | None = None
+
+    def is_over(self, now: datetime) -> bool:
+        """Say whether its time is over: it is told nothing more but that, and nobody finds it any more."""
+        return self.ends_at is not None and self.ends_at <= now
+
+    @property
+    def hears_of_its_end(self) -> bool:
+        """Whether its consumer is told when its time is over: one that listens, and chose to hear of ends.
+
+        What is told is no event of a resource: nobody gets it whose filter has to be evaluated, or who gets messages
+        raw and could not see what it is that has ended.
+        """
+        chosen = not self.topics or ENDING in self.topics
+        evaluated = any(name in self.filter_xml for name in EVALUATED)
+        return chosen and not (evaluated or self.raw or self.failures or self.paused_at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Final
 from urllib.parse import urlsplit
 
 from flyinglow.access.decision import Deny, decide
@@ -26,6 +27,9 @@ from flyinglow.notification.subscribing import SubscribeRequest
 from flyinglow.notification.views import source_of
 from flyinglow.workspace.model import Event, Kind, ResourceKey
 from flyinglow.workspace.ports import Now, Store
+
+FAREWELL: Final = timedelta(minutes=1)
+"""How long a subscription that is over may wait for its consumer to be told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,15 +254,22 @@ class SubscriptionService:
         return count
 
     def expire(self, tx: NotificationTx) -> int:
-        """Remove the subscriptions that are over and return how many, and old log entries; the sweep's transaction."""
-        tx.deliveries.forget(self._now() - timedelta(seconds=self._settings.log_seconds), self._settings.log_entries)
-        over = tx.subscriptions.expired(self._now())
-        tx.subscriptions.remove([row.id for row in over])
-        return len(over)
+        """Remove the subscriptions that are over and return how many, and old log entries; the sweep's transaction.
+
+        One whose consumer is to be told of that is left for the courier to tell him and remove it, for a minute.
+        """
+        now = self._now()
+        tx.deliveries.forget(now - timedelta(seconds=self._settings.log_seconds), self._settings.log_entries)
+        over = tx.subscriptions.expired(now)
+        told = [row.id for row in over if row.hears_of_its_end and not row.is_over(now - FAREWELL)]
+        gone = [row.id for row in over if row.id not in told]
+        tx.subscriptions.remove(gone)
+        self._woken(told)
+        return len(gone)
 
     def _find(self, tx: NotificationTx, caller: Identity, subscription_id: str) -> Subscription:
         row = tx.subscriptions.get(subscription_id)
-        if row is None or (row.ends_at is not None and row.ends_at <= self._now()):
+        if row is None or row.is_over(self._now()):
             raise UnknownError("there is no such subscription")
         if isinstance(decide(caller, "manage subscription", row.owner), Deny):
             raise UnknownError("there is no such subscription")

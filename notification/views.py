@@ -20,6 +20,8 @@ from flyinglow.wsrf.times import parse_time, timestamp
 from flyinglow.wsrf.xml import NIL, clean_text, qname
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from lxml.etree import _Element
 
     from flyinglow.wsrf.addresses import Addresses
@@ -90,9 +92,14 @@ def _networking(event: Event, _addresses: Addresses | None) -> _Element:
 
 def _termination(event: Event, _addresses: Addresses | None) -> _Element:
     at = event.body.get("at")
-    root = RL.TerminationNotification(RL.TerminationTime(timestamp(parse_time(str(at)) if at else event.at)))
-    if event.body.get("reason"):
-        root.append(RL.TerminationReason(clean_text(str(event.body["reason"]))))
+    return termination(parse_time(str(at)) if at else event.at, str(event.body.get("reason") or ""))
+
+
+def termination(at: datetime | None, reason: str) -> _Element:
+    """Return what a WS-Resource says at its end (WS-ResourceLifetime 1.2, section 7)."""
+    root = RL.TerminationNotification(RL.TerminationTime(timestamp(at)) if at else RL.TerminationTime({NIL: "true"}))
+    if reason:
+        root.append(RL.TerminationReason(clean_text(reason)))
     return root
 
 

@@ -95,7 +95,8 @@ class PullService:
     """Makes, fills, reads and ends pull points. All verbs block and are called on worker threads.
 
     ``new_id`` returns 128 random bits in hex; ``arrived`` is told where messages came in, or that there will be no
-    more, on whatever thread. ``kept`` makes the XML that a message is kept as.
+    more, on whatever thread. ``kept`` makes the XML that a message is kept as;
+    without an event, that the subscription's time is over.
     ``base`` is the URL below which pull points have theirs.
     """
 
@@ -105,7 +106,7 @@ class PullService:
         store: Store,
         now: Now,
         new_id: Callable[[], str],
-        kept: Callable[[Subscription, Event], str],
+        kept: Callable[[Subscription, Event | None], str],
         base: str,
         arrived: Callable[[Sequence[str]], None] = lambda _: None,
         settings: PullSettings | None = None,
@@ -189,8 +190,9 @@ class PullService:
         self._arrived([pull_point_id])
 
     def put(self, tx: NotificationTx, subscription: Subscription, deliveries: Sequence[Delivery]) -> None:
-        """Put a subscription's messages in (the ledger's transaction)."""
+        """Put a subscription's messages in, or without any that its time is over (the ledger's transaction)."""
         bodies = [self._kept(subscription, delivery.event) for delivery in deliveries]
+        bodies = bodies or [self._kept(subscription, None)]
         put(tx, subscription.pull_point_id or "", bodies, self._settings)
 
     def destroy(self, caller: Identity, pull_point_id: str) -> None:

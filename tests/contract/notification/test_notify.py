@@ -132,6 +132,21 @@ def test_several_messages_ride_together_in_order(contracts: list[Contract]) -> N
         contract.validate(notify)
 
 
+def test_a_subscription_says_itself_that_its_time_is_over(contracts: list[Contract]) -> None:
+    row = replace(SUBSCRIPTION, ends_at=AT)
+    root = sent(to=row)
+    assert find(root, "s11:Header/wsa:MessageID").text == find(sent(to=row), "s11:Header/wsa:MessageID").text
+    notify = find(root, "s11:Body/wsnt:Notify")
+    for contract in contracts:
+        contract.validate(notify)
+    message = find(notify, "wsnt:NotificationMessage")
+    itself = find(message, "wsnt:ProducerReference/wsa:Address").text
+    assert itself == find(message, "wsnt:SubscriptionReference/wsa:Address").text
+    said = find(message, "wsnt:Message/rl:TerminationNotification")
+    assert find(said, "rl:TerminationTime").text == "2026-01-02T03:04:05Z"
+    assert find(said, "rl:TerminationReason").text == "the subscription's time is over"
+
+
 def test_the_message_id_tells_the_same_messages_from_more_messages() -> None:
     def name(*numbers: int) -> str | None:
         return find(sent(*(event(number) for number in numbers)), "s11:Header/wsa:MessageID").text

@@ -189,6 +189,31 @@ def test_a_paused_subscription_keeps_what_happens_and_then_puts_it_in(pull_site:
     assert sequences(pull_site.get(point)) == [1]
 
 
+def test_a_subscription_whose_time_is_over_says_so_as_the_standard_does(pull_site: PullSite) -> None:
+    point = pull_site.pull_point()
+    end = "<wsnt:InitialTerminationTime>PT10S</wsnt:InitialTerminationTime>"
+    address = pull_site.subscribe(point, end).findtext(".//wsa:Address", namespaces=dict(NS))
+    pull_site.happen(1)
+    woken: list[str] = []
+    pull_site.service._woken = woken.extend
+    pull_site.clock.advance(10)
+    pull_site.happen(2)
+    pull_site.store.call(pull_site.service.expire)
+    pull_site.courier.wake(woken)
+    told = pull_site.get(point)  # which fits the schemas
+    assert sequences(told) == [1]
+    (farewell,) = told.findall("wsnt:NotificationMessage", dict(NS))[1:]
+    for reference in ("SubscriptionReference", "ProducerReference"):
+        assert farewell.findtext(f"wsnt:{reference}/wsa:Address", namespaces=dict(NS)) == address
+    topic = farewell.find("wsnt:Topic", dict(NS))
+    prefix, _, local = topic.text.partition(":")
+    assert (topic.nsmap[prefix], local) == (NS["rl"], "ResourceTermination")
+    at = farewell.findtext("wsnt:Message/rl:TerminationNotification/rl:TerminationTime", namespaces=dict(NS))
+    assert at == "2030-01-01T12:00:10Z"
+    assert pull_site.call("subscription", "<wsnt:Unsubscribe/>", address.rpartition("/")[2]).tag == UNKNOWN
+    assert pull_site.store.view(lambda tx: tx.subscriptions.count_requests()) == 0
+
+
 def test_more_than_one_batch_goes_in_whole(pull_site: PullSite) -> None:
     point = pull_site.pull_point()
     address = pull_site.subscribe(point).findtext(".//wsa:Address", namespaces=dict(NS))

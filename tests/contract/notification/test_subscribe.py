@@ -409,7 +409,11 @@ def test_an_expired_subscription_is_unknown_and_swept(site: Site) -> None:
     site.time += timedelta(seconds=10)
     renewal = "<wsnt:Renew><wsnt:TerminationTime>PT1H</wsnt:TerminationTime></wsnt:Renew>"
     assert site.fault(site.call(renewal, at="subscription")).tag == qname("r", "ResourceUnknownFault")
-    assert site.store.call(site.service.expire) == 1
+    site.woken.clear()
+    assert site.store.call(site.service.expire) == 0
+    assert site.woken == [f"{1:032x}"]  # its consumer is to be told; a minute later it is gone whatever comes of that
+    site.time += timedelta(minutes=1)
+    site.store.call(site.service.expire)
     assert site.subscriptions() == 1
 
 
