@@ -56,6 +56,11 @@ class KeySet:
     def __len__(self) -> int:
         return len(self._named) + len(self._nameless)
 
+    @property
+    def algorithms(self) -> frozenset[str]:
+        """Every algorithm that one of the keys can verify."""
+        return frozenset().union(*(key.algorithms for key in (*self._named.values(), *self._nameless)))
+
     def find(self, kid: str | None, algorithm: str) -> Key | None:
         """Return the key of that name; for a token that names none, the only one there is for its algorithm."""
         if kid is not None:

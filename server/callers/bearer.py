@@ -10,7 +10,7 @@ from twisted.internet.threads import deferToThreadPool
 
 from flyinglow.access.refusal import UnauthenticatedError
 from flyinglow.access.tokens import Issuer, TokenError, Verifier
-from flyinglow.server.callers.token_sources import FreshKeys, file_reader, url_reader
+from flyinglow.server.callers.token_sources import FreshKeys, reader
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -87,14 +87,10 @@ def bearer(issuers: Mapping[str, TokenIssuer], reactor: Any, now: Callable[[], d
 
 
 def _keys(name: str, issuer: TokenIssuer, reactor: Any) -> FreshKeys:
-    if issuer.keys_file is not None:
-        load, refresh = file_reader(issuer.keys_file), LOOK_EVERY
-    else:
-        load, refresh = url_reader(issuer.keys_url, issuer.ca_file), issuer.refresh
     return FreshKeys(
         name,
-        load,
-        refresh=refresh,
+        reader(issuer),
+        refresh=issuer.refresh if issuer.keys_file is None else LOOK_EVERY,
         monotonic=time.monotonic,
         in_thread=lambda work: deferToThreadPool(reactor, reactor.getThreadPool(), work),
     )

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from flyinglow.access.token_keys import Key, KeySet
+    from flyinglow.server.configuration.tokens import TokenIssuer
 
 log = logging.getLogger("flyinglow.server.tokens")
 
@@ -103,6 +104,13 @@ class FreshKeys:
             )
         finally:
             self._fetching = None
+
+
+def reader(issuer: TokenIssuer) -> Callable[[], bytes]:
+    """Return the function that gets an issuer's keys, from its file or its URL."""
+    if issuer.keys_file is not None:
+        return file_reader(issuer.keys_file)
+    return url_reader(issuer.keys_url, issuer.ca_file)
 
 
 def file_reader(path: Path) -> Callable[[], bytes]:

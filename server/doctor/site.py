@@ -18,6 +18,7 @@ from flyinglow.server.catalogue import catalogue
 from flyinglow.server.composition import SQLITE, open_store
 from flyinglow.server.configuration.file import load
 from flyinglow.server.doctor import guest as doctor_guest
+from flyinglow.server.doctor import issuers as doctor_issuers
 from flyinglow.server.doctor import job as doctor_job
 from flyinglow.server.doctor import lrm as doctor_lrm
 from flyinglow.server.doctor import tls as doctor_tls
@@ -55,6 +56,7 @@ def _site(config: Config, *, job: bool) -> Iterator[Finding]:
         yield _listener(name, getattr(config.listen, name), running=running)
     yield doctor_guest.examine(config.listen.guest, running=running)
     yield from doctor_tls.examine(config)
+    yield from doctor_issuers.examine(config)
     yield Finding("back-end", ok=True, detail=config.backend.kind)  # not understood without it and its options
     yield from _images(config)
     for name in sorted(config.node):

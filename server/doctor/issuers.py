@@ -1,0 +1,49 @@
+"""What the doctor sees of token issuers: whether their keys can be had and are of use, and whose groups are whose."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flyinglow.access import token_keys
+from flyinglow.nodectl.errors import FlyingLowError
+from flyinglow.server.callers.token_sources import reader
+from flyinglow.server.doctor.finding import Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from flyinglow.server.configuration.settings import Config
+    from flyinglow.server.configuration.tokens import TokenIssuer
+
+
+def examine(config: Config) -> Iterator[Finding]:
+    """Fetch or read the keys of each issuer, as serve does; blocks, for some seconds each at most."""
+    for name, issuer in sorted(config.issuer.items()):
+        yield _keys(name, issuer)
+    if found := _groups(config):
+        yield found
+
+
+def _keys(name: str, issuer: TokenIssuer) -> Finding:
+    what, where = f"issuer {name}", issuer.keys_url or str(issuer.keys_file)
+    try:
+        keys = token_keys.read(reader(issuer)())
+    except FlyingLowError as error:
+        fix = f"see that the keys can be read there, and that [issuer.{name}] ca_file knows the server's authority"
+        return Finding(what, ok=False, detail=error.message, fix=fix)
+    useful = keys.algorithms & set(issuer.algorithms)
+    detail = f"{where} has {len(keys)} keys, for {', '.join(sorted(keys.algorithms)) or 'nothing known here'}"
+    fix = f"allow in [issuer.{name}] algorithms what its tokens are signed with"
+    return Finding(what, ok=bool(useful), detail=detail, fix=fix)
+
+
+def _groups(config: Config) -> Finding | None:
+    """Say whether one source of groups could name those of another."""
+    bare = [f"[issuer.{name}]" for name, issuer in sorted(config.issuer.items()) if not issuer.group_prefix]
+    others = [key for key in ("mapfile", "voms_directory") if getattr(config.listen.client, key) is not None]
+    if not bare or len(config.issuer) + len(others) < 2:  # noqa: PLR2004 # one source alone names what it likes
+        return None
+    detail = f"{', '.join(bare)} can put callers into any group, those of {', '.join(others) or 'other issuers'}, too"
+    return Finding(
+        "groups", ok=False, detail=detail, fix="give each issuer a group_prefix of its own, and use it in rules"
+    )
