@@ -19,6 +19,7 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 DEFAULT = "http://127.0.0.1:8480"
 GUIDE = ROOT / "docs" / "users" / "client-guide.md"
 CLUSTER = ROOT / "docs" / "administration" / "lrm.md"
+OF_THEIR_OWN = (CLUSTER, ROOT / "docs" / "administration" / "first-site.md")  # which begin without a service
 SECONDS = 300
 
 
@@ -54,7 +55,7 @@ class Reader(NamedTuple):
 def pages() -> Iterator[Path]:
     """Give every page that has commands to run on a site with nodes of its own."""
     for page in (ROOT / "README.md", *ROOT.glob("docs/users/*.md"), *ROOT.glob("docs/administration/*.md")):
-        if page != CLUSTER and any(language == "console" for language, _ in FENCE.findall(page.read_text())):
+        if page not in OF_THEIR_OWN and any(language == "console" for language, _ in FENCE.findall(page.read_text())):
             yield page
 
 
