@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from rigs.daemon import Daemon
 from rigs.grid import Grid
@@ -56,7 +57,9 @@ def run(
     grid, daemon = served
     shown = {"CA": str(grid.directory / "ca.pem")}
     if credential == "certificate":
-        certificate, key = grid.root.issue(stack).write(grid.directory, stack)
+        # node signs by RSA only
+        pair = {"key": rsa.generate_private_key(65537, 2048)} if stack == "node" else {}
+        certificate, key = grid.root.issue(stack, **pair).write(grid.directory, stack)
         shown |= {"CERTIFICATE": str(certificate), "KEY": str(key)}
     elif credential == "token":
         shown["TOKEN"] = bearer(stack)
@@ -98,6 +101,7 @@ PORTALS = [
     ("zeep", "portal_zeep.py", "certificate", {"SIGN": "yes"}),
     ("php", "portal.php", "token", {}),
     ("node", "portal.js", "certificate", {}),
+    ("node", "portal.js", "certificate", {"SIGN": "yes"}),
 ]
 
 

@@ -1,14 +1,16 @@
 // A portal in JavaScript with node's package soap: leases a machine, follows it, and gives it back.
 // Usage: node portal.js https://HOST:PORT. It trusts the authority in the file CA, and shows CERTIFICATE with KEY or the
-// token in TOKEN. It prints one JSON object.
+// token in TOKEN; with SIGN, messages are signed by KEY besides. It prints one JSON object.
 "use strict";
 const crypto = require("crypto");
 const fs = require("fs");
 const https = require("https");
+const axios = require("axios");
 const soap = require("soap");
+const { sign } = require("./signing.js");
 
 const base = process.argv[2];
-const { CA, CERTIFICATE, KEY, TOKEN } = process.env;
+const { CA, CERTIFICATE, KEY, TOKEN, SIGN } = process.env;
 const file = (path) => path && fs.readFileSync(path);
 const httpsAgent = new https.Agent({ ca: file(CA), cert: file(CERTIFICATE), key: file(KEY) });
 const list = (value) => (value === undefined ? [] : [].concat(value)); // soap gives one element as itself
@@ -17,7 +19,14 @@ const address = (reference) => text(reference.Address);
 
 // Returns what calls a service; with an endpoint reference, at its address and with its parameters as headers.
 async function service(name, reference) {
-  const client = await soap.createClientAsync(`${base}/${name}?wsdl`, { wsdl_options: { httpsAgent } });
+  const request = axios.create({ httpsAgent });
+  const client = await soap.createClientAsync(`${base}/${name}?wsdl`, { wsdl_options: { httpsAgent }, request });
+  if (SIGN) {
+    const to = reference ? address(reference) : `${base}/${name}`;
+    client.setEndpoint(to);
+    sign(client, to, reference ? parameters(reference) : [], { key: file(KEY), certificate: file(CERTIFICATE) });
+    return client;
+  }
   if (TOKEN) client.setSecurity(new soap.BearerSecurity(TOKEN, { httpsAgent }));
   else client.setSecurity(new soap.ClientSSLSecurity(file(KEY), file(CERTIFICATE), file(CA)));
   if (reference) {
