@@ -65,7 +65,7 @@ def event(news: Notification) -> str:
 
 
 def _what(news: Notification) -> str:
-    if news.topic == "state":
+    if news.topic in {"state", "state-value"}:
         counted = news.census or {}
         census = f"  [{', '.join(f'{name} {count}' for name, count in counted.items())}]" if counted else ""
         guest = f"  guest: {news.guest.status} {news.guest.message}".rstrip() if news.guest else ""
@@ -74,10 +74,12 @@ def _what(news: Notification) -> str:
         reason = f": {news.reason}" if news.reason else ""
         saving = f", and is shut down to be saved at {clock(news.saves_at)}" if news.saves_at else ""
         return f"ends in {words(news.seconds or 0)}, at {clock(news.ends_at)}{saving}{reason}"
-    if news.topic == "networking":
+    if news.topic in {"networking", "networking-value"}:
         return f"addresses: {addresses(news.nics)}"
     reason = f": {news.reason}" if news.reason else ""
-    if news.topic == "termination":
+    if news.topic == "membership":
+        return f"{news.member} has {'joined' if news.joined else 'left'}{reason}"
+    if news.topic in {"termination", "rl:ResourceTermination"}:
         return f"is no more{reason}"
     if news.ends_at is None:
         return f"waits, expected to start {clock(news.starts_at) or 'at a time nobody knows'}{reason}"

@@ -141,7 +141,10 @@ class Consumer:
             if isinstance(new, HTTPStatus):
                 return new
             for each in new:
-                self._hand_over(watch, each)
+                if each.kind == "subscription":  # it is over; what is watched is not
+                    watch.renew_at = time.monotonic()
+                else:
+                    self._hand_over(watch, each)
             return HTTPStatus.ACCEPTED
 
         return take

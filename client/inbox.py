@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
     from flyinglow.client.notification import Notification, Notify
 
+LAST: Final = frozenset({"termination", "rl:ResourceTermination"})
+"""Topics of what a resource tells last."""
+
 _REMEMBERED: Final = 4096
 _WAITING: Final = 10_000  # what nobody fetched; beyond it the service is asked to keep the rest
 
@@ -64,11 +67,11 @@ class Inbox(ABC):
                 return HTTPStatus.SERVICE_UNAVAILABLE
             if notify.message_id and not self._is_new(notify.message_id):
                 return []
-            return [each for each in notify.notifications if self._is_new((each.producer, each.sequence))]
+            return [each for each in notify.notifications if self._is_fresh(each)]
 
     def is_last(self, news: Notification) -> bool:
         """Say whether nothing can come after this event."""
-        return news.topic == "termination"
+        return news.topic in LAST
 
     def end(self) -> None:
         """Let the iteration end and stop renewing; nothing is sent."""
@@ -93,6 +96,10 @@ class Inbox(ABC):
         }
         return parts | filters(self.topics)
 
+    def _is_fresh(self, news: Notification) -> bool:
+        """Say whether an event was not told yet; the standards' own messages have no number to know that by."""
+        return not news.sequence or self._is_new((news.producer, news.sequence))
+
     def _is_new(self, key: Hashable) -> bool:
         if key in self._seen:
             return False
@@ -110,7 +117,9 @@ def filters(topics: Sequence[str]) -> dict[str, Any]:
 
 
 def _expression(topic: str) -> _Element:
-    element = etree.Element(clark("wsnt:TopicExpression"), nsmap={"wsnt": NS["wsnt"], "fl": NS["fl"]})
+    name = topic if ":" in topic else f"fl:{topic}"
+    prefix = name.partition(":")[0]
+    element = etree.Element(clark("wsnt:TopicExpression"), nsmap={"wsnt": NS["wsnt"], prefix: NS[prefix]})
     element.set("Dialect", CONCRETE)
-    element.text = f"fl:{topic}"
+    element.text = name
     return element

@@ -17,6 +17,7 @@ NS: Final[Mapping[str, str]] = MappingProxyType(
         "r": "http://docs.oasis-open.org/wsrf/r-2",
         "rp": "http://docs.oasis-open.org/wsrf/rp-2",
         "rl": "http://docs.oasis-open.org/wsrf/rl-2",
+        "sg": "http://docs.oasis-open.org/wsrf/sg-2",
         "wsnt": "http://docs.oasis-open.org/wsn/b-2",
         "fl": "urn:flyinglow:types:1",
         "flf": "urn:flyinglow:factory:1",
@@ -28,8 +29,11 @@ NS: Final[Mapping[str, str]] = MappingProxyType(
 KINDS: Final = ("workspace", "group", "ensemble")
 """What a resource can be."""
 
-TOPICS: Final = ("state", "schedule", "networking", "termination", "warning")
-"""What can be subscribed to."""
+TOPICS: Final = (
+    *("state", "schedule", "networking", "termination", "warning", "membership"),
+    *("state-value", "networking-value", "end-value", "rl:ResourceTermination", "sg:ServiceGroupModification"),
+)
+"""What can be subscribed to; a name without a prefix is one of the shared types'."""
 
 LOST: Final = frozenset({"Corrupted", "Cancelled", "Ended"})
 """States that nothing leads out of."""

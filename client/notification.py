@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from lxml import etree
 
+from flyinglow.client import standard
 from flyinglow.client.names import NS, clark
 from flyinglow.client.properties import counts, guest, networking
 from flyinglow.client.reading import child, elements, moment, number, parse, point, text
@@ -36,7 +37,12 @@ class Notification:
     ``kind`` and ``name`` tell the resource, ``topic`` what changed. What a topic does not tell is None or empty:
     state, task, target, previous, census, guest (what it has just reported) with ``state``; starts_at, ends_at with
     ``schedule``; nics with ``networking``; ends_at with ``termination``; ends_at, seconds with ``warning``; saves_at
-    (when its disk is saved for its end) with both ``schedule`` and ``warning``.
+    (when its disk is saved for its end) with both ``schedule`` and ``warning``; member (its name), member_url and
+    joined (False: it has left) with ``membership``.
+
+    The standards' own messages tell state and previous with ``state-value``, nics with ``networking-value``, ends_at
+    with ``end-value`` and ``rl:ResourceTermination``. These and ``membership`` have no number (0), no name, and no time
+    but that at which they were received.
     """
 
     kind: str
@@ -58,6 +64,9 @@ class Notification:
     nics: tuple[Address, ...] = ()
     guest: GuestReport | None = None
     producer: str = ""
+    member: str = ""
+    member_url: str = ""
+    joined: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +80,7 @@ class Notify:
 def read(data: bytes, received_at: datetime) -> Notify:
     """Read a SOAP message of either version. Raises InvalidError or BrokenError when it is not a wsnt:Notify.
 
-    Payloads of other topics than ours are left out.
+    Payloads that are not known are left out.
     """
     envelope = parse(data)
     soap = {f"{{{NS[version]}}}Envelope": version for version in ("s11", "s12")}.get(str(envelope.tag))
@@ -84,13 +93,21 @@ def read(data: bytes, received_at: datetime) -> Notify:
 
 
 def notifications(notify: _Element, received_at: datetime) -> Iterator[Notification]:
-    """Yield what the wsnt:NotificationMessages in an element tell, leaving out other topics than ours."""
+    """Yield what the wsnt:NotificationMessages in an element tell, leaving out payloads that are not known."""
     for message in notify.iterfind(clark("wsnt:NotificationMessage")):
         content = child(message, "wsnt:Message")
         payload = None if content is None else next(elements(content), None)
         producer = child(message, "wsnt:ProducerReference")
-        if payload is not None and (topic := _topic(payload)):
+        if payload is None:
+            continue
+        if topic := _topic(payload):
             yield _notification(payload, topic, _address(producer), received_at)
+        elif (fields := standard.told(payload)) is not None:
+            where = _address(producer)
+            yield Notification(
+                kind=standard.kind_of(where), name="", sequence=0, at=received_at, received_at=received_at,
+                producer=where, **fields,
+            )  # fmt: skip
 
 
 def _topic(payload: _Element) -> str | None:

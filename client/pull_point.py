@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from lxml import etree
 
 from flyinglow.client.epr import Epr
-from flyinglow.client.inbox import filters
+from flyinglow.client.inbox import LAST, filters
 from flyinglow.client.names import clark
 from flyinglow.client.notification import notifications
 from flyinglow.client.reading import child
@@ -93,7 +93,8 @@ class PullPoint:
         extensions = [_element("After", self._after), *([_element("Wait", seconds)] if seconds else [])]
         answer = self._wire.call("pullpoint", "GetMessages", self._epr, _value_1=extensions)
         self._note(child(answer, "fl:Numbers"))
-        return list(notifications(answer, datetime.now(UTC)))
+        found = notifications(answer, datetime.now(UTC))
+        return [news for news in found if news.kind != "subscription"]  # its own end; what is watched has not ended
 
     def __iter__(self) -> Iterator[Notification]:
         """Yield what comes in."""
@@ -109,7 +110,7 @@ class PullPoint:
                 self._sleep(_AGAIN)  # as many as may are waiting at the service already
             for news in found:
                 yield news
-                if news.topic == "termination":
+                if news.topic in LAST:
                     self._watched.discard(news.producer.rpartition("/")[2])
 
     def close(self) -> None:

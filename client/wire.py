@@ -36,6 +36,8 @@ _OK: Final = 200
 class LostError(TransientError):
     """The connection failed, so it is not known whether the service did what it was asked for."""
 
+    hint = "try again; does the service run, and is that its address? --service URL names another one"
+
 
 class Wire:
     """Calls operations; may be used by several threads. ``timeout`` is seconds for connecting and for each answer.

@@ -290,3 +290,27 @@ def test_a_watch_for_a_lease_that_is_not_granted_is_closed(daemon: Daemon) -> No
         with pytest.raises(NeverError):
             connect(daemon.url).create([part], name="big", watch=watch)
         assert list(watch) == []
+
+
+@one_store
+def test_the_standards_own_messages_are_told_as_events(daemon: Daemon) -> None:
+    """Members that leave, values that change, and the end, by the standards' topics."""
+    site = connect(daemon.url)
+    with Consumer() as consumer, site.pull_point() as point:
+        lease = site.create([small("wn", 2)], name="farm", duration=600)
+        values = consumer.watch(lease.resources["wn-1"], topics=("state-value", "end-value", "rl:ResourceTermination"))
+        point.watch(lease.whole, topics=("membership", "rl:ResourceTermination"))
+        lease.whole.wait("Running", timeout=120)
+        lease.resources["wn-1"].destroy()
+        changes = list(values)  # ends with the workspace
+        lease.whole.destroy()
+        heard = list(point)
+    assert {(each.kind, each.producer) for each in changes} == {("workspace", lease.resources["wn-1"].url)}
+    states = [(each.previous, each.state) for each in changes if each.topic == "state-value"]
+    assert all(before[1] == after[0] for before, after in zip(states, states[1:], strict=False))
+    assert states[-1][1] == "Ended"
+    assert changes[-1].topic == "rl:ResourceTermination"
+    left = heard[0]
+    assert (left.topic, left.joined, left.member) == ("membership", False, "wn-1")
+    assert (left.kind, left.member_url) == ("group", lease.resources["wn-1"].url)
+    assert heard[-1].topic == "rl:ResourceTermination"
