@@ -13,7 +13,9 @@ from typing import Any, cast
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
+from twisted.internet.protocol import connectionDone
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+from twisted.python.failure import Failure
 from twisted.web.client import URI
 from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer  # type: ignore[import-untyped]
@@ -24,11 +26,16 @@ Locate = Callable[[str, str, int], Awaitable[Target]]
 """(scheme, host, port) -> what to connect to; fails with RefusedError."""
 
 
+class CertificateError(ConnectionError):
+    """The consumer's certificate was not taken; the message says why."""
+
+
 class _Metered(ProtocolWrapper):
     """Counts what comes back since something was last sent."""
 
     def __init__(self, factory: _Meter, wrapped: IProtocol) -> None:
         super().__init__(cast("Any", factory), wrapped)
+        self._tls = factory.tls
         self._most = factory.most
         self._came = 0
 
@@ -51,6 +58,11 @@ class _Metered(ProtocolWrapper):
         if self._came > self._most:
             cast("Any", self.transport).abortConnection()
 
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Hand on why it ended: of a certificate that was not taken the reason, which OpenSSL's error lacks."""
+        refusal = getattr(self._tls, "refusal", "")
+        super().connectionLost(Failure(CertificateError(refusal)) if refusal else reason)
+
 
 class _Meter(WrappingFactory):
     """Wraps each connection's protocol."""
@@ -58,8 +70,9 @@ class _Meter(WrappingFactory):
     protocol = _Metered
     noisy = False
 
-    def __init__(self, wrapped: IProtocolFactory, most: int) -> None:
+    def __init__(self, wrapped: IProtocolFactory, most: int, tls: Any) -> None:
         super().__init__(wrapped)  # type: ignore[no-untyped-call]
+        self.tls = tls
         self.most = most
 
 
@@ -100,10 +113,12 @@ class ConsumerEndpoints:
         target = await self._locate(uri.scheme.decode("ascii"), host.strip("[]"), uri.port)
         of_version = TCP4ClientEndpoint if target.address.version == 4 else TCP6ClientEndpoint  # noqa: PLR2004
         endpoint: Any = of_version(self._reactor, str(target.address), target.port, timeout=self._timeout)
+        tls = None
         if target.scheme == "https":
             if self._tls is None:
                 raise ValueError("this installation has no TLS for https consumers")
-            endpoint = wrapClientTLS(self._tls.creatorForNetloc(uri.host, uri.port), endpoint)
-        metered = await endpoint.connect(_Meter(protocols, self._most))
+            tls = self._tls.creatorForNetloc(uri.host, uri.port)
+            endpoint = wrapClientTLS(tls, endpoint)
+        metered = await endpoint.connect(_Meter(protocols, self._most, tls))
         wrapped: IProtocol = metered.wrappedProtocol
         return wrapped

@@ -16,13 +16,13 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
-from twisted.web.client import Agent, HTTPConnectionPool
+from twisted.web.client import Agent, HTTPConnectionPool, RequestTransmissionFailed, ResponseNeverReceived
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer  # type: ignore[import-untyped]
 
 from flyinglow.notification.consumers import Consumers, Target
-from flyinglow.notification.endpoint import ConsumerEndpoints
+from flyinglow.notification.endpoint import CertificateError, ConsumerEndpoints
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +130,10 @@ class HttpSender:
             fields.setRawHeaders(name, [value])
         request = self._agent.request(b"POST", address.encode("ascii"), fields, cast("IBodyProducer", _Bytes(body)))
         request.addTimeout(self._settings.timeout, self._reactor)
-        response: Any = await request
+        try:
+            response: Any = await request
+        except (RequestTransmissionFailed, ResponseNeverReceived) as error:
+            raise _within(error) from error
         drain = _Drain()
         response.deliverBody(drain)
         drain.ended.addTimeout(max(end - self._reactor.seconds(), 0), self._reactor)
@@ -144,3 +147,9 @@ class HttpSender:
         except ValueError:
             return await deferToThreadPool(self._reactor, self._threads, self._consumers.locate, scheme, host, port)
         return self._consumers.locate(scheme, host, port)  # nothing to look up: it does not block
+
+
+def _within(error: RequestTransmissionFailed | ResponseNeverReceived) -> BaseException:
+    """Return what ended the connection, which twisted.web puts into an envelope that says nothing."""
+    ended = [each.value for each in error.reasons if isinstance(each.value, CertificateError)]
+    return ended[0] if ended else error

@@ -77,7 +77,11 @@ def serve(
     config = load(config_path)
     logs.configure(config.server.log_format, config.server.log_level)
     privileges.drop(config.server.user, config.server.state_dir)
-    config.server.state_dir.mkdir(parents=True, exist_ok=True, mode=0o750)
+    try:
+        config.server.state_dir.mkdir(parents=True, exist_ok=True, mode=0o750)
+    except OSError as error:
+        where = f"the state directory {config.server.state_dir} cannot be made: {error.strerror}"
+        raise BrokenError(f"{where}; make it and give it to this user, or set [server] state_dir") from None
     bound = listeners.bind_all(config)
     Daemon(config, reactor, bound, committed, on_message).run()
 
@@ -139,6 +143,7 @@ class Daemon:
         self._database.start()
         self._workers.start()
         parts.notifying.lookups.start()
+        self._rereading.also(parts.notifying.tls)
         self._listen(parts)
         await parts.notifying.courier.start()
         parts.notifying.drainer.start()

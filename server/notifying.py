@@ -21,11 +21,14 @@ from flyinglow.notification.pulling.service import PullService, PullSettings
 from flyinglow.notification.sender import HttpSender
 from flyinglow.server.identifiers import new_id
 from flyinglow.server.stamps import stamp_notified
+from flyinglow.server.tls.consumers import consumer_tls
 from flyinglow.wsrf.xpath.evaluator import ProcessXPath, XPathLimits
 
 if TYPE_CHECKING:
     from flyinglow.server.configuration.settings import Config
+    from flyinglow.server.kept import Kept
     from flyinglow.server.producers import Producers
+    from flyinglow.server.tls.consumers import Trusted
     from flyinglow.store import Store
     from flyinglow.workspace.ports import Now
     from flyinglow.wsrf.addresses import Addresses
@@ -41,6 +44,7 @@ class Notifying:
     drainer: Drainer
     courier: Courier
     sender: HttpSender
+    tls: Kept[Trusted]
     lookups: ThreadPool
     filters: ProcessXPath  # those of the drainer, whom nobody else makes wait
     checks: ProcessXPath
@@ -55,7 +59,6 @@ def policy(config: Config) -> ConsumerPolicy:
         allow_loopback=config.notification.allow_loopback,
         networks=tuple(ip_network(network) for network in config.notification.allow_networks),
         denied_ports=frozenset(port for port in (listen.node.port, listen.guest.port) if port),
-        schemes=frozenset({"http"}),
     )
 
 
@@ -71,7 +74,8 @@ def notifying(
     """Build what carries events over an open store."""
     lookups = ThreadPool(1, 4, "lookups")
     filters = ProcessXPath(_FILTERS)
-    sender = HttpSender(reactor=reactor, consumers=consumers, pool=lookups, tls=None)
+    tls = consumer_tls(config)
+    sender = HttpSender(reactor=reactor, consumers=consumers, pool=lookups, tls=tls)
     envelopes = Envelopes(addresses)
     bell = Bell(reactor, per_owner=config.notification.pull_waits)
     pulls = PullService(
@@ -106,6 +110,7 @@ def notifying(
         drainer=drainer,
         courier=courier,
         sender=sender,
+        tls=tls.kept,
         lookups=lookups,
         filters=filters,
         checks=ProcessXPath(_FILTERS),

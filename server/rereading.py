@@ -23,6 +23,10 @@ class Rereading:
         self._kept: list[Kept[Any]] = [each.secured.kept for each in bound if each.secured is not None]
         self._reactor = reactor
 
+    def also(self, kept: Kept[Any]) -> None:
+        """Keep this as new as its files, too."""
+        self._kept.append(kept)
+
     async def look(self, *, anyway: bool = False) -> None:
         """Read anew what has changed, or all of it; on the reactor's threads."""
         for kept in self._kept:

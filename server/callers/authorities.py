@@ -20,6 +20,7 @@ from OpenSSL import crypto
 
 from flyinglow.access import proxies, signing_policy, subjects
 from flyinglow.nodectl.errors import BrokenError, DeniedError, InvalidError
+from flyinglow.server.tls.refusals import CRL_EXPIRED, NO_CRL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,6 +64,13 @@ class Authorities:
         """Return when an authority's newest CRL should have been followed by another; None: it has no CRL."""
         times = [crl.next_update_utc for crl in self.crls.get(issuer, ()) if crl.next_update_utc is not None]
         return max(times, default=None)
+
+    def forgives(self, code: int, issuer: Subject, at: datetime) -> bool:
+        """Say whether the terms pass over what OpenSSL says of an issuer's CRL (its codes, ``tls.refusals``)."""
+        due = self.next_update(issuer)
+        if code == NO_CRL:
+            return self.terms.crl == "present" and due is None and issuer not in self.crls
+        return code == CRL_EXPIRED and due is not None and at < due + self.terms.grace
 
     def objection(self, chain: Sequence[x509.Certificate], at: datetime) -> str | None:
         """Say what speaks against a verified chain, leaf first: a signing policy, or what came to be known later.

@@ -19,7 +19,7 @@ from flyinglow.server.callers import authorities, mapping
 from flyinglow.server.callers.authorities import Terms
 from flyinglow.server.kept import Kept
 from flyinglow.server.tls.listening import Secured, Trust, peer, server_context
-from flyinglow.server.tls.refusals import CRL_EXPIRED, NO_CRL, reason
+from flyinglow.server.tls.refusals import reason
 
 if TYPE_CHECKING:
     from flyinglow.server.callers.authorities import Authorities
@@ -75,7 +75,7 @@ class Verdict:
     """Called by OpenSSL for each certificate of a chain; forgives what the terms allow, and tells of the rest."""
 
     def __init__(self, found: Authorities) -> None:
-        self._found, self._terms = found, found.terms
+        self._found = found
 
     def __call__(self, connection: Any, certificate: Any, code: int, depth: int, ok: int) -> bool:
         """Say whether the chain is to be followed further."""
@@ -83,7 +83,7 @@ class Verdict:
             return True
         try:
             shown = certificate.to_cryptography()
-            if self._forgives(code, subjects.of(shown.issuer)):
+            if self._found.forgives(code, subjects.of(shown.issuer), datetime.now(UTC)):
                 return True
             subject, why = str(subjects.of(shown.subject)), proxies.legacy(shown) or reason(code)
         except (ValueError, FlyingLowError) as error:
@@ -92,12 +92,4 @@ class Verdict:
             "a caller's certificate was refused",
             extra={"subject": subject[:200], "reason": why, "depth": depth, "peer": peer(connection.get_app_data())},
         )
-        return False
-
-    def _forgives(self, code: int, issuer: subjects.Subject) -> bool:
-        due = self._found.next_update(issuer)
-        if code == NO_CRL:
-            return self._terms.crl == "present" and due is None and issuer not in self._found.crls
-        if code == CRL_EXPIRED and due is not None:
-            return datetime.now(UTC) < due + self._terms.grace
         return False

@@ -75,6 +75,10 @@ class NotificationTerms:
     allow_networks: tuple[str, ...] = doc(
         "Private networks (CIDR) a ConsumerReference may name; public addresses are always allowed.", default=()
     )
+    ca_directory: Path | None = doc(
+        "Authorities of https consumers' certificates under hashed names, with CRLs; none: those of the machine.",
+        default=None,
+    )
     maximum_lifetime: int = doc("The longest life of a subscription.", default=7 * 86400)
     per_owner: int = doc("Subscriptions one identity may hold; a Create counts as one.", default=1000)
     per_host: int = doc("Subscriptions that may name one consumer host; a Create counts as one.", default=200)
