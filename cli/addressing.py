@@ -17,10 +17,16 @@ _SHORTEST: Final = 4
 """Letters that the beginning of an id must have at least."""
 
 
+class AmbiguousError(InvalidError):
+    """A word could mean several resources."""
+
+    hint = "say which one by its id or the beginning of it, as `flyinglow list` shows them"
+
+
 def find(site: Leasing, word: str) -> Resource:
     """Return the one resource that ``word`` means.
 
-    Living ones go before those that are over. Raises UnknownError when there is none, and InvalidError naming the
+    Living ones go before those that are over. Raises UnknownError when there is none, and AmbiguousError naming the
     candidates when there are several.
     """
     if "://" in word:
@@ -53,7 +59,7 @@ def _only(matches: Sequence[Entry], word: str) -> Entry:
     if len(living) == 1 or len(matches) == 1:
         return (living or list(matches))[0]
     said = "; ".join(f"{entry.kind} {entry.name} {entry.resource.id} ({entry.state})" for entry in living or matches)
-    raise InvalidError(f"{word!r} may mean several: {said}. Use an id")
+    raise AmbiguousError(f"{word!r} may mean several: {said}")
 
 
 def _member(whole: Resource, name: str, member: str) -> Resource:

@@ -28,8 +28,8 @@ def complain(error: BaseException, *, as_json: bool, leasing: bool = True) -> Ex
             lines.append("  figures: " + ", ".join(f"{plain(key)} {value}" for key, value in error.figures.items()))
         if error.incident:
             lines.append(f"  incident: {plain(error.incident)}")
-    if told.next and leasing:
-        lines.append(f"  next: {told.next}")
+    if (following := getattr(error, "hint", told.next)) and leasing:
+        lines.append(f"  next: {following}")
     click.echo("\n".join(lines), err=True)
     return told.code
 

@@ -42,6 +42,12 @@ def config_home() -> Path:
     return (Path(base) if base else Path.home() / ".config") / "flyinglow"
 
 
+def data_home() -> Path:
+    """Return the directory of what a user keeps who runs a service of his own."""
+    base = os.environ.get("XDG_DATA_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "share") / "flyinglow"
+
+
 def load(service: str | None = None, shown: credentials.Shown | None = None) -> Preferences:
     """Return the preferences; ``service`` and ``shown`` are the command line's. Raises InvalidError for a faulty file.
 

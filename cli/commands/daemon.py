@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 
 import click
 
 from flyinglow.cli.exits import Exit
 from flyinglow.cli.plain import plain
-from flyinglow.cli.preferences import config_home
+from flyinglow.cli.preferences import config_home, data_home
 from flyinglow.cli.session import Session
 from flyinglow.nodectl.errors import BrokenError, ConflictError, DeniedError
 
@@ -49,22 +50,41 @@ def serve(config: Path | None) -> None:
 @_JSON
 @click.pass_obj
 def init(session: Session, *, config: Path | None, as_json: bool) -> None:
-    """Write a commented configuration file. A file that is there is left as it is."""
+    """Write a commented configuration file. A file that is there is left as it is.
+
+    For root it is one of the system's, for others one for a service of their own, below ~/.local/share/flyinglow.
+    """
     from flyinglow.server.configuration import sample as config_sample
 
     session.json = as_json or session.json
-    path = config or (SYSTEM if os.geteuid() == 0 else own_config())
+    own = None if os.geteuid() == 0 else data_home()
+    path = config or (SYSTEM if own is None else own_config())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("x") as file:
-            file.write(config_sample.sample())
+            file.write(config_sample.sample(own))
     except FileExistsError:
         raise ConflictError(f"{path} is there already and was left as it is") from None
     except PermissionError as error:
         raise DeniedError(f"{path} cannot be written: {error.strerror}") from None
-    session.say(f"{path} is written. Edit it, then: flyinglow doctor --config {path}")
+    option = "" if config is None else f" --config {shlex.quote(str(path))}"
+    images = Path("/srv/flyinglow/images") if own is None else own
+    for line in _next(path, option, images):
+        session.say(line)
     if session.json:
         session.answer({"config": str(path)})
+
+
+def _next(path: Path, option: str, images: Path) -> list[str]:
+    return [
+        f"{path} is written. Every key stands in it with its meaning; edit what differs here. Then:",
+        f"  flyinglow-nodectl build-guest {shlex.quote(str(images / 'guest'))}",
+        "      builds a small guest, the image that the file names (not needed where you have an image)",
+        f"  flyinglow doctor{option}",
+        "      says what is missing, and how to mend it",
+        f"  flyinglow serve{option}",
+        "      runs the service; `flyinglow offers`, in another terminal, asks it",
+    ]
 
 
 @click.command()

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-import threading
+import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from flyinglow.cli import progress, showing
+from flyinglow.cli import showing
 from flyinglow.cli.addressing import find
 from flyinglow.cli.durations import Duration, words
 from flyinglow.cli.exits import Exit, advice
 from flyinglow.cli.plain import plain
 from flyinglow.cli.session import Session, options
-from flyinglow.nodectl.errors import FlyingLowError, InvalidError
+from flyinglow.nodectl.errors import FlyingLowError, InvalidError, UnknownError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from flyinglow.cli.session import Telling
     from flyinglow.client import Resource, Result
 
 _CONFIRMED = 60.0
+_SOON = 0.5  # seconds until it is asked again, should the service let nobody wait
 
 
 def _operation(name: str, act: Callable[[Resource], list[Result]], text: str) -> click.Command:
@@ -140,7 +143,7 @@ def destroy(session: Session, *, names: tuple[str, ...], wait_: bool) -> int:
     answers: list[dict[str, Any]] = []
     for word, resource in resources:
         used = _used(resource)
-        confirmed = _confirmed(resource) if wait_ else _unconfirmed(resource)
+        confirmed = _confirmed(session.site, resource) if wait_ else _unconfirmed(resource)
         session.say(f"{word} is destroyed{', and all of it confirmed' if confirmed else ''}; {used}")
         answers.append({"name": word, **showing.as_json(resource), "confirmed": confirmed})
     if session.json:
@@ -164,20 +167,22 @@ def _unconfirmed(resource: Resource) -> bool:
     return False
 
 
-def _confirmed(resource: Resource) -> bool:
-    over = threading.Event()
-    try:
-        consumer = progress.listen(resource)
-    except (FlyingLowError, OSError):
-        return _unconfirmed(resource)
-    with consumer:
+def _confirmed(site: Telling, resource: Resource) -> bool:
+    """Destroy, and fetch the word that it is over; that comes through wherever the request did."""
+    with ExitStack() as stack:
         try:
-            consumer.watch(resource, topics=("termination",), callback=lambda _: over.set())
+            point = stack.enter_context(site.pull_point())
+            point.watch(resource, topics=("termination",))
+        except UnknownError:
+            raise
         except FlyingLowError as error:
-            click.echo(f"The service will not send to {consumer.url}: {plain(error)}; not waiting.", err=True)
+            click.echo(f"The service tells nobody of its end ({plain(error)}); not waiting.", err=True)
             return _unconfirmed(resource)
         resource.destroy()
-        if not over.wait(_CONFIRMED):
-            message = f"{resource.name} is destroyed, but its nodes did not confirm it within {_CONFIRMED:.0f} s"
-            raise TimeoutError(message)
-    return True
+        over = time.monotonic() + _CONFIRMED
+        while time.monotonic() < over:
+            if point.fetch(int(over - time.monotonic())):
+                return True
+            time.sleep(_SOON)
+    message = f"{resource.name} is destroyed, but its nodes did not confirm it within {_CONFIRMED:.0f} s"
+    raise TimeoutError(message)

@@ -30,18 +30,30 @@ _NAMED: dict[str, tuple[type, str, dict[str, Any]]] = {
 _ISSUER = {"url": "https://idp.example.org", "audience": "flyinglow", "keys_url": "https://idp.example.org/keys"}
 
 
-def sample() -> str:
-    """Return the text of a commented configuration file, which ``config_file.parse`` accepts as it is."""
+def sample(own: Path | None = None) -> str:
+    """Return the text of a commented configuration file, which ``config_file.parse`` accepts as it is.
+
+    ``own``: the directory below which all lies for a user who is not root, and whose machines have user-mode networks.
+    """
+    chosen = _of_a_user(own) if own is not None else {}
     lines = [_HEAD]
     for section in dataclasses.fields(Config):
         if section.name not in {*_NAMED, "issuer", "policy"}:
-            lines += _section((section.name,), section.default)
+            lines += _section((section.name,), section.default, chosen.get(section.name, {}))
     for name, (kind, example, values) in _NAMED.items():
         lines.append(f"[{name}.{example}]")
-        lines += _keys(kind, values)
+        lines += _keys(kind, {**values, **chosen.get(name, {})})
     lines += ["# [issuer.example]", *_aside(_keys(TokenIssuer, _ISSUER)), ""]
     lines += ["# [policy.example]", *_aside(_keys(PolicyTerms, {"groups": ["example"]})), ""]
     return "\n".join(lines)
+
+
+def _of_a_user(directory: Path) -> dict[str, dict[str, Any]]:
+    return {
+        "server": {"state_dir": directory / "service"},
+        "image": {"file": directory / "guest" / "image.json"},
+        "node": {"networks": {"private": ""}},
+    }
 
 
 def _aside(keys: Iterable[str]) -> Iterator[str]:
@@ -51,14 +63,14 @@ def _aside(keys: Iterable[str]) -> Iterator[str]:
             yield f"#   {line.removeprefix('# ')}"
 
 
-def _section(path: tuple[str, ...], value: Any) -> Iterator[str]:
+def _section(path: tuple[str, ...], value: Any, chosen: dict[str, Any]) -> Iterator[str]:
     inner = [f for f in dataclasses.fields(value) if dataclasses.is_dataclass(getattr(value, f.name))]
     if not inner:
         yield f"[{'.'.join(path)}]"
-        yield from _keys(type(value), {}, value)
+        yield from _keys(type(value), chosen, value)
     for field in inner:
         yield f"# {field.metadata['doc']}"
-        yield from _section((*path, field.name), getattr(value, field.name))
+        yield from _section((*path, field.name), getattr(value, field.name), {})
 
 
 def _keys(kind: type, values: dict[str, Any], defaults: Any = None) -> Iterator[str]:

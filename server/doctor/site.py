@@ -143,7 +143,10 @@ def _images(config: Config) -> Iterator[Finding]:
     try:
         images = catalogue(config.image)
     except FlyingLowError as error:
-        yield Finding("images", ok=False, detail=error.message, fix="build one: flyinglow-nodectl build-guest DIR")
+        files = [entry.file for entry in config.image.values() if entry.file is not None]
+        where = files[0].parent if files else "DIR"
+        fix = f"build one: flyinglow-nodectl build-guest {where}"
+        yield Finding("images", ok=False, detail=error.message, fix=fix)
         return
     for image in images.values():
         yield _image(image)

@@ -135,6 +135,7 @@ def test_the_page_about_a_first_site_works(reader: Reader, eventually: Callable[
     assert "Running" in told(reader, "show first")
     assert re.search(r"running.*(limit|2)", told(reader, "--count 3"))
     assert "CN=Alice,O=Grid" in told(reader, "admin audit")
+    assert "all of it confirmed" in told(reader, "destroy first")
 
 
 @needs_proxies

@@ -17,7 +17,9 @@ from flyinglow.cli.exits import TABLE, Exit
 from flyinglow.cli.session import Session
 from flyinglow.client import Entry, Epr, Estimate, Lease, LeaseFailed, Part, Properties, Resource, Result, Valid
 from flyinglow.client.access import Limit, Quota
+from flyinglow.client.wire import LostError
 from flyinglow.nodectl.errors import KINDS, ExhaustedError, UnknownError
+from flyinglow.server.configuration.file import load
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 
@@ -347,6 +349,50 @@ def test_init_does_not_overwrite(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert run(["init", "--config", str(path)]) == Exit.CONFLICT
     assert path.read_text() == written
     assert str(path) in capsys.readouterr().err
+
+
+def test_init_names_the_next_steps_for_who_is_not_root(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    assert run(["init"]) == Exit.OK
+    config = load(tmp_path / "flyinglow" / "flyinglow.toml")
+    assert config.server.state_dir == tmp_path / "data" / "flyinglow" / "service"
+    assert config.node["node1"].networks == {"private": ""}
+    image = config.image["guest"].file
+    assert image is not None
+    said = capsys.readouterr().out
+    assert f"flyinglow-nodectl build-guest {image.parent}\n" in said
+    assert "flyinglow doctor\n" in said
+    assert "flyinglow serve\n" in said
+
+
+def test_init_of_root_is_the_systems(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    path = tmp_path / "flyinglow.toml"
+    assert run(["init", "--config", str(path)]) == Exit.OK
+    assert load(path).server.state_dir == Path("/var/lib/flyinglow")
+    said = capsys.readouterr().out
+    assert "build-guest /srv/flyinglow/images/guest\n" in said
+    assert f"flyinglow serve --config {path}\n" in said
+
+
+def test_an_ambiguous_name_is_answered_with_how_to_name_one(capsys: pytest.CaptureFixture[str]) -> None:
+    one, other = FakeResource("vm"), FakeResource("vm")
+    assert do(FakeSite(one, other), "show", "vm") == Exit.INVALID
+    said = capsys.readouterr().err
+    assert one.id in said
+    assert "next: say which one by its id" in said
+
+
+def test_who_cannot_reach_the_service_hears_of_its_address(capsys: pytest.CaptureFixture[str]) -> None:
+    site = FakeSite(FakeResource("vm"))
+    site.error = LostError("the service at http://there cannot be reached: connection refused")
+    assert do(site, *CREATE) == Exit.TRANSIENT
+    assert "next: try again; does the service run, and is that its address? --service" in capsys.readouterr().err
 
 
 def test_admin_without_a_service(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
