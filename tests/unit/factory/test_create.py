@@ -45,6 +45,15 @@ def test_addresses_are_leased_and_told_at_once(site: Site) -> None:
     assert [nic["ip"] for nic in told.body["nics"]] == [nic.ip for nic in row.nics]
 
 
+def test_a_tag_that_is_taken_is_not_given_again(site: Site) -> None:
+    site.create(part("first"))
+    taken = site.row("first").tag
+    tags = iter([taken, "t9999998", "t9999999"])
+    site.factory._new_tag = lambda: next(tags)
+    site.create(part("second"))
+    assert (site.row("first").tag, site.row("second").tag) == (taken, "t9999998")
+
+
 BAD: dict[str, tuple[dict[str, Any], type[FlyingLowError], str]] = {
     "no parts": ({"parts": ()}, InvalidError, "at least one part"),
     "a count of 0": ({"parts": (part("a", 0),)}, InvalidError, "1 or more"),
