@@ -99,6 +99,11 @@ def creation_failed(message: str) -> TypedFault:
     return _fault("SubscribeCreationFailedFault", message)
 
 
+def resume_failed(message: str) -> TypedFault:
+    """Say that a subscription stays paused, and why."""
+    return _fault("ResumeFailedFault", message)
+
+
 def initial_time_unacceptable(message: str, minimum: datetime, maximum: datetime | None) -> TypedFault:
     """Say that the end Subscribe asks for is not granted; between these it would be."""
     return _fault("UnacceptableInitialTerminationTimeFault", message, _bounds(minimum, maximum))

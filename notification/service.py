@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from flyinglow.access.decision import Deny, decide
 from flyinglow.access.identity import Identity
+from flyinglow.access.policy import OPEN, PolicyBook
 from flyinglow.nodectl.errors import InvalidError, UnknownError
 from flyinglow.notification import faults
 from flyinglow.notification.consumers import Consumers
@@ -76,13 +77,15 @@ class SubscriptionService:
         woken: Callable[[Sequence[str]], None] = lambda _: None,
         settings: SubscriptionSettings | None = None,
         places: Places | None = None,
+        policies: PolicyBook = OPEN,
     ) -> None:
         self._store = store
         self._now = now
         self._new_id = new_id
         self._woken = woken
         self._settings = settings = settings or SubscriptionSettings()
-        self._judge = Judge(consumers=consumers, contents=contents, lifetimes=settings.lifetimes, places=places)
+        lives = settings.lifetimes
+        self._judge = Judge(consumers=consumers, contents=contents, lifetimes=lives, places=places, policies=policies)
 
     def subscribe(self, caller: Identity, producer: ResourceKey, request: SubscribeRequest) -> Granted:
         """Subscribe a consumer to a resource.
@@ -90,13 +93,13 @@ class SubscriptionService:
         Raises UnknownError for a resource that is not the caller's, and the faults of WS-BaseNotification 4.2.
         """
         self._store.view(lambda tx: require(tx, caller, producer))  # before the consumer's name is looked up
-        draft = self._judge.draft(request, self._now(), endless=producer.kind is not Kind.BROKER)
+        draft = self._judge.draft(caller, request, self._now(), endless=producer.kind is not Kind.BROKER)
         made = self._store.call(lambda tx: self.attach(tx, caller, [producer], draft))
         return Granted(id=made[producer], now=draft.made_at, ends_at=draft.ends_at)
 
-    def draft(self, _caller: Identity, request: SubscribeRequest) -> Draft:
+    def draft(self, caller: Identity, request: SubscribeRequest) -> Draft:
         """Judge a request apart from what it is about; see ``drafting.Judge``."""
-        return self._judge.draft(request, self._now())
+        return self._judge.draft(caller, request, self._now())
 
     def attach(
         self, tx: NotificationTx, caller: Identity, producers: Sequence[ResourceKey], draft: Draft
@@ -186,7 +189,11 @@ class SubscriptionService:
         self._store.call(change)
 
     def resume(self, caller: Identity, subscription_id: str) -> None:
-        """Send again, what was kept first; a consumer that failed is tried anew. Raises UnknownError."""
+        """Send again, what was kept first; a consumer that failed is tried anew.
+
+        Raises UnknownError, and ResumeFailedFault when the site no longer sends to its consumer.
+        """
+        self._judge.check_still(self._store.view(lambda tx: self._find_still(tx, caller, subscription_id)))
 
         def change(tx: NotificationTx) -> None:
             row = self._find_still(tx, caller, subscription_id)
@@ -278,4 +285,6 @@ class SubscriptionService:
     def _find_still(self, tx: NotificationTx, caller: Identity, subscription_id: str) -> Subscription:
         row = self._find(tx, caller, subscription_id)
         require_still(tx, caller, row)
+        if row.pull_point_id is None:
+            self._judge.allow(caller, row.consumer)
         return row

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 from flyinglow.access.decision import Deny, decide
 from flyinglow.access.identity import Identity
-from flyinglow.nodectl.errors import DeniedError, UnknownError
+from flyinglow.nodectl.errors import DeniedError, InvalidError, UnknownError
 from flyinglow.notification import faults
 from flyinglow.notification.model import Delivery, PullPoint, Subscription
 from flyinglow.notification.ports import NotificationTx
@@ -179,9 +179,12 @@ class PullService:
         return found
 
     def publish(self, caller: Identity, pull_point_id: str, bodies: Sequence[str]) -> None:
-        """Put messages of another producer in. Raises UnknownError for all but its owner, and InvalidFault."""
+        """Put messages of another producer in.
+
+        Raises UnknownError for all but its owner, and InvalidError for too much.
+        """
         if any(len(body) > LONGEST for body in bodies) or len(bodies) > MOST:
-            raise faults.get_messages_failed(f"at most {MOST} messages of {LONGEST} characters can be put in at a time")
+            raise InvalidError(f"at most {MOST} messages of {LONGEST} characters can be put in at a time")
 
         def add(tx: NotificationTx) -> None:
             put(tx, self.find(tx, caller, pull_point_id).id, bodies, self._settings)

@@ -167,7 +167,7 @@ class World:
         """Do what the service does when a subscription is resumed."""
         service = SubscriptionService(
             store=self.store,
-            consumers=Consumers(ConsumerPolicy()),
+            consumers=Consumers(ConsumerPolicy(), lambda _host, _port: ["93.184.216.34"]),
             now=self.now,
             new_id=str,
             contents=Contents(XPATH),

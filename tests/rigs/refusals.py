@@ -54,6 +54,12 @@ REFUSALS: Final[dict[str, tuple[str, Exception]]] = {
         "pulls",
         faults.get_messages_failed("messages are fetched from number 1 on; 0 was asked for"),
     ),
+    "ResumeFailedFault": (
+        "subscriptions",
+        faults.resume_failed(
+            "it stays paused: notifications are not sent to 'me.example': 10.0.0.1 is in a private range"
+        ),
+    ),
     "NoCurrentMessageOnTopicFault": ("subscriptions", faults.no_current_message("fl:warning")),
     "MultipleTopicsSpecifiedFault": ("subscriptions", faults.many_topics(("state", "warning"))),
 }

@@ -286,7 +286,7 @@ def test_its_owner_may_put_messages_in_by_notify(pull_site: PullSite) -> None:
     assert len(found.findall(".//{urn:x}News")) == 4
     assert numbers(found) == {"first": "1", "last": "4", "waiting": "0"}
     large = f"<wsnt:Notify>{message.replace('>1<', '>' + 'x' * 70000 + '<')}</wsnt:Notify>"
-    assert pull_site.call("pullpoint", large, point).tag == qname("wsnt", "UnableToGetMessagesFault")
+    assert pull_site.call("pullpoint", large, point).tag == qname("fl", "InvalidFault")
 
 
 def test_a_pull_point_is_a_resource_with_an_end(pull_site: PullSite) -> None:

@@ -12,6 +12,7 @@ from lxml import etree
 from lxml.etree import _Element
 
 from flyinglow.access.identity import LOCAL, OPERATOR, Identity
+from flyinglow.access.policy import Policy, PolicyBook
 from flyinglow.notification import properties_xml
 from flyinglow.notification.consumers import ConsumerPolicy, Consumers
 from flyinglow.notification.contents import Contents
@@ -40,6 +41,11 @@ OURS = tuple(word for name, word in TOPICS.items() if name.startswith(f"{{{NS['f
 STEM = "http://docs.oasis-open.org/wsn/bw-2/"
 DECLARED = " ".join(f'xmlns:{prefix}="{uri}"' for prefix, uri in NS.items())
 ADDRESSES = Addresses("http://site.example:8080")
+POLICIES = {
+    "open": Policy(names=("open",)),
+    "near": Policy(names=("near",), consumers=("127.0.0.0/8", "10.0.0.0/8", "*.near.example")),
+}
+BOOK = PolicyBook(policies=POLICIES, groups={"near": frozenset({"near"})}, identities={}, default="open")
 CONSUMER = (
     "<wsa:Address>http://127.0.0.1:9000/x?a=1&amp;b=2</wsa:Address><wsa:ReferenceParameters>"
     '<c:Key xmlns:c="urn:client">k&lt;1</c:Key></wsa:ReferenceParameters>'
@@ -65,6 +71,7 @@ class Site:
             contents=Contents(XPATH),
             woken=self.woken.extend,
             settings=SubscriptionSettings(lifetimes=Lifetimes(), per_owner=5, per_consumer=3, filtered_per_owner=2),
+            policies=BOOK,
         )
         self.endpoints = {
             kind.value: self.endpoint(kind.value, producer_port(self.service, kind, ADDRESSES)) for kind in LEASED
@@ -350,6 +357,43 @@ def test_a_resource_that_is_foreign_destroyed_or_not_there_is_unknown_and_nothin
     assert site.looked_up == []
 
 
+NEAR = Identity(LOCAL.name, groups=frozenset({"near"}))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:9000", "h.near.example"])
+def test_a_consumer_that_a_policy_allows_is_taken(site: Site, host: str) -> None:
+    answer = site.subscribe(consumer=f"<wsa:Address>http://{host}/</wsa:Address>", caller=NEAR)
+    assert answer.tag == qname("wsnt", "SubscribeResponse")
+
+
+def test_a09_a_policy_narrows_whom_its_members_may_name_and_says_so(site: Site) -> None:
+    answer = site.subscribe(consumer="<wsa:Address>http://h.far.example/</wsa:Address>", caller=NEAR)
+    fault = site.fault(answer)
+    assert fault.tag == qname("wsnt", "SubscribeCreationFailedFault")
+    said = "".join(fault.itertext())
+    assert "the policy near does not allow the consumer host 'h.far.example'" in said
+    assert "it allows: 127.0.0.0/8, 10.0.0.0/8, *.near.example" in said
+    assert site.looked_up == [], "nothing is asked about a name that is not allowed"
+    everybody = site.subscribe(consumer="<wsa:Address>http://h.far.example/</wsa:Address>")
+    assert everybody.tag == qname("wsnt", "SubscribeResponse")
+
+
+def test_a09_a_policy_widens_nothing_that_the_site_has_not_allowed(site: Site) -> None:
+    answer = site.subscribe(consumer="<wsa:Address>http://10.0.0.1/</wsa:Address>", caller=NEAR)
+    assert "the site has not allowed" in "".join(site.fault(answer).itertext())
+
+
+def test_a_policy_holds_for_going_on_with_a_subscription_and_not_for_ending_it(site: Site) -> None:
+    made = site.subscribe(consumer="<wsa:Address>http://h.far.example/</wsa:Address>")
+    name = str(made.find(f".//{qname('fl', 'ResourceID')}").text)  # type: ignore[union-attr]
+    renew = "<wsnt:Renew><wsnt:TerminationTime>PT1H</wsnt:TerminationTime></wsnt:Renew>"
+    for body in (renew, "<wsnt:ResumeSubscription/>"):
+        answer = site.call(body, at="subscription", resource=name, caller=NEAR)
+        assert "the policy near does not allow" in "".join(site.fault(answer).itertext())
+    ended = site.call("<wsnt:Unsubscribe/>", at="subscription", resource=name, caller=NEAR)
+    assert ended.tag == qname("wsnt", "UnsubscribeResponse")
+
+
 def test_owners_and_consumers_have_a_most(site: Site) -> None:
     for number in range(6):
         host = "a" if number < 4 else "b"
@@ -442,6 +486,19 @@ def test_pausing_and_resuming_wakes_the_delivery(site: Site) -> None:
     answer = site.call("<wsnt:ResumeSubscription/>", at="subscription")
     assert answer.tag == qname("wsnt", "ResumeSubscriptionResponse")
     assert (site.service.get(LOCAL, f"{1:032x}").paused_at, site.woken) == (None, [f"{1:032x}"])
+
+
+def test_what_is_no_longer_sent_to_stays_paused_and_its_owner_is_told(site: Site) -> None:
+    """The site has narrowed down where it sends to since."""
+    site.subscribe()
+    site.call("<wsnt:PauseSubscription/>", at="subscription")
+    site.service._judge._consumers = Consumers(ConsumerPolicy(), site.resolve)
+    action = STEM + "PausableSubscriptionManager/ResumeSubscriptionRequest"
+    detail = site.fault(site.call("<wsnt:ResumeSubscription/>", at="subscription", action=action))
+    assert detail.tag == qname("wsnt", "ResumeFailedFault")
+    assert "loopback" in (text(detail, "bf:Description") or "")
+    assert site.service.get(LOCAL, f"{1:032x}").paused_at == NOW
+    assert site.woken == []
 
 
 @pytest.mark.parametrize("operation", ["PauseSubscription", "ResumeSubscription"])

@@ -1,5 +1,6 @@
 """The client library against a running service: from request to destroy."""
 
+import itertools
 import socket
 import threading
 from collections.abc import Callable
@@ -307,7 +308,7 @@ def test_the_standards_own_messages_are_told_as_events(daemon: Daemon) -> None:
         heard = list(point)
     assert {(each.kind, each.producer) for each in changes} == {("workspace", lease.resources["wn-1"].url)}
     states = [(each.previous, each.state) for each in changes if each.topic == "state-value"]
-    assert all(before[1] == after[0] for before, after in zip(states, states[1:], strict=False))
+    assert all(before[1] == after[0] for before, after in itertools.pairwise(states))
     assert states[-1][1] == "Ended"
     assert changes[-1].topic == "rl:ResourceTermination"
     left = heard[0]
