@@ -26,17 +26,18 @@ class Period(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """One policy. Names may have * and ? in them, where they are of offers, networks and images.
+    """One policy. Names may have * and ? in them, where they are of offers, networks, images and consumers' hosts.
 
     ``running`` are workspaces at a time, those that wait included; ``cpus`` and ``memory_mb`` are theirs together.
     ``minutes`` are of all workspaces in a ``period``, those used and those reserved. ``members`` are of one request,
-    ``duration`` is a lease's longest, in seconds.
+    ``duration`` is a lease's longest, in seconds. ``consumers`` are judged by ``access.consumers``.
     """
 
     names: tuple[str, ...] = ()
     offers: tuple[str, ...] | None = None
     networks: tuple[str, ...] | None = None
     images: tuple[str, ...] | None = None
+    consumers: tuple[str, ...] | None = None
     running: int | None = None
     cpus: int | None = None
     memory_mb: int | None = None

@@ -88,6 +88,7 @@ def build(
     """Return the services. ``woken`` hears which subscriptions have something waiting."""
     lease_terms = terms(config)
     clock: Now = now
+    book = policies(config.access, config.policy)
     subscriptions = SubscriptionService(
         store=store,
         consumers=consumers,
@@ -96,6 +97,7 @@ def build(
         contents=Contents(carriers.checks),
         woken=woken,
         places=carriers.pulls,
+        policies=book,
         settings=SubscriptionSettings(
             lifetimes=Lifetimes(longest=config.notification.maximum_lifetime),
             per_owner=config.notification.per_owner,
@@ -105,7 +107,7 @@ def build(
             log_seconds=config.notification.log_kept,
         ),
     )
-    quotas = Quotas(clock, policies(config.access, config.policy))
+    quotas = Quotas(clock, book)
     schedule = "immediate" if config.backend.kind == "default" else "best-effort"
     return Services(
         factory=FactoryService(

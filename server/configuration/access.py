@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flyinglow.access import subjects
+from flyinglow.access import consumers, subjects
 from flyinglow.access.policy import Period, Policy, PolicyBook
 from flyinglow.access.rates import Rate
 from flyinglow.access.roles import Named, RoleBook
@@ -52,6 +52,11 @@ class PolicyTerms:
     )
     networks: tuple[str, ...] | None = doc("Networks that their NICs may be on.", default=None)
     images: tuple[str, ...] | None = doc("Images and partitions, by name or URI.", default=None)
+    consumers: tuple[str, ...] | None = doc(
+        "Of the hosts that [notification] allows, those that their ConsumerReferences may name: names, and networks "
+        "(CIDR) for numeric addresses.",
+        default=None,
+    )
     running: int | None = doc("Workspaces that one of them may have at a time, waiting ones included.", default=None)
     cpus: int | None = doc("CPUs of all these together.", default=None)
     memory_mb: int | None = doc("Memory of all these together.", default=None)
@@ -118,6 +123,8 @@ def _policy(terms: PolicyTerms, config: Config) -> Iterator[tuple[str, str]]:
     for network in terms.networks or ():
         if not set("*?[") & set(network) and network not in config.network:
             yield "networks", f"there is no [network.{network}]"
+    for what in filter(None, map(consumers.fault, terms.consumers or ())):
+        yield "consumers", what
     for _, what in _names((), terms.identities):
         yield "identities", what
 
@@ -171,6 +178,7 @@ def _meant(name: str, terms: PolicyTerms) -> Policy:
         offers=terms.offers,
         networks=terms.networks,
         images=terms.images,
+        consumers=terms.consumers,
         running=terms.running,
         cpus=terms.cpus,
         memory_mb=terms.memory_mb,

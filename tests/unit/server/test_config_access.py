@@ -65,3 +65,10 @@ def test_what_cannot_be_is_named_with_its_line(text: str, said: str) -> None:
     with pytest.raises(InvalidError) as caught:
         parse(text, "x")
     assert said in caught.value.message
+
+
+def test_the_consumers_of_a_policy_are_names_and_networks() -> None:
+    good = parse('[policy.x]\nconsumers = ["10.1.0.0/16", "*.x.example"]', "x")
+    assert policies(good.access, good.policy).named(["x"]).consumers == ("10.1.0.0/16", "*.x.example")
+    with pytest.raises(InvalidError, match=r"x:2: policy.x.consumers: '10.1.\*' is neither a network"):
+        parse('[policy.x]\nconsumers = ["10.1.*"]', "x")
