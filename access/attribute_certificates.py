@@ -16,11 +16,11 @@ from pyasn1.codec.der import decoder
 from pyasn1.error import PyAsn1Error
 from pyasn1_modules import rfc5755
 
+from flyinglow.access import der
 from flyinglow.access.subjects import Subject
 from flyinglow.nodectl.errors import DeniedError, InvalidError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from datetime import datetime
 
 EXTENSION: Final = x509.ObjectIdentifier("1.3.6.1.4.1.8005.100.100.5")
@@ -90,7 +90,7 @@ def carried(certificate: x509.Certificate) -> list[AttributeCertificate]:
     try:
         if len(value) > _LARGEST:
             raise InvalidError("they are too large")
-        return [_read(each) for sequence in _inner(value) for each in _inner(sequence)]
+        return [_read(each) for sequence in der.members(value) for each in der.members(sequence)]
     except _UNREADABLE as error:
         raise DeniedError(f"the attribute certificates in the proxy cannot be understood: {error}"[:200]) from None
 
@@ -113,7 +113,7 @@ def _read(data: bytes) -> AttributeCertificate:
         ends=period["notAfterTime"].asDateTime,
         critical=tuple(str(each["extnID"]) for each in extensions if each["critical"]),
         certificates=_certificates(extensions),
-        signed=next(_inner(data)),
+        signed=next(der.members(data)),
         algorithm=str(found["signatureAlgorithm"]["algorithm"]),
         signature=found["signatureValue"].asOctets(),
     )
@@ -148,28 +148,8 @@ def _directory_name(names: Any) -> Subject:
 def _certificates(extensions: Any) -> tuple[x509.Certificate, ...]:
     values = [bytes(each["extnValue"]) for each in extensions if str(each["extnID"]) == _CERTIFICATES]
     return tuple(
-        x509.load_der_x509_certificate(each) for value in values for stack in _inner(value) for each in _inner(stack)
+        x509.load_der_x509_certificate(each)
+        for value in values
+        for stack in der.members(value)
+        for each in der.members(stack)
     )
-
-
-def _inner(data: bytes) -> Iterator[bytes]:
-    """Yield what a DER SEQUENCE holds, each as its own bytes: what was signed must not be encoded anew."""
-    place, end = _content(data, 0)
-    if data[0] != 0x30 or end != len(data):  # noqa: PLR2004 - SEQUENCE
-        raise InvalidError("a sequence was expected")
-    while place < end:
-        _, after = _content(data, place)
-        if after > end:
-            raise InvalidError("a length is wrong")
-        yield data[place:after]
-        place = after
-
-
-def _content(data: bytes, place: int) -> tuple[int, int]:
-    """Return where the content of a DER value begins, and where it ends."""
-    first = data[place + 1]
-    if first < 0x80:  # noqa: PLR2004 - DER's short form
-        return place + 2, place + 2 + first
-    size = first & 0x7F
-    begin = place + 2 + size
-    return begin, begin + int.from_bytes(data[place + 2 : begin], "big")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
 
+from flyinglow.access import der
 from flyinglow.nodectl.errors import InvalidError
 
 if TYPE_CHECKING:
@@ -92,18 +93,8 @@ def _written(attribute: Attribute) -> str:
     if value.startswith(_BYTES):
         return f"{name or oid}={value[1:]}"
     if name is None:
-        return f"{oid}=#{_utf8_string(value).hex()}"
+        return f"{oid}=#{der.encoded(der.UTF8_STRING, value.encode()).hex()}"
     return f"{name}={_escaped(value)}"
-
-
-def _utf8_string(value: str) -> bytes:
-    """Return the DER of a UTF8String, by which RFC 4514 writes attributes without a name."""
-    data = value.encode()
-    size = len(data)
-    if size < 0x80:  # noqa: PLR2004 - DER's short form
-        return b"\x0c" + bytes([size]) + data
-    digits = size.to_bytes((size.bit_length() + 7) // 8, "big")
-    return b"\x0c" + bytes([0x80 | len(digits)]) + digits + data
 
 
 def _escaped(value: str) -> str:

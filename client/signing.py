@@ -6,12 +6,14 @@ headers a signature says nothing of where a message was meant to go. Needs ``fly
 
 from __future__ import annotations
 
+import base64
 import uuid
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from lxml import etree
 
+from flyinglow.access import der
 from flyinglow.nodectl.errors import InvalidError
 
 if TYPE_CHECKING:
@@ -111,13 +113,9 @@ def _timestamp(security: _Element) -> _Element:
 
 def _token(chain: list[Any]) -> tuple[str, str]:
     """Return the text and type of the token: one certificate, or the path from the one next to the authority."""
-    import base64  # noqa: PLC0415
-
     from cryptography.hazmat.primitives.serialization import Encoding  # noqa: PLC0415
 
     encoded = [each.public_bytes(Encoding.DER) for each in chain]
     if len(encoded) == 1:
         return base64.b64encode(encoded[0]).decode(), _X509
-    content = b"".join(reversed(encoded))
-    size = len(content).to_bytes(4, "big").lstrip(b"\0")
-    return base64.b64encode(b"\x30" + bytes([0x80 | len(size)]) + size + content).decode(), _PATH
+    return base64.b64encode(der.encoded(der.SEQUENCE, b"".join(reversed(encoded)))).decode(), _PATH

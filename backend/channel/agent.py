@@ -12,13 +12,15 @@ from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
 
+from flyinglow.backend.channel.cork import Cork
 from flyinglow.backend.channel.waiting import Waiting, unwanted
 from flyinglow.backend.channel.wire import Hello, Lines, News, order_piece, read
 from flyinglow.nodectl.errors import BrokenError, FlyingLowError, TransientError
 from flyinglow.nodectl.framing import frames
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
 
     from twisted.python.failure import Failure
 
@@ -56,7 +58,7 @@ class Agent(ProcessProtocol):
         self._waiting = Waiting(self._given_up)
         self._unwritten: deque[tuple[int, bytes]] = deque()
         self._notes: set[int] = set()  # orders that nobody waits for, and that go out all the same
-        self._corked = 0
+        self._cork = Cork(self._flush)
         self._paused = False
         self.exited = False
         self._timers: list[Any] = []
@@ -89,15 +91,9 @@ class Agent(ProcessProtocol):
         self._flush()
         return answer
 
-    @contextlib.contextmanager
-    def together(self) -> Iterator[None]:
+    def together(self) -> AbstractContextManager[None]:
         """Write the orders that are given within this context as one message."""
-        self._corked += 1
-        try:
-            yield
-        finally:
-            self._corked -= 1
-            self._flush()
+        return self._cork.together()
 
     def finish(self) -> None:
         """Let it end by closing its input; what does not end is asked, then made to. VMs are left alone."""
@@ -119,7 +115,7 @@ class Agent(ProcessProtocol):
         self._paused = True
 
     def _flush(self) -> None:
-        if self._is_held() or self._corked or self.hello is None or self._pipe is None:
+        if self._is_held() or self._cork.is_in or self.hello is None or self._pipe is None:
             return
         wanted = [one for one in self._unwritten if one[0] in self._waiting or one[0] in self._notes]
         self._unwritten.clear()

@@ -6,7 +6,6 @@ in a large range, so that an answer to another run's order is nobody's.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 from collections import deque
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from flyinglow.backend.api import node_name
+from flyinglow.backend.channel.cork import Cork
 from flyinglow.backend.channel.waiting import Waiting, unwanted
 from flyinglow.backend.channel.wire import Answer, Hello, order_piece, read
 from flyinglow.backend.lrm.states import SLOT_OVER, SlotState
@@ -24,7 +24,8 @@ from flyinglow.nodectl.messages import MAX_LINE, OLDEST
 from flyinglow.pilot.messages import MAX_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from flyinglow.backend.api import Order
     from flyinglow.backend.lrm.model import Slot
@@ -62,7 +63,7 @@ class PilotChannel:
         self._ring = ring
         self._unfetched: deque[_Waiting] = deque()
         self._waiting = Waiting(self._given_up)
-        self._corked = 0
+        self._cork = Cork(self._uncorked)
         self._heard_at: float | None = None
 
     async def send(self, order: Order, timeout: float) -> Mapping[str, Any]:
@@ -73,7 +74,7 @@ class PilotChannel:
             raise TransientError(f"{len(self._unfetched)} orders to {self._name} wait already")
         number = self._put(order)
         answer = self._waiting.add(number, order)
-        if not self._corked:
+        if not self._cork.is_in:
             self._ring()
 
         def too_late(_result: object, seconds: float) -> Mapping[str, Any]:
@@ -83,16 +84,9 @@ class PilotChannel:
 
         return await answer.addTimeout(timeout, self._clock, too_late)
 
-    @contextlib.contextmanager
-    def together(self) -> Iterator[None]:
+    def together(self) -> AbstractContextManager[None]:
         """Let the pilot fetch the orders that are given within this context at once; see ``Together``."""
-        self._corked += 1
-        try:
-            yield
-        finally:
-            self._corked -= 1
-            if self._unfetched and not self._corked:
-                self._ring()
+        return self._cork.together()
 
     def close(self) -> None:
         """Let go of the node: orders under way fail. The pilot and its VMs are left alone."""
@@ -137,6 +131,10 @@ class PilotChannel:
             waiting for waiting in self._unfetched if waiting.number not in self._waiting or not _is_upto(waiting, upto)
         )
         self._waiting.fail(error, upto)
+
+    def _uncorked(self) -> None:
+        if self._unfetched:
+            self._ring()
 
     @property
     def _name(self) -> str:
