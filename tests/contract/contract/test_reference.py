@@ -79,7 +79,7 @@ def test_every_kind_of_error_is_in_the_table_of_faults(error: type[FlyingLowErro
 
 
 PROPERTIES = [
-    "Workspace", "Group", "Ensemble", "Factory", "Entry", "Subscription",
+    "Workspace", "Group", "Ensemble", "Factory", "Entry", "Subscription", "PullPoint", "Broker",
 ]  # fmt: skip
 
 

@@ -168,6 +168,23 @@ def test_a_raw_message_is_the_payload_with_its_own_action(contracts: list[Contra
         contract.validate(payload)
 
 
+@pytest.mark.parametrize(
+    ("form", "topic", "body", "prefix", "name"),
+    [
+        ("fl:state-value", Topic.STATE, None, "rp", "ResourcePropertyValueChangeNotification"),
+        ("rl:ResourceTermination", Topic.TERMINATION, {}, "rl", "TerminationNotification"),
+    ],
+)
+def test_a_raw_message_of_a_standard_has_that_standards_name_for_an_action(
+    form: str, topic: Topic, body: object, prefix: str, name: str
+) -> None:
+    raw = replace(SUBSCRIPTION, raw=True, topics=(form,))
+    root = etree.fromstring(Envelopes(ADDRESSES).compose(raw, [delivery(event(1, topic, body))]).body)
+    assert find(root, "s11:Header/wsa:Action").text == f"{NS[prefix]}/{name}"
+    (payload,) = find(root, "s11:Body")
+    assert payload.tag == f"{{{NS[prefix]}}}{name}"
+
+
 def test_events_and_subscriptions_do_not_mix_in_memory() -> None:
     envelopes = Envelopes(ADDRESSES)
     other = replace(SUBSCRIPTION, id="d" * 32, consumer="http://other.example/", parameters=())

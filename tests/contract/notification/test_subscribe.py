@@ -225,7 +225,6 @@ def test_filters_that_select(site: Site, inside: str, topics: tuple[str, ...]) -
         (topic("fl:*", CONCRETE), "InvalidTopicExpressionFault"),
         (topic(""), "InvalidTopicExpressionFault"),
         (topic("fl:state fl:warning"), "InvalidTopicExpressionFault"),
-        (topic("fl:state<fl:deeper/>"), "InvalidTopicExpressionFault"),
         (topic("a" * 1000), "TopicNotSupportedFault"),
         (topic("a" * 100000), "InvalidTopicExpressionFault"),
         ("<wsnt:Filter><x:Sieve xmlns:x='urn:x'/></wsnt:Filter>", "InvalidFilterFault"),

@@ -137,6 +137,7 @@ def test_the_document_of_the_topics_fits_the_schemas(document: etree._Element) -
 def test_the_document_has_the_topics_of_our_name_space_and_what_they_carry(document: etree._Element) -> None:
     space = str(document.get("targetNamespace"))
     topics = {f"{{{space}}}{topic.get('name')}": topic for topic in document.iter(qname("wstop", "Topic"))}
+    assert {element.get("final") for element in (document, *topics.values())} == {"true"}
     assert list(topics) == [name for name in map(clark, topic_names(whole=True)) if name.startswith(f"{{{space}}}")]
     for name, topic in topics.items():
         word = TOPICS[name]

@@ -185,6 +185,9 @@ def test_schemas_are_served_as_they_are(rig: Rig) -> None:
     assert b"urn:flyinglow:types:1" in body
     assert rig.get("/schemas/types.xsd", "HEAD")[2] == b""
     assert rig.get("/schemas/types.xsd", "POST")[0] == 405
+    status, _, body = rig.get("/schemas/topics.xml")
+    assert status == 200
+    assert etree.fromstring(body).tag == qname("wstop", "TopicNamespace")
 
 
 def test_a_long_body_is_413_before_it_is_sent(rig: Rig) -> None:
