@@ -39,7 +39,7 @@ def unproved(rows: list[str]) -> list[str]:
         _, rank, _, proof, _ = _cells(row)
         found = NODE.findall(proof)
         missing = [path for path, name in found if not (ROOT / path).is_file() or name not in functions_of(path)]
-        if rank not in {"M", "S"} or not found or missing:
+        if rank not in {"M", "S", "O"} or not found or missing:
             bad.append(row)
     return bad
 
