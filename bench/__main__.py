@@ -44,6 +44,7 @@ MEASURES: Mapping[str, Callable[[Bench], list[Row]]] = {
     "earlier": earlier.measure,
     "notify": notify.measure,
     "fanout": fanout.measure,
+    "fanout-tls": fanout.measure_tls,
     "away": fanout.measure_away,
     "launch": lambda bench: launch.measure(bench, "simulated"),
     "launch-default": lambda bench: launch.measure(bench, "default"),

@@ -1,9 +1,9 @@
 """Consumers of notifications, in a process of their own: real HTTP/1.1 servers, each with a port of its own.
 
-    consumers.py COUNT [SLOW]
+    consumers.py COUNT SLOW [CERTIFICATE KEY]
 
-of which the last SLOW answer after five seconds only. It prints the ports as JSON. Each line on its standard input is
-a JSON command, answered by a line:
+of which the last SLOW answer after five seconds only; with a certificate all of them speak TLS. It prints the ports as
+JSON. Each line on its standard input is a JSON command, answered by a line:
 ``["clear"]``, ``["wait", messages, seconds]`` and ``["running", workspaces, seconds, subscriptions]`` (answered by how
 many there were in time) and ``["report"]``: [consumer, subscription, sequence, state, monotonic seconds] of every
 message. ``["down", consumer]`` and ``["up", consumer]`` close a consumer's port and open it again.
@@ -14,10 +14,12 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 _MESSAGE = re.compile(
@@ -121,8 +123,9 @@ class Consumer(asyncio.Protocol):
 class Servers:
     """The consumers' ports, which can be closed and opened again."""
 
-    def __init__(self, count: int, slow: int) -> None:
+    def __init__(self, count: int, slow: int, tls: ssl.SSLContext | None) -> None:
         self.book = Book()
+        self._tls = tls
         self._first_slow = count - slow
         self.ports = [0] * count
         self._servers: dict[int, asyncio.Server] = {}
@@ -132,7 +135,7 @@ class Servers:
         slow = at >= self._first_slow
         loop = asyncio.get_running_loop()
         self._servers[at] = await loop.create_server(
-            lambda: Consumer(at, self.book, slow=slow), "127.0.0.1", self.ports[at], backlog=8
+            lambda: Consumer(at, self.book, slow=slow), "127.0.0.1", self.ports[at], backlog=8, ssl=self._tls
         )
         self.ports[at] = self._servers[at].sockets[0].getsockname()[1]
         return True
@@ -145,14 +148,20 @@ class Servers:
         return True
 
 
-async def serve(count: int, slow: int) -> None:
+async def serve(count: int, slow: int, *keys: str) -> None:
     """Listen, and obey until standard input ends."""
-    loop, servers = asyncio.get_running_loop(), Servers(count, slow)
+    loop, servers = asyncio.get_running_loop(), Servers(count, slow, _context(*keys) if keys else None)
     for at in range(count):
         await servers.up(at)
     print(json.dumps(servers.ports), flush=True)
     while line := await loop.run_in_executor(None, sys.stdin.readline):
         print(json.dumps(await _obey(servers, *json.loads(line))), flush=True)
+
+
+def _context(certificate: str, key: str) -> ssl.SSLContext:
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made.load_cert_chain(certificate, key)
+    return made
 
 
 async def _obey(servers: Servers, verb: str, *arguments: Any) -> Any:
@@ -169,13 +178,13 @@ async def _obey(servers: Servers, verb: str, *arguments: Any) -> Any:
 
 
 class Consumers:
-    """The process, seen from outside."""
+    """The process, seen from outside. ``keys``: a certificate and its key, by which they speak TLS."""
 
-    def __init__(self, count: int, slow: int = 0) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, __file__, str(count), str(slow)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        self.urls = [f"http://127.0.0.1:{port}/{at}" for at, port in enumerate(self._answer())]
+    def __init__(self, count: int, slow: int = 0, keys: Sequence[Path] = ()) -> None:
+        words = [sys.executable, __file__, *map(str, (count, slow, *keys))]
+        self._process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        scheme = "https" if keys else "http"
+        self.urls = [f"{scheme}://127.0.0.1:{port}/{at}" for at, port in enumerate(self._answer())]
 
     def _answer(self) -> Any:
         if self._process.stdout is None:
@@ -197,4 +206,4 @@ class Consumers:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(int(sys.argv[1]), int(sys.argv[2])))
+    asyncio.run(serve(int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:]))

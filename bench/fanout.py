@@ -11,6 +11,7 @@ from consumers import Consumers
 from messages import Caller
 from rows import Row, at_most, out_of_order, percentile
 from service import Service, free_port
+from tls import Grid
 
 from bench import Bench, until
 
@@ -26,11 +27,22 @@ AWAY = 10_000
 
 def measure(bench: Bench) -> list[Row]:
     """Tell a thousand subscribers of one workspace, ten of them dead and ten slow."""
+    return _measure(bench, "fanout")
+
+
+def measure_tls(bench: Bench) -> list[Row]:
+    """Tell as many over TLS, on connections that are kept."""
+    return _measure(bench, "fanout-tls", Grid(bench.directory / "consumers-grid"))
+
+
+def _measure(bench: Bench, name: str, grid: Grid | None = None) -> list[Row]:
+    keys = () if grid is None else (grid.directory / "host.pem", grid.directory / "host.key")
+    trust = "" if grid is None else f'ca_directory = "{grid.authorities}"'
     subscribers = 200 if bench.quick else SUBSCRIBERS
     events = 3 if bench.quick else 20
-    consumers = Consumers(subscribers - DEAD, SLOW)
+    consumers = Consumers(subscribers - DEAD, SLOW, keys)
     try:
-        with bench.service("fanout", backend='kind = "simulated"') as service:
+        with bench.service(name, backend='kind = "simulated"', notification=trust) as service:
             url = _workspace(service)
             dead = [f"http://127.0.0.1:{free_port()}/dead" for _ in range(DEAD)]
             before = service.memory_mb()
@@ -42,11 +54,12 @@ def measure(bench: Bench) -> list[Row]:
             memory, worked = service.memory_mb(), worked + service.cpu_seconds()
     finally:
         consumers.close()
-    who = f"{subscribers} subscribers, {DEAD} of them dead and {SLOW} answering after 5 s"
+    how = "" if grid is None else ", over TLS"
+    who = f"{subscribers} subscribers{how}, {DEAD} of them dead and {SLOW} answering after 5 s"
     return [
         Row(
             part="Delivery",
-            name="Commit to receipt, p99 of the healthy",
+            name=f"Commit to receipt{how}, p99 of the healthy",
             value=percentile(late, 0.99),
             unit="s",
             p50=percentile(late, 0.5) * 1000,
@@ -55,8 +68,14 @@ def measure(bench: Bench) -> list[Row]:
             beside=f"{who}; an event every {APART:g} s, {events} events; from the request that makes it; "
             f"{worked / len(late) * 1000:.2f} ms of the service's processor time a message",
         ),
-        Row(part="Delivery", name="Lost, twice or out of order", value=wrong, unit="", target=at_most(0)),
-        Row(part="Delivery", name="Memory of the service", value=memory, unit="MB", beside=f"{before:.0f} MB before"),
+        Row(part="Delivery", name=f"Lost, twice or out of order{how}", value=wrong, unit="", target=at_most(0)),
+        Row(
+            part="Delivery",
+            name=f"Memory of the service{how}",
+            value=memory,
+            unit="MB",
+            beside=f"{before:.0f} MB before",
+        ),
     ]
 
 

@@ -26,9 +26,12 @@ def free_port() -> int:
 
 
 class Service:
-    """One service. ``backend`` is TOML of the table [backend]; every node is this machine, with simulated VMs."""
+    """One service. ``backend`` and ``notification`` are TOML of these tables.
 
-    def __init__(self, root: Path, *, backend: str = "", nodes: int = 2) -> None:
+    Every node is this machine, with simulated VMs.
+    """
+
+    def __init__(self, root: Path, *, backend: str = "", nodes: int = 2, notification: str = "") -> None:
         root.mkdir(parents=True, exist_ok=True)
         self.root, self.port = root, free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -36,6 +39,7 @@ class Service:
         self.state, self.config, self.log = root / "service", root / "flyinglow.toml", root / "serve.log"
         self.nodes = [f"n{at + 1}" for at in range(nodes)]
         self.started = 0.0
+        self._notification = notification
         self._process: subprocess.Popen[bytes] | None = None
         for node in self.nodes:
             self._write_node(node)
@@ -78,7 +82,7 @@ class Service:
         lines = [
             f'[server]\nstate_dir = "{self.state}"\nuser = "{USER}"\nlog_format = "text"',
             f"[listen.client]\nport = {self.port}\n[listen.node]\nport = 0\n[listen.guest]\nport = 0",
-            "[notification]\nallow_loopback = true\nper_owner = 100000\nper_host = 100000",
+            f"[notification]\nallow_loopback = true\nper_owner = 100000\nper_host = 100000\n{self._notification}",
             f"[backend]\n{backend}",
             f'[image.guest]\npath = "{blank}"\nformat = "raw"',
             _NETWORK.format(name="private", cidr="10.73.0.0/16", range="10.73.0.20-10.73.250.250"),
