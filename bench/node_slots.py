@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from agent_order import order
 from rows import Row, at_most
 
 from bench import Bench
@@ -54,22 +55,6 @@ class Node:
             yield child
         finally:
             child.communicate(timeout=60)
-
-
-def order(agent: subprocess.Popen[str], name: str, tag: str | None = None, /, **body: Any) -> dict[str, Any]:
-    """Send an order and return the body of its answer."""
-    if agent.stdin is None or agent.stdout is None:
-        raise ValueError("the agent has no pipes")
-    agent.stdin.write(json.dumps({"v": 1, "id": 1, "order": name, "tag": tag, "body": body}) + "\n")
-    agent.stdin.flush()
-    for line in agent.stdout:
-        message = json.loads(line)
-        if message.get("id") == 1:
-            if not message["ok"]:
-                raise RuntimeError(message["error"]["message"])
-            found: dict[str, Any] = message["body"]
-            return found
-    raise RuntimeError("the agent ended")
 
 
 def slot_times(folder: Path, trials: int, size_mb: int) -> tuple[list[float], list[float]]:

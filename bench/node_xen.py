@@ -29,7 +29,7 @@ SIZES = (1024, 256, 512)  # MiB; the paper's first
 TRIALS = 100
 MACHINE_MB, DOMAIN_0_MB = 2048, 1500
 GUEST_MB = 96
-PROGRAM = "/srv/xen_trials.py"
+PROGRAMS = "/srv"
 TESTS = Path(__file__).resolve().parents[1] / "tests"
 
 
@@ -53,13 +53,14 @@ def measure(bench: Bench) -> list[Row]:
 
 def _trials(bench: Bench, node: Any, kind: str, trials: int, given: str = "") -> list[dict[str, float]]:
     """Run the loop on a node and keep each line as it comes."""
-    node.put(Path(__file__).with_name("xen_trials.py"), PROGRAM)
+    for source in ("agent_order.py", "xen_trials.py"):
+        node.put(Path(__file__).with_name(source), f"{PROGRAMS}/{source}")
     # kill-all: all trials of the paper's size first, for they may not all fit
     turns = [SIZES] if kind == "slots" else [(size,) for size in SIZES]
     found = []
     with (bench.out / f"xen-{kind}.jsonl").open("w") as kept:
         for sizes in turns:
-            words = ["python3", PROGRAM, NODECTL, kind, str(trials), *(str(size) for size in sizes)]
+            words = ["python3", f"{PROGRAMS}/xen_trials.py", NODECTL, kind, str(trials), *(str(size) for size in sizes)]
             with subprocess.Popen(node.argv(words), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as loop:
                 if loop.stdin is None or loop.stdout is None:
                     raise ValueError("the loop has no pipes")

@@ -13,6 +13,8 @@ import sys
 import time
 from typing import Any
 
+from agent_order import order
+
 
 def main() -> None:
     """Do the trials that the command line names."""
@@ -59,20 +61,6 @@ def kills(nodectl: str, trials: int, sizes: list[int], spec: dict[str, Any]) -> 
 def start(nodectl: str) -> subprocess.Popen[str]:
     """Start an agent."""
     return subprocess.Popen([nodectl, "agent", "--stdio"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-
-def order(agent: subprocess.Popen[str], name: str, tag: str | None = None, /, **body: Any) -> dict[str, Any]:
-    """Send an order and return the body of its answer."""
-    agent.stdin.write(json.dumps({"v": 1, "id": 1, "order": name, "tag": tag, "body": body}) + "\n")  # type: ignore[union-attr]
-    agent.stdin.flush()  # type: ignore[union-attr]
-    for line in agent.stdout:  # type: ignore[union-attr]
-        message = json.loads(line)
-        if message.get("id") == 1:
-            if not message["ok"]:
-                raise RuntimeError(message["error"]["message"])
-            found: dict[str, Any] = message["body"]
-            return found
-    raise RuntimeError("the agent ended")
 
 
 def tell(size: int, **seconds: float) -> None:

@@ -21,26 +21,13 @@ from rigs.daemon import NODES, Daemon
 from rigs.doorman import Doorman
 from rigs.guest import IMAGES, Guest
 from rigs.namespaces import Space, link, new_space
+from rigs.pretending import PUBLIC, on_bridges, tricks
 
 __all__ = ["new_space"]
 
 pytestmark = [pytest.mark.root, pytest.mark.alone, pytest.mark.full]
 
 RIG = Path(__file__).parents[1] / "rigs/doorman.py"
-TRICKS = b"""#!/bin/sh
-exec > /dev/console 2>&1
-attempt() {
-    if ping -c 2 -W 1 -I "$1" "$2" > /dev/null; then echo "TRICK $1 through"; else echo "TRICK $1 stopped"; fi
-}
-echo 0 > /proc/sys/net/ipv6/conf/eth0/accept_dad
-ip address add 198.51.100.99/32 dev eth0
-ip -6 address add fd00:51::99/128 dev eth0
-attempt 198.51.100.99 198.51.100.1
-attempt fd00:51::99 fd00:51::1
-ip address del 198.51.100.99/32 dev eth0
-ip -6 address del fd00:51::99/128 dev eth0
-"""
-PUBLIC = {"gateway": "198.51.100.1", "cidr6": "fd00:51::/64", "gateway6": "fd00:51::1", "dns": ["198.51.100.1"]}
 PRIVATE = {"gateway": "10.73.0.1", "cidr6": "fd00:73::/64", "delivery": "static"}
 
 
@@ -55,12 +42,7 @@ class BridgedDaemon(Daemon):
         return self.root / node / "door"
 
     def _toml(self) -> str:
-        text = super()._toml().replace('{public = "", private = ""}', '{public = "pub", private = "priv"}')
-        text = text.replace("memory_mb = 2048", "memory_mb = 200")
-        for name, more in (("public", PUBLIC), ("private", PRIVATE)):
-            lines = "\n".join(f"{key} = {json.dumps(value)}" for key, value in more.items())
-            text = text.replace(f"[network.{name}]\n", f"[network.{name}]\n{lines}\n")
-        return text
+        return on_bridges(super()._toml(), {"public": PUBLIC, "private": PRIVATE})
 
 
 @pytest.fixture
@@ -108,7 +90,7 @@ def test_honest_traffic_of_both_families_flows_while_a_guest_that_pretends_is_st
     daemon, _ = bridged
     both = (Nic(network="public"), Nic(network="private"))
     thrice = (*both, Nic(network="private"))
-    trick = File(path="/etc/flyinglow/roles/pretender", content=TRICKS, mode="755")
+    trick = File(path="/etc/flyinglow/roles/pretender", content=tricks(pings=2), mode="755")
     plain: dict[str, Any] = {"memory_mb": 128, "disks": (Disk(image="guest"),)}
     bad_one = Part(name="bad", provides=("pretender",), files=(trick,), nics=both, **plain)
     parts = [Part(name="ce", nics=thrice, **plain), bad_one]

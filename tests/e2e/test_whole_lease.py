@@ -25,6 +25,7 @@ from rigs import doorway
 from rigs.daemon import NODES, Daemon
 from rigs.guest import IMAGES, Guest
 from rigs.namespaces import Space, link, new_space
+from rigs.pretending import PUBLIC, on_bridges, tricks
 
 __all__ = ["new_space"]
 
@@ -39,7 +40,6 @@ SECONDS = 240.0  # emulated, on a machine that has other work
 IMAGE_PORT = 8000
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOiNVEbDO8ZHIAHbOaYkmmRDxUmAVX2E0kPoWq6ENQQR user@home"
 KNOWN = "measured in the year 1999"
-PUBLIC = {"gateway": "198.51.100.1", "cidr6": "fd00:51::/64", "gateway6": "fd00:51::1", "dns": ["198.51.100.1"]}
 PRIVATE = {"cidr6": "fd00:73::/64"}
 PROOF = b"""#!/bin/sh
 exec > /dev/console 2>&1
@@ -48,19 +48,6 @@ echo "PROOF data $(cat /data/known)"
 echo changed > /copy/known && sync && echo "PROOF work $(cat /copy/known), data $(cat /data/known)"
 echo kept > /kept/new && sync && echo "PROOF kept $(cat /kept/new) $(awk '$2 == "/kept" {print $3}' /proc/mounts)"
 echo "PROOF name $(hostname), bad is $(awk '$NF == "bad" {print $1}' /etc/hosts)"
-"""
-TRICKS = b"""#!/bin/sh
-exec > /dev/console 2>&1
-attempt() {
-    if ping -c 1 -W 1 -I "$1" "$2" > /dev/null; then echo "TRICK $1 through"; else echo "TRICK $1 stopped"; fi
-}
-echo 0 > /proc/sys/net/ipv6/conf/eth0/accept_dad
-ip address add 198.51.100.99/32 dev eth0
-ip -6 address add fd00:51::99/128 dev eth0
-attempt 198.51.100.99 198.51.100.1
-attempt fd00:51::99 fd00:51::1
-ip address del 198.51.100.99/32 dev eth0
-ip -6 address del fd00:51::99/128 dev eth0
 """
 SSHD = """ListenAddress {address}
 Port 22
@@ -112,17 +99,13 @@ class FarDaemon(Daemon):
                 shutil.chown(self.root / node / name, "root")
 
     def _toml(self) -> str:
-        text = super()._toml().replace('{public = "", private = ""}', '{public = "pub", private = "priv"}')
-        text = text.replace("memory_mb = 2048", "memory_mb = 200")  # so that each node has one
+        text = on_bridges(super()._toml(), {"public": PUBLIC, "private": PRIVATE})
         for node in NODES:
             folder = self.root / node
             reach = {"address": address_of(node), "user": "root", "agent": "/the/key/names/its/own"}
             reach |= {"identity": str(folder / "identity"), "known_hosts": str(folder / "known")}
             far = ", ".join(f"{key} = {json.dumps(value)}" for key, value in reach.items())
             text = text.replace(f'reach = {{agent = "{self.agent(node)}"}}', f'channel = "ssh"\nreach = {{{far}}}')
-        for name, more in (("public", PUBLIC), ("private", PRIVATE)):
-            lines = "\n".join(f"{key} = {json.dumps(value)}" for key, value in more.items())
-            text = text.replace(f"[network.{name}]\n", f"[network.{name}]\n{lines}\n")
         return f'{text}\n[backend.options]\nssh = "{self.root}/ssh"\n{self._images()}'
 
     def _images(self) -> str:
@@ -218,7 +201,7 @@ def _request() -> list[Part]:
     plain: dict[str, Any] = {"memory_mb": 128, "nics": nics, "keys": (KEY,)}
     proof = File(path="/etc/flyinglow/roles/compute-element", content=PROOF, mode="755")
     settings = File(path="/etc/app settings.conf", content=b"one=1\n", mode="640")
-    tricks = File(path="/etc/flyinglow/roles/pretender", content=TRICKS, mode="755")
+    pretend = File(path="/etc/flyinglow/roles/pretender", content=tricks(pings=1), mode="755")
     return [
         Part(
             name="ce",
@@ -229,7 +212,7 @@ def _request() -> list[Part]:
             user_data=b"hello",
             **plain,
         ),
-        Part(name="bad", disks=(Disk(image="seeded"), *disks), provides=("pretender",), files=(tricks,), **plain),
+        Part(name="bad", disks=(Disk(image="seeded"), *disks), provides=("pretender",), files=(pretend,), **plain),
     ]
 
 
@@ -252,8 +235,8 @@ def test_a_cluster_has_its_disks_networks_and_context_and_the_one_that_pretends_
     ]
     assert log.read_text().count('"GET /reference.ext4') == len(NODES)  # once for each node's three disks
 
-    tricks = ("TRICK 198.51.100.99 stopped", "TRICK fd00:51::99 stopped")
-    eventually(_says(bad, *_addresses(bad), *tricks, "GUEST-CONTEXT from=volume"), SECONDS)
+    stopped = ("TRICK 198.51.100.99 stopped", "TRICK fd00:51::99 stopped")
+    eventually(_says(bad, *_addresses(bad), *stopped, "GUEST-CONTEXT from=volume"), SECONDS)
     for one, other, name in ((ce, bad, "bad"), (bad, ce, "ce")):  # honest traffic flows, also of the one that pretends
         nics = other.properties().nics
         eventually(_says(one, *(f"GUEST-PEER {name} {at} ok" for nic in nics for at in (nic.ip, nic.ip6))), SECONDS)

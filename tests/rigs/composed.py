@@ -61,18 +61,20 @@ class Reactor(Clock):
 
 
 class Composed:
-    """The endpoints by name; ``lines`` are those of the audit log."""
+    """The endpoints by name; ``lines`` are those of the audit log. ``extra`` goes after the configuration ``site``."""
 
-    def __init__(self, root: Path, store: Store, extra: str = "") -> None:
+    def __init__(
+        self, root: Path, store: Store, extra: str = "", *, site: str = SITE, base: str = BASE, xpath: Any = XPATH
+    ) -> None:
         self.lines: list[dict[str, Any]] = []
         self.store = store
         self.reactor = Reactor()
-        config = parse(f'[server]\nstate_dir = "{root}"\n{SITE}{extra}', "site.toml")
-        addresses = Addresses(BASE)
+        config = parse(f'[server]\nstate_dir = "{root}"\n{site}{extra}', "site.toml")
+        addresses = Addresses(base)
         self.parts = compose(config, store, self.reactor, addresses)
         audit = Audit(lambda record: self.lines.append(dict(record)))
         made = endpoints(
-            self.parts.services, addresses, lambda: datetime.now(UTC), MessageLimits(), XPATH, audit=audit.call
+            self.parts.services, addresses, lambda: datetime.now(UTC), MessageLimits(), xpath, audit=audit.call
         )
         self.endpoints = {endpoint.name: endpoint for endpoint in made}
 

@@ -52,6 +52,11 @@ from flyinglow.workspace.terms import Terms
 from flyinglow.wsrf.addresses import Addresses
 
 SAMPLES = Path(__file__).parents[2] / "docs" / "samples"
+SERVICES = (
+    *("broker", "consumer", "ensemble", "entry", "factory", "group", "pullpoint", "pullpoints", "subscription"),
+    "workspace",
+)
+"""The services that have a WSDL, by name."""
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 ENDS = NOW + timedelta(hours=2)
 ADDRESSES = Addresses("http://site.example:8080")

@@ -10,26 +10,21 @@ import inspect
 import logging
 import re
 from collections import defaultdict, deque
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from lxml import etree
 from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
 
 from flyinglow.access.identity import Identity
-from flyinglow.server.composition import compose, open_store
+from flyinglow.server.composition import open_store
 from flyinglow.server.configuration.file import parse
-from flyinglow.server.endpoints import endpoints
-from flyinglow.server.services import now
-from flyinglow.wsrf.addresses import Addresses
 from flyinglow.wsrf.endpoint import Answer, Pending
-from flyinglow.wsrf.envelope import MessageLimits
 from flyinglow.wsrf.operation import Inbound
 from flyinglow.wsrf.xml import NS
 from flyinglow.wsrf.xpath.evaluator import ProcessXPath, XPathLimits
+from rigs.composed import Composed
 from rigs.messages import SOAPS, Message
 
 CALLER = Identity("fuzzer")
@@ -40,31 +35,16 @@ _INCIDENT = re.compile(r"[0-9a-f]{12}")
 _STATUS = {"1.1": (500,), "1.2": (400, 500)}
 
 
-class _Reactor(Clock):
-    """A reactor on whose thread we are already."""
-
-    def callFromThread(self, act: Callable[..., Any], *args: Any) -> None:  # the reactor's own name
-        """Do it soon."""
-        self.callLater(0, act, *args)
-
-    def getThreadPool(self) -> None:  # the reactor's own name
-        """There is none."""
-
-
 class WholeEndpoints:
     """A service below ``folder``; ``ask`` returns the answer to a message, and None while it waits for the back-end."""
 
     def __init__(self, folder: Path) -> None:
         blank = folder / "blank.img"
         blank.write_bytes(b"\0" * 1024)
-        self._reactor = _Reactor()
-        config = parse(_toml(folder, blank), "generated")
-        self._store = open_store(config)
+        self._store = open_store(parse(f'[server]\nstate_dir = "{folder}"\n', "generated"))
         self._xpath = ProcessXPath(XPathLimits(seconds=0.1))
-        addresses = Addresses(BASE)
-        self.parts = compose(config, self._store, self._reactor, addresses)
-        published = endpoints(self.parts.services, addresses, now, MessageLimits(), self._xpath)
-        self.endpoints = {endpoint.name: endpoint for endpoint in published}
+        self._composed = Composed(folder, self._store, site=_SITE.format(blank=blank), base=BASE, xpath=self._xpath)
+        self.parts, self.endpoints = self._composed.parts, self._composed.endpoints
         self.bugs: list[str] = []
         self._told: dict[str, deque[str]] = defaultdict(partial(deque, maxlen=8))
         self._handler = _Bugs(self.bugs)
@@ -96,7 +76,7 @@ class WholeEndpoints:
         for _ in range(50):
             if ends:
                 break
-            self._reactor.advance(1)
+            self._composed.reactor.advance(1)
         if not ends:
             return None
         return pending.finish(getattr(ends[0], "value", ends[0]))
@@ -110,8 +90,7 @@ class WholeEndpoints:
         logging.getLogger("flyinglow.wsrf").removeHandler(self._handler)
         self.parts.provisioner.stop()
         self._xpath.close()
-        self.parts.notifying.filters.close()
-        self.parts.notifying.checks.close()
+        self._composed.close()
         self._store.close()
 
 
@@ -129,10 +108,7 @@ class _Bugs(logging.Handler):
             self._bugs.append(f"{fields}")
 
 
-def _toml(folder: Path, blank: Path) -> str:
-    return f"""
-[server]
-state_dir = "{folder}"
+_SITE = """
 [backend]
 kind = "simulated"
 [image.minimal]

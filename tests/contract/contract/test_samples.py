@@ -8,23 +8,11 @@ from lxml import etree
 from lxml.etree import _Element
 
 from flyinglow.wsrf.contract import Contract, ContractError
-from rigs.contract import PULL_POINT, SAMPLES, SOAP, SUBSCRIPTION
+from rigs.contract import PULL_POINT, SAMPLES, SERVICES, SOAP, SUBSCRIPTION
 from rigs.contract_site import Site
 from rigs.refusals import REFUSALS
 
 ALL = sorted(SAMPLES.glob("*.xml"))
-SERVICES = (
-    "broker",
-    "consumer",
-    "ensemble",
-    "entry",
-    "factory",
-    "group",
-    "pullpoint",
-    "pullpoints",
-    "subscription",
-    "workspace",
-)
 ANSWERED = [path for path in ALL if path.stem.endswith("-request") and "-Notify-" not in path.stem]
 RESOURCES = {"subscription": SUBSCRIPTION, "pullpoint": PULL_POINT}
 """What is addressed by its URL alone."""

@@ -8,21 +8,10 @@ from lxml import etree
 from lxml.etree import _Element
 
 from flyinglow.wsrf.contract import Contract
+from rigs.contract import SERVICES
 from rigs.contract_site import Site
 
 ROOT = Path(__file__).parents[3]
-SERVICES = (
-    "broker",
-    "consumer",
-    "ensemble",
-    "entry",
-    "factory",
-    "group",
-    "pullpoint",
-    "pullpoints",
-    "subscription",
-    "workspace",
-)
 NS = {
     "w": "http://schemas.xmlsoap.org/wsdl/",
     "soap": "http://schemas.xmlsoap.org/wsdl/soap/",
