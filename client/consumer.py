@@ -16,7 +16,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from flyinglow.client import notification
+from flyinglow.client import notification, over_tls
 from flyinglow.client.lease_watch import LeaseWatch
 from flyinglow.client.listener import Listener
 from flyinglow.client.watch import Watch
@@ -24,6 +24,7 @@ from flyinglow.nodectl.errors import ConflictError, TransientError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
     from types import TracebackType
     from typing import Self
 
@@ -42,17 +43,30 @@ class Consumer:
     """Listens for notifications while it is open (a context manager).
 
     It listens on ``host`` and ``port`` (0: any free one) and tells services the address ``advertise``
-    (``http://HOST:PORT``), which is needed when they reach it by another one. Raises TransientError when it cannot
-    listen there.
+    (``http://HOST:PORT``), which is needed when they reach it by another one. With ``certificate`` and ``private_key``
+    (PEM) it speaks https; services must know the authority, and the certificate be for the host of the address.
+    ``callers`` is a file of authorities (PEM) that a service's own certificate must come from; nobody else is let in.
+    Raises TransientError when it cannot listen there, BrokenError for files that cannot be used.
     """
 
-    def __init__(self, host: str = "127.0.0.1", port: int = 0, advertise: str | None = None) -> None:
+    def __init__(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        advertise: str | None = None,
+        *,
+        certificate: Path | None = None,
+        private_key: Path | None = None,
+        callers: Path | None = None,
+    ) -> None:
+        tls = None if certificate is None else over_tls.served(certificate, private_key, callers)
         try:
-            self._listener = Listener(host, port)
+            self._listener = Listener(host, port, tls)
         except OSError as error:
             raise TransientError(f"cannot listen for notifications on {host} port {port}: {error}") from error
         name = f"[{host}]" if ":" in host else host
-        self.url = _base(advertise) if advertise else f"http://{name}:{self._listener.port}"
+        scheme = "http" if tls is None else "https"
+        self.url = _base(advertise, scheme) if advertise else f"{scheme}://{name}:{self._listener.port}"
         self._watches: dict[str, Inbox] = {}
         self._calls: queue.Queue[tuple[Inbox, Notification] | None] = queue.Queue()
         self._closed = threading.Event()
@@ -178,5 +192,5 @@ class Consumer:
         self._watches.pop(path, None)
 
 
-def _base(advertise: str) -> str:
-    return (advertise if "://" in advertise else f"http://{advertise}").rstrip("/")
+def _base(advertise: str, scheme: str) -> str:
+    return (advertise if "://" in advertise else f"{scheme}://{advertise}").rstrip("/")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import ssl
 import sys
 import threading
 from http import HTTPStatus
@@ -26,16 +27,18 @@ _POLL: Final = 0.05
 
 
 class Listener(ThreadingHTTPServer):
-    """Hands the body of every POST to whoever registered its path."""
+    """Hands the body of every POST to whoever registered its path; over TLS when given a context."""
 
     allow_reuse_address = False
     request_queue_size = 64
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.takers: dict[str, Take] = {}
         self._open: set[socket.socket] = set()
         super().__init__((host, port), _Handler)
+        if tls is not None:  # each connection's own thread has to begin it: who says nothing holds up nobody
+            self.socket = tls.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
         self._thread = threading.Thread(
             target=self.serve_forever, args=(_POLL,), name="flyinglow-consumer", daemon=True
         )

@@ -9,6 +9,7 @@ from flyinglow.nodectl.errors import BrokenError, DeniedError, FlyingLowError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 _NO_VERDICT: Final = frozenset({"UNEXPECTED_EOF_WHILE_READING"})
 
@@ -33,6 +34,20 @@ def adapter(context: ssl.SSLContext) -> Any:
             conn.cert_reqs, conn.ca_certs, conn.ca_cert_dir = "CERT_REQUIRED", None, None
 
     return Adapter()
+
+
+def served(certificate: Path, private_key: Path | None, callers: Path | None = None) -> ssl.SSLContext:
+    """Return what a listener of the client's own speaks TLS with. Raises BrokenError that says which file is wrong."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(certificate, private_key)
+        if callers is not None:
+            context.load_verify_locations(callers)
+            context.verify_mode = ssl.CERT_REQUIRED
+    except (OSError, ssl.SSLError) as error:
+        raise BrokenError(f"{certificate} or its key cannot be used to listen: {error}") from error
+    return context
 
 
 def refusal(error: BaseException, url: str) -> FlyingLowError | None:

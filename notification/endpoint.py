@@ -61,7 +61,9 @@ class _Metered(ProtocolWrapper):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Hand on why it ended: of a certificate that was not taken the reason, which OpenSSL's error lacks."""
         refusal = getattr(self._tls, "refusal", "")
-        super().connectionLost(Failure(CertificateError(refusal)) if refusal else reason)
+        if refusal:
+            reason = Failure(CertificateError(refusal))  # type: ignore[no-untyped-call]
+        super().connectionLost(reason)  # type: ignore[no-untyped-call]
 
 
 class _Meter(WrappingFactory):

@@ -19,6 +19,7 @@ from flyinglow.notification.ledger import Ledger
 from flyinglow.notification.pulling.bell import Bell
 from flyinglow.notification.pulling.service import PullService, PullSettings
 from flyinglow.notification.sender import HttpSender
+from flyinglow.server.configuration.access import publishers
 from flyinglow.server.identifiers import new_id
 from flyinglow.server.stamps import stamp_notified
 from flyinglow.server.tls.consumers import consumer_tls
@@ -86,6 +87,7 @@ def notifying(
         base=addresses.service("pullpoint"),
         arrived=lambda names: reactor.callFromThread(bell.ring, names),
         settings=pull_settings(config),
+        publishers=publishers(config.access),
     )
     courier = Courier(
         store=store,

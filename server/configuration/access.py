@@ -33,6 +33,10 @@ class Access:
         default=(),
     )
     observers: tuple[str, ...] = doc("Who may read everybody's, and change nothing; named alike.", default=())
+    publishers: tuple[str, ...] = doc(
+        "Services elsewhere whose notifications everybody's pull points take; named alike, by what they show over TLS.",
+        default=(),
+    )
     default_policy: str = doc(
         "The policy of those who have no other, where there are policies; none: they may lease nothing.", default=""
     )
@@ -98,6 +102,7 @@ def faults(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
     """Yield the path of each key that cannot be, and why."""
     yield from _names(("access", "administrators"), config.access.administrators)
     yield from _names(("access", "observers"), config.access.observers)
+    yield from _names(("access", "publishers"), config.access.publishers)
     if config.access.default_policy and config.access.default_policy not in config.policy:
         yield ("access", "default_policy"), f"there is no [policy.{config.access.default_policy}]"
     for name, terms in config.policy.items():
@@ -155,6 +160,11 @@ def _named(names: Iterable[str]) -> Named:
         identities=frozenset(_identity(name) for name in every if not name.startswith(GROUP)),
         groups=frozenset(name.removeprefix(GROUP) for name in every if name.startswith(GROUP)),
     )
+
+
+def publishers(access: Access) -> Named:
+    """Return whose notifications pull points take."""
+    return _named(access.publishers)
 
 
 def roles(access: Access) -> RoleBook:

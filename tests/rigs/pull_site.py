@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from flyinglow.access.identity import LOCAL, Identity
+from flyinglow.access.roles import Named
 from flyinglow.notification import broker_xml, properties_xml
 from flyinglow.notification.consumers import ConsumerPolicy, Consumers
 from flyinglow.notification.contents import Contents
@@ -64,6 +65,7 @@ class PullSite:
             base=ADDRESSES.service("pullpoint"),
             arrived=self.bell.ring,
             settings=settings,
+            publishers=Named(identities=frozenset({"service"})),
         )
         self.courier = Courier(
             store=store,

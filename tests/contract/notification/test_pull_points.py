@@ -289,6 +289,19 @@ def test_its_owner_may_put_messages_in_by_notify(pull_site: PullSite) -> None:
     assert pull_site.call("pullpoint", large, point).tag == qname("fl", "InvalidFault")
 
 
+def test_a_publisher_of_the_site_puts_messages_in_and_does_nothing_else(pull_site: PullSite) -> None:
+    point, service = pull_site.pull_point(), Identity("service", via="x509")
+    message = (
+        '<wsnt:NotificationMessage><wsnt:Message><x:News xmlns:x="urn:x"/></wsnt:Message></wsnt:NotificationMessage>'
+    )
+    news = f"<wsnt:Notify>{message}</wsnt:Notify>"
+    assert pull_site.call("pullpoint", news, point, caller=service).status == 202
+    assert pull_site.call("pullpoint", news, "f" * 32, caller=service).tag == UNKNOWN
+    for body in ("<wsnt:GetMessages/>", "<wsnt:DestroyPullPoint/>", "<rp:GetResourcePropertyDocument/>"):
+        assert pull_site.call("pullpoint", body, point, caller=service).tag == UNKNOWN
+    assert len(pull_site.get(point).findall(".//{urn:x}News")) == 1
+
+
 def test_a_pull_point_is_a_resource_with_an_end(pull_site: PullSite) -> None:
     point = pull_site.pull_point()
     pull_site.subscribe(point)
