@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from hashlib import sha256
+from ipaddress import IPv4Address, ip_address
+from socket import inet_aton
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from flyinglow.workspace.model import Kind, ResourceKey
 
@@ -106,6 +109,30 @@ class PullPoint:
     fetched: int = 0
     dropped: int = 0
     size: int = 0
+
+
+def host_of(consumer: str) -> str:
+    """Return the host that a consumer's address names, one way for all its spellings; empty where there is none.
+
+    What counts as one target must not depend on how it is written: ``Victim.example.``, ``2130706433`` (which
+    resolvers take for 127.0.0.1), an IPv6 address with its zeros. A name is not looked up.
+    """
+    try:
+        host = (urlsplit(consumer).hostname or "").removesuffix(".")
+    except ValueError:
+        return ""
+    for meant in (ip_address, lambda text: IPv4Address(inet_aton(text))):
+        try:
+            return str(meant(host))
+        except (OSError, ValueError):
+            continue
+    return host
+
+
+def target_of(consumer: str) -> tuple[str, int]:
+    """Return the host and port that a consumer's address means, one way for all its spellings."""
+    parts = urlsplit(consumer)
+    return host_of(consumer), parts.port or (443 if parts.scheme == "https" else 80)
 
 
 def broker_of(owner: str) -> ResourceKey:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
-from urllib.parse import urlsplit
 
 from flyinglow.access.decision import Deny, decide
 from flyinglow.access.identity import Identity
@@ -21,7 +20,7 @@ from flyinglow.notification.consumers import Consumers
 from flyinglow.notification.contents import Contents
 from flyinglow.notification.drafting import Draft, Judge, Places
 from flyinglow.notification.lifetime import Asked, Lifetimes, UnacceptableError, grant
-from flyinglow.notification.model import Delivered, Subscription
+from flyinglow.notification.model import Delivered, Subscription, host_of
 from flyinglow.notification.ports import NotificationTx
 from flyinglow.notification.rights import require, require_still
 from flyinglow.notification.subscribing import SubscribeRequest
@@ -127,7 +126,7 @@ class SubscriptionService:
         if draft.is_filtered and tx.subscriptions.count_requests(owner=caller.name, filtered=True) + 1 > most:
             message = f"{caller.name} would have over {most} subscriptions with MessageContent or ProducerProperties"
             raise faults.creation_failed(f"{message}, the most allowed")
-        host = urlsplit(draft.request.consumer).hostname or ""
+        host = host_of(draft.request.consumer)
         if draft.pull_point_id is None and self._is_full(tx, host):
             message = f"over {limits.per_consumer} subscriptions would send to {host}, the most allowed"
             raise faults.creation_failed(message)

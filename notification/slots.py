@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from urllib.parse import urlsplit
 
 from twisted.internet.defer import DeferredSemaphore
+
+from flyinglow.notification.model import target_of
 
 
 class Slots:
@@ -20,12 +21,12 @@ class Slots:
         self._healthy = DeferredSemaphore(total)
         self._suspect = DeferredSemaphore(suspect)
         self._per_consumer = per_consumer
-        self._consumers: dict[str, tuple[DeferredSemaphore, int]] = {}
+        self._consumers: dict[tuple[str, int], tuple[DeferredSemaphore, int]] = {}
 
     @asynccontextmanager
     async def slot(self, address: str, *, failing: bool) -> AsyncIterator[None]:
         """Hold a slot for a request to this address; ``failing`` tells that its last request failed."""
-        name = urlsplit(address).netloc.lower()
+        name = target_of(address)
         own = self._enter(name)
         try:
             await own.acquire()  # first the consumer's own: who waits here keeps nobody else waiting
@@ -41,12 +42,12 @@ class Slots:
         finally:
             self._leave(name)
 
-    def _enter(self, name: str) -> DeferredSemaphore:
+    def _enter(self, name: tuple[str, int]) -> DeferredSemaphore:
         own, users = self._consumers.get(name, (DeferredSemaphore(self._per_consumer), 0))
         self._consumers[name] = (own, users + 1)
         return own
 
-    def _leave(self, name: str) -> None:
+    def _leave(self, name: tuple[str, int]) -> None:
         own, users = self._consumers[name]
         if users == 1:
             del self._consumers[name]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from sqlalchemy import bindparam, delete, func, insert, or_, select, update
 
-from flyinglow.notification.model import EVALUATED, Subscription
+from flyinglow.notification.model import EVALUATED, Subscription, host_of
 from flyinglow.store import codec
 from flyinglow.store.batches import batches
 from flyinglow.store.tables import SUBSCRIPTIONS
@@ -111,7 +110,7 @@ def _to_row(row: Subscription) -> dict[str, Any]:
     cells["parameters"] = codec.dump_strings(row.parameters)
     cells["topics"] = codec.dump_strings(row.topics)
     # a pull point of ours is no host that many could be made to send to
-    cells["consumer_host"] = "" if row.pull_point_id else (urlsplit(row.consumer).hostname or "").lower()
+    cells["consumer_host"] = "" if row.pull_point_id else host_of(row.consumer)
     return {**cells, "producer_kind": row.producer.kind, "producer_id": row.producer.id}
 
 

@@ -405,6 +405,14 @@ def test_owners_and_consumers_have_a_most(site: Site) -> None:
     assert site.subscriptions() == 5
 
 
+def test_a10_a_consumer_that_is_spelled_otherwise_is_the_same_target(site: Site) -> None:
+    spellings = ("127.0.0.1:81", "127.0.0.1:82", "127.1", "2130706433")
+    answers = [site.subscribe(consumer=f"<wsa:Address>http://{host}/</wsa:Address>") for host in spellings]
+    assert site.looked_up[-2:] == ["127.1", "2130706433"]
+    assert "127.0.0.1" in (text(site.fault(answers[-1]), "bf:Description") or "")
+    assert site.subscriptions() == 3
+
+
 @pytest.mark.parametrize("inside", [content("//fl:State"), about("//fl:State")])
 def test_an_owner_has_so_many_filters_that_are_evaluated_and_more_by_topic(site: Site, inside: str) -> None:
     for letter in "ab":
