@@ -39,7 +39,7 @@ def whole(shared: Daemon) -> Iterator[Resource]:
         "file:///etc/passwd",
         "gopher://127.0.0.1:70/x",
         "javascript:alert(1)",
-        "https://127.0.0.1/",
+        "https://10.0.0.1/",
         "http://user:secret@127.0.0.1/",
         "http://127.0.0.1:22/",
         "http://127.0.0.1:99999/",
