@@ -9,31 +9,21 @@ import dataclasses
 import hashlib
 import json
 import os
-import re
 import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from flyinglow.nodectl.bounds import at_least, check, expect
 from flyinglow.nodectl.errors import InvalidError
 from flyinglow.nodectl.hypervisor import settings
-from flyinglow.nodectl.hypervisor.settings import ACCELERATORS, DRIVERS, OVERHEAD_MB
-from flyinglow.nodectl.images import address
-from flyinglow.nodectl.images.listening import check_peers
+from flyinglow.nodectl.hypervisor.settings import OVERHEAD_MB
 from flyinglow.nodectl.trust import check_file, is_root
 
 DEFAULT_FILE = Path("/etc/flyinglow/nodectl.json")
 ROOT_STATE = Path("/var/lib/flyinglow-node")  # not below the service's own directory, which is not root's
 ROOT_IMAGES = "/srv/flyinglow/images"
-SPOOFING_RULES = ("nft", "ebtables", "off")
-MEMORIES = ("accounted", "cgroup", "hugepages", "xen", "simulated")
-LONGEST_INTERFACE = 15  # characters in the kernel's name of one
-HIGHEST_VLAN = 4094
 WISHES = frozenset({"settle", "least_mb", "stuck_mb"})
-LONGEST = 10**15  # no figure of a configuration is larger; NaN and infinity are not smaller
-VLAN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*\.([1-9][0-9]{0,3})\Z")  # an interface of the node, and a VLAN of it
-TRUNK = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,9}\Z")  # with ".4094" behind it still names an interface
-USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}\Z")
 
 
 @dataclass(frozen=True)
@@ -148,13 +138,13 @@ def build(data: dict[str, Any]) -> Config:
     data = dict(data)
     _refuse_unknown(data, Config, "")
     simulated = data.pop("simulated", {})
-    _expect(simulated, dict, "simulated")
+    expect(simulated, dict, "simulated")
     _refuse_unknown(simulated, Simulated, "simulated.")
     state = Path(data.pop("state", None) or _default_state()).absolute()
     run = Path(data.pop("run", None) or _default_run(state)).absolute()
     node = data.pop("node", None) or socket.gethostname()
     config = Config(state=state, run=run, node=node, simulated=_simulated(simulated), **_lists(settings.hardware(data)))
-    _check(config)
+    check(config)
     return config
 
 
@@ -169,14 +159,14 @@ def _read(path: Path, *, required: bool) -> dict[str, Any]:
         return {}
     except (OSError, ValueError) as error:
         raise InvalidError(f"configuration file {path} cannot be read: {error}") from error
-    _expect(data, dict, str(path))
+    expect(data, dict, str(path))
     return dict(data)
 
 
 def _lists(data: dict[str, Any]) -> dict[str, Any]:
     for key in ("images", "image_sources", "save_targets", "bridges"):
         if key in data:
-            _expect(data[key], list, key)
+            expect(data[key], list, key)
             data[key] = tuple(str(item) for item in data[key])
     return data
 
@@ -191,11 +181,11 @@ def _simulated(data: dict[str, Any]) -> Simulated:
 
 
 def _wishes(data: Any) -> dict[str, float]:
-    _expect(data, dict, "simulated.memory")
+    expect(data, dict, "simulated.memory")
     for key, value in data.items():
         if key not in WISHES:
             raise InvalidError(f"unknown configuration key simulated.memory.{key} (known: {', '.join(sorted(WISHES))})")
-        _least(value, f"simulated.memory.{key}", 0)
+        at_least(value, f"simulated.memory.{key}", 0)
     return dict(data)
 
 
@@ -204,83 +194,6 @@ def _refuse_unknown(data: dict[str, Any], cls: type, prefix: str) -> None:
     unknown = sorted(set(data) - known)
     if unknown:
         raise InvalidError(f"unknown configuration key {prefix}{unknown[0]} (known: {', '.join(sorted(known))})")
-
-
-def _expect(value: object, kind: type, where: str) -> None:
-    if not isinstance(value, kind):
-        raise InvalidError(f"{where} must be a JSON {'object' if kind is dict else 'list'}")
-
-
-def _check(config: Config) -> None:
-    for name in ("probe_seconds", "minimum_free_disk_mb", "console_max_mb", "watch_seconds", "start_seconds"):
-        _least(getattr(config, name), name, 0)
-    _least(config.settle_seconds, "settle_seconds", 0)
-    _check_images(config)
-    if config.run_as is not None and not USER.match(str(config.run_as)):
-        raise InvalidError(f"configuration key run_as must be the name of a user, not {config.run_as!r}")
-    for name, floor in (("workers", 1), ("tb_size", 1), ("minimum_node_mb", 0)):
-        _whole(getattr(config, name), name, floor)
-    for name, floor in (("memory_mb", 1), ("cpus", 1), ("base_mb", 1), ("vm_overhead_mb", 0)):
-        if getattr(config, name) is not None:
-            _whole(getattr(config, name), name, floor)
-    for name, words in (("driver", DRIVERS), ("accelerator", ACCELERATORS), ("memory", MEMORIES)):
-        if getattr(config, name) not in words:
-            raise InvalidError(f"configuration key {name} must be one of {', '.join(words)}")
-    if config.spoofing_rules not in SPOOFING_RULES:
-        raise InvalidError(f"configuration key spoofing_rules must be one of {', '.join(SPOOFING_RULES)}")
-    settings.check(config.driver, config.placement, config.vm_cgroup, config.libvirt)
-    _check_vlans(config.vlans)
-    if config.trunk and not TRUNK.match(str(config.trunk)):
-        raise InvalidError(f"configuration key trunk must be an interface of up to 10 characters, not {config.trunk!r}")
-    _check_groups(config)
-
-
-def _check_images(config: Config) -> None:
-    for name, floor in (("image_max_mb", 1), ("image_tries", 1), ("cache_max_mb", 1)):
-        _whole(getattr(config, name), name, floor)
-    _least(config.image_timeout, "image_timeout", 1)
-    check_peers(config.peer_address, config.peer_port)
-    for name in ("image_authorities", "image_identity", "image_known_hosts", "ticket_signers"):
-        value = getattr(config, name)
-        if value is not None and not str(value).startswith("/"):
-            raise InvalidError(f"configuration key {name} must be an absolute path, not {value!r}")
-    for text in (*config.image_sources, *config.save_targets, *((config.image_store,) if config.image_store else ())):
-        try:
-            address.read(text)
-        except InvalidError as error:
-            raise InvalidError(
-                f"configuration key image_sources, image_store or save_targets: {error.message}"
-            ) from error
-
-
-def _check_vlans(vlans: object) -> None:
-    _expect(vlans, dict, "vlans")
-    for bridge, wire in dict(vlans).items():  # type: ignore[call-overload]
-        found = VLAN.match(wire) if isinstance(wire, str) else None
-        if found is None or len(wire) > LONGEST_INTERFACE or int(found.group(1)) > HIGHEST_VLAN:
-            raise InvalidError(
-                f"configuration key vlans.{bridge} must be INTERFACE.VLAN in {LONGEST_INTERFACE} characters, "
-                f"VLAN from 1 to {HIGHEST_VLAN}, not {wire!r}"
-            )
-
-
-def _check_groups(config: Config) -> None:
-    for name in ("memory_cgroup", "vm_cgroup"):
-        value = getattr(config, name)
-        if not isinstance(value, str) or (value and (not value.startswith("/") or ".." in value.split("/"))):
-            raise InvalidError(f"configuration key {name} must be the absolute path of a control group, not {value!r}")
-    if config.memory == "cgroup" and not config.memory_cgroup:
-        raise InvalidError("configuration key memory_cgroup must name the control group of the node's jobs")
-
-
-def _least(value: object, name: str, floor: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not floor <= value < LONGEST:
-        raise InvalidError(f"configuration key {name} must be a number of at least {floor}, not {value!r}")
-
-
-def _whole(value: object, name: str, floor: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < floor:
-        raise InvalidError(f"configuration key {name} must be a whole number of at least {floor}, not {value!r}")
 
 
 def _default_state() -> Path:

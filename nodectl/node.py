@@ -15,7 +15,6 @@ from typing import Any
 from flyinglow.nodectl import tools
 from flyinglow.nodectl.console import Console
 from flyinglow.nodectl.context.delivery import Contexts, Items
-from flyinglow.nodectl.crew import side_by_side
 from flyinglow.nodectl.errors import BrokenError, ConflictError, FlyingLowError, InvalidError, UnknownError
 from flyinglow.nodectl.hypervisor.api import Hypervisor
 from flyinglow.nodectl.hypervisor.hardware import Hardware
@@ -25,12 +24,11 @@ from flyinglow.nodectl.images.meter import Cancelled
 from flyinglow.nodectl.images.saving import Saver
 from flyinglow.nodectl.messages import OrderName, VmInfo, VmSpec, VmStatus, encode
 from flyinglow.nodectl.network.bridges import Networks
+from flyinglow.nodectl.removal import Removal
 from flyinglow.nodectl.slots.scope import Scope
 from flyinglow.nodectl.spec import GRACE, check_tag, read, seconds_of
 from flyinglow.nodectl.view import UP, View
 from flyinglow.nodectl.vmdir import Record, StateDir, VmDir
-
-ENDERS = 16  # VMs that are removed at once
 
 
 @dataclass(frozen=True)
@@ -52,6 +50,10 @@ class Node:
     @property
     def _view(self) -> View:
         return View(self.hypervisor, self.networks)
+
+    @property
+    def _removal(self) -> Removal:
+        return Removal(self.state, self.hypervisor, self.networks)
 
     def carry_out(self, name: OrderName, tag: str | None, body: dict[str, Any]) -> dict[str, Any]:
         """Do what an order says and return the answer's body. Raises a FlyingLowError of the kind to be answered."""
@@ -154,7 +156,7 @@ class Node:
         with self.state.locked(tag), tools.os_errors(f"VM {tag} could not be removed"):
             vm = self.state.vm(tag)
             if self.scope.sees(vm):  # also when its directory is gone: what runs for it is known by its mark
-                self._remove(vm)
+                self._removal.remove(vm)
 
     def cut_short(self, tag: str) -> None:
         """Let a creation of this VM stop that is under way, or about to be, for it will be destroyed."""
@@ -168,9 +170,7 @@ class Node:
 
         Returns the tags of those that are gone, and a sentence for each that resists.
         """
-        words = side_by_side(self._end, vms, ENDERS)
-        ended = [vm.tag for vm, word in zip(vms, words) if not word]
-        return ended, [f"{vm.tag}: {word}" for vm, word in zip(vms, words) if word]
+        return self._removal.end(vms)
 
     def slots(self) -> set[str]:
         """Return the slots that VMs are in, whether anybody holds these slots or not."""
@@ -270,28 +270,6 @@ class Node:
         if not vm.exists() or not self.scope.sees(vm):
             raise UnknownError(f"there is no VM {tag} on this node")
         return vm
-
-    def _end(self, vm: VmDir) -> str:
-        try:
-            with contextlib.suppress(BlockingIOError), self.state.locked(vm.tag, wait=False):
-                return self._removed(vm)
-            notes.cut_short(vm.path)
-            self.hypervisor.destroy(vm)  # so that whoever works on it comes to an end
-            with self.state.locked(vm.tag):
-                return self._removed(vm)
-        except FlyingLowError as error:
-            return error.message
-
-    def _removed(self, vm: VmDir) -> str:
-        with tools.os_errors(f"VM {vm.tag} could not be removed"):
-            self._remove(vm)
-        return ""
-
-    def _remove(self, vm: VmDir) -> None:
-        self.hypervisor.destroy(vm)
-        vm.forget()  # cut short from here on, it is no VM that a creation takes for made
-        self.networks.detach(vm.tag)
-        vm.remove()
 
     @contextlib.contextmanager
     def _timed(self, seconds: dict[str, float], stamp: str) -> Iterator[None]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import structlog
 from twisted.internet.defer import Deferred
@@ -30,6 +30,7 @@ from flyinglow.workspace.orders import Orders
 from flyinglow.workspace.ports import Now, Store
 from flyinglow.workspace.reclaim import Reclaim
 from flyinglow.workspace.reconcile import Reconcile, ReconcileReport
+from flyinglow.workspace.retries import ReactorTime, Retries, Timer
 from flyinglow.workspace.states import Task
 from flyinglow.workspace.steps import Step, step_of
 from flyinglow.workspace.timing import Timing
@@ -37,23 +38,6 @@ from flyinglow.workspace.timing import Timing
 _AT_BARRIER = frozenset({Task.STARTING, Task.RECLAIMING})  # what may change who is waited for
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
-
-
-class Timer(Protocol):
-    """A call that will be made."""
-
-    def cancel(self) -> None:
-        """Do not make it."""
-
-
-class ReactorTime(Protocol):
-    """The monotonic time of a Twisted reactor, or of its test ``Clock`` (IReactorTime)."""
-
-    def seconds(self) -> float:
-        """Return the time."""
-
-    def callLater(self, delay: float, callable: Callable[..., Any], /) -> Timer:
-        """Call this after ``delay`` seconds."""
 
 
 class Provisioner:
@@ -74,6 +58,7 @@ class Provisioner:
         timing = timing or Timing()
         self._reactor = reactor
         self._hands = Hands(self._look)
+        self._retries = Retries(reactor, self._look)
         self._crew = Crew(
             store=store,
             backend=backend,
@@ -81,7 +66,7 @@ class Provisioner:
             now=now,
             timing=timing,
             catalogue=catalogue,
-            later=self._later,
+            later=self._retries.later,
             take=self._hands.take,
             wrest=self._wrest,
             committed=committed,
@@ -99,8 +84,6 @@ class Provisioner:
         self._told: list[tuple[str, VmInfo]] = []
         self._claimed: list[ClaimNews] = []
         self._hearing = False
-        self._timers: set[Timer] = set()
-        self._waiting: set[str] = set()  # for the time to be tried again
         self._turn: Timer | None = None
         self._under_way = 0
         self._idle: list[Deferred[None]] = []
@@ -129,7 +112,7 @@ class Provisioner:
         Never raises for a node; raises Stopped when the service is stopped meanwhile.
         """
         report, unfinished = await self._watch(self._reconcile.run())
-        self._look([one for one in unfinished if one not in self._hands and one not in self._waiting], recovered=True)
+        self._look([one for one in unfinished if one not in self._hands and one not in self._retries], recovered=True)
         return report
 
     async def idle(self) -> None:
@@ -145,9 +128,9 @@ class Provisioner:
     def stop(self) -> None:
         """Take no further step; what is under way leaves the store as it is, for the next start to go on."""
         self._crew.stopped = True
-        for timer in [*self._timers, *([self._turn] if self._turn else [])]:
-            timer.cancel()
-        self._timers.clear()
+        self._retries.stop()
+        if self._turn:
+            self._turn.cancel()
         self._turn = None
         self._todo.clear()
         self._told.clear()
@@ -250,21 +233,6 @@ class Provisioner:
         finally:
             grip.free_all()
 
-    def _later(self, seconds: float, ids: Iterable[str]) -> None:
-        if self._crew.stopped:
-            return
-
-        waiting = frozenset(ids)
-
-        def again() -> None:
-            self._timers.discard(timer)
-            self._waiting -= waiting
-            self._look(waiting)
-
-        self._waiting |= waiting
-        timer = self._reactor.callLater(seconds, again)
-        self._timers.add(timer)
-
     # watching over what is under way
 
     def _spawn(self, step: Coroutine[Any, Any, None], ids: Iterable[str]) -> None:
@@ -278,7 +246,7 @@ class Provisioner:
             return
         except Exception:
             log.exception("a step of the provisioner failed; it will be tried again")
-            self._later(self._crew.timing.backoff(4), ids)
+            self._retries.later(self._crew.timing.backoff(4), ids)
 
     async def _watch(self, step: Coroutine[Any, Any, T]) -> T:
         self._under_way += 1

@@ -7,10 +7,11 @@ import threading
 from typing import Any
 
 from flyinglow.nodectl.errors import ConflictError, InvalidError
-from flyinglow.nodectl.messages import OrderName, SlotSpec, encode, slot_spec
+from flyinglow.nodectl.messages import OrderName, encode
 from flyinglow.nodectl.slots.ports import Admits
 from flyinglow.nodectl.slots.scope import Room, Scope
 from flyinglow.nodectl.slots.taking import Slots
+from flyinglow.nodectl.slots.wanted import SlotSpec, slot_spec
 
 ORDERS = frozenset({OrderName.RESERVE, OrderName.RELEASE})
 SLOT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:@-]{0,63}\Z")

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from flyinglow.nodectl.errors import BrokenError, DeniedError, InvalidError
-from flyinglow.nodectl.messages import SlotSpec
 from flyinglow.nodectl.slots import ticket as tickets
 from flyinglow.nodectl.slots.ticket import NAMESPACE, PRINCIPAL, Ticket
+from flyinglow.nodectl.slots.wanted import SlotSpec
 from flyinglow.nodectl.trust import is_root, weak_spot
 from flyinglow.nodectl.vmdir import StateDir, read_json, write_json
 

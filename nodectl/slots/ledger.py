@@ -14,7 +14,8 @@ from pathlib import Path
 from flyinglow.nodectl import processes
 from flyinglow.nodectl.errors import BrokenError, ExhaustedError
 from flyinglow.nodectl.memory.api import Reading
-from flyinglow.nodectl.messages import MemoryPolicy, SlotSpec, encode, slot_spec
+from flyinglow.nodectl.messages import encode
+from flyinglow.nodectl.slots.wanted import MemoryPolicy, SlotSpec, slot_spec
 from flyinglow.nodectl.vmdir import ProcessMark, read_json, write_json
 
 

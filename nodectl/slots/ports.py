@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from flyinglow.nodectl.messages import SlotSpec
+from flyinglow.nodectl.slots.wanted import SlotSpec
 
 
 class Admits(Protocol):

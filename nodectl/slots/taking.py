@@ -20,9 +20,9 @@ from flyinglow.nodectl.errors import (
     TransientError,
 )
 from flyinglow.nodectl.memory.api import NodeMemory, Reading
-from flyinglow.nodectl.messages import SlotInfo, SlotSpec
 from flyinglow.nodectl.slots.ledger import Book, Entry, Ledger, Limits
 from flyinglow.nodectl.slots.ports import Guests, Pace
+from flyinglow.nodectl.slots.wanted import SlotInfo, SlotSpec
 from flyinglow.nodectl.vmdir import ProcessMark, StateDir
 
 FILE = "slots.json"

@@ -11,10 +11,10 @@ import pytest
 from flyinglow.nodectl import processes
 from flyinglow.nodectl.errors import BrokenError, ExhaustedError
 from flyinglow.nodectl.memory.api import Reading
-from flyinglow.nodectl.messages import SlotSpec
 from flyinglow.nodectl.slots.ledger import Limits
 from flyinglow.nodectl.slots.ports import Pace
 from flyinglow.nodectl.slots.taking import Slots
+from flyinglow.nodectl.slots.wanted import SlotSpec
 from flyinglow.nodectl.vmdir import ProcessMark, StateDir
 
 BASE = 1000

@@ -10,7 +10,7 @@ from typing import Any
 
 from flyinglow.backend.lrm.api import SiteTerms
 from flyinglow.backend.options import Fault, OptionError, out_of_range, read
-from flyinglow.nodectl.messages import MemoryPolicy
+from flyinglow.nodectl.slots.wanted import MemoryPolicy
 
 WHERE = "the table [backend.options]"
 LRMS = ("slurm", "gridengine", "pbs")

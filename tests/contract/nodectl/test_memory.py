@@ -7,10 +7,10 @@ import pytest
 from flyinglow.nodectl.errors import BrokenError, ExhaustedError
 from flyinglow.nodectl.memory.cgroup import Cgroup
 from flyinglow.nodectl.memory.xen import Xen
-from flyinglow.nodectl.messages import SlotSpec
 from flyinglow.nodectl.slots.ledger import Limits
 from flyinglow.nodectl.slots.ports import Pace
 from flyinglow.nodectl.slots.taking import Slots
+from flyinglow.nodectl.slots.wanted import SlotSpec
 from rigs.memory import MemorySubject, hog, jobs_group, scripted_xl
 from rigs.slots import SlotSite
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from flyinglow.nodectl.errors import BrokenError, DeniedError
-from flyinglow.nodectl.messages import SlotSpec
 from flyinglow.nodectl.slots.gate import SKEW, Gate
 from flyinglow.nodectl.slots.ticket import SECONDS
+from flyinglow.nodectl.slots.wanted import SlotSpec
 from flyinglow.nodectl.vmdir import StateDir
 from rigs.node import plain_spec
 from rigs.node_agent import AgentProcess

@@ -6,8 +6,8 @@ import threading
 import pytest
 
 from flyinglow.nodectl.errors import BrokenError, ConflictError, DeniedError, ExhaustedError, TransientError
-from flyinglow.nodectl.messages import MemoryPolicy
 from flyinglow.nodectl.slots.ledger import Entry
+from flyinglow.nodectl.slots.wanted import MemoryPolicy
 from rigs.slots import BASE, SlotSite, slot
 
 
