@@ -78,7 +78,7 @@ def bearer(issuers: Mapping[str, TokenIssuer], reactor: Any, now: Callable[[], d
             algorithms=frozenset(issuer.algorithms),
             keys=keys[name],
             groups_claim=issuer.groups_claim,
-            group_prefix=issuer.group_prefix,
+            group_prefix=issuer.group_prefix or "",
             maximum_life=issuer.maximum_life,
         )
         for name, issuer in issuers.items()

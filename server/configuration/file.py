@@ -94,7 +94,7 @@ def _step(error: BaseException) -> tuple[str, ...]:
 
 def _contradictions(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
     yield from config_networks.faults(config)
-    yield from config_tokens.faults(config.issuer)
+    yield from config_tokens.faults(config.issuer, config.listen.client.group_sources)
     yield from config_access.faults(config)
     yield from _nodes(config)
     for name, image in config.image.items():

@@ -62,6 +62,11 @@ class ClientListener(Listener):
     )
     reload_every: float = doc("Seconds between two looks at whether these files have changed.", default=10.0)
 
+    @property
+    def group_sources(self) -> tuple[str, ...]:
+        """The keys by which certificates are mapped to groups here."""
+        return tuple(key for key in ("mapfile", "voms_directory") if getattr(self, key) is not None)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeListener(Listener):

@@ -11,7 +11,7 @@ from flyinglow.access.token_keys import ALGORITHMS
 from flyinglow.server.configuration.keys import doc
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,14 +33,18 @@ class TokenIssuer:
     )
     refresh: float = doc("Seconds after which its keys are fetched again.", default=3600.0)
     groups_claim: str = doc("The claim with the list of the caller's groups.", default="groups")
-    group_prefix: str = doc("What is put before each of these, to tell them from other issuers' groups.", default="")
+    group_prefix: str | None = doc(
+        "What is put before each of these, to tell them from others' groups. Must be given where groups come from "
+        'elsewhere, too (mapfile, voms_directory, another issuer); "" lets the issuer name those.',
+        default=None,
+    )
     maximum_life: float = doc(
         "The longest life of a token, in seconds; one made for longer is refused.", default=86400.0
     )
 
 
-def faults(issuers: Mapping[str, TokenIssuer]) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Yield the path of each key that cannot be, and why."""
+def faults(issuers: Mapping[str, TokenIssuer], others: Collection[str]) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield the path of each key that cannot be, and why; ``others`` are the other sources of groups."""
     seen: dict[str, str] = {}
     for name, issuer in issuers.items():
         for key, what in _faults(issuer):
@@ -48,6 +52,25 @@ def faults(issuers: Mapping[str, TokenIssuer]) -> Iterator[tuple[tuple[str, ...]
         if issuer.url in seen:
             yield ("issuer", name, "url"), f"is the url of [issuer.{seen[issuer.url]}], too"
         seen[issuer.url] = name
+        if what := _shared(name, issuers, others):
+            yield ("issuer", name, "group_prefix"), what
+
+
+def _shared(name: str, issuers: Mapping[str, TokenIssuer], others: Collection[str]) -> str:
+    """Say by what an issuer could name the groups of others although nobody has said that it may."""
+    own = issuers[name].group_prefix
+    elsewhere = [*others, *(f"[issuer.{other}]" for other in issuers if other != name)]
+    if own is None and elsewhere:
+        return (
+            f"is needed, for groups come from {', '.join(elsewhere)}, too: say {name + ':'!r}, and use it in policies; "
+            'or "" if this issuer may name any group'
+        )
+    if own and own.startswith("/") and "voms_directory" in others:
+        return "begins with /, as the attributes of VOMS servers do"
+    for other, issuer in issuers.items():
+        if own and issuer.group_prefix and issuer.group_prefix != own and issuer.group_prefix.startswith(own):
+            return f"begins that of [issuer.{other}], whose groups this issuer could name"
+    return ""
 
 
 def _faults(issuer: TokenIssuer) -> Iterator[tuple[str, str]]:

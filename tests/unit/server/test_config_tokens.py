@@ -53,6 +53,31 @@ def test_two_tables_are_two_issuers() -> None:
         parse(table() + table("other"), "test")
 
 
+TLS = '[listen.client]\ncertificate = "/c.pem"\nprivate_key = "/k.pem"\nca_directory = "/ca"\n'
+SECOND = '"https://other.example"'
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (TLS + 'mapfile = "/m"\n' + table(), "is needed, for groups come from mapfile, too: say 'grid:'"),
+        (TLS + 'voms_directory = "/v"\n' + table(), "groups come from voms_directory, too"),
+        (table() + table("b", url=SECOND, group_prefix='"b:"'), r"groups come from \[issuer.b\], too"),
+        (TLS + 'voms_directory = "/v"\n' + table(group_prefix='"/vo"'), "as the attributes of VOMS servers do"),
+        (table(group_prefix='"a:"') + table("b", url=SECOND, group_prefix='"a:b:"'), r"begins that of \[issuer.b\]"),
+    ],
+)
+def test_no_issuer_can_name_the_groups_of_others_by_oversight(text: str, complaint: str) -> None:
+    with pytest.raises(InvalidError, match=complaint):
+        parse(text, "test")
+
+
+def test_a_site_may_let_an_issuer_name_any_group() -> None:
+    assert parse(table(), "test").issuer["grid"].group_prefix is None  # alone, it can meet no other
+    assert parse(TLS + 'mapfile = "/m"\n' + table(group_prefix='""'), "test").issuer["grid"].group_prefix == ""
+    assert parse(table(group_prefix='"a:"') + table("b", url=SECOND, group_prefix='"b:"'), "test").issuer
+
+
 def test_tokens_let_a_listener_with_tls_leave_loopback() -> None:
     exposed = '[listen.client]\naddress = "0.0.0.0"\n'
     with pytest.raises(InvalidError, match="not loopback"):
