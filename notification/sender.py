@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any, cast
 
+from OpenSSL import SSL
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.threads import deferToThreadPool
@@ -82,7 +83,8 @@ class _Drain(Protocol):
 class HttpSender:
     """Implements ``delivery.Sender`` over twisted.web's Agent.
 
-    ``pool`` runs the look-ups of names; ``tls`` is an IPolicyForHTTPS, without which https is refused.
+    ``pool`` runs the look-ups of names; ``tls`` is an IPolicyForHTTPS, without which https is refused; whenever
+    its ``trusted`` is another object, connections are made anew.
     """
 
     def __init__(
@@ -98,18 +100,16 @@ class HttpSender:
         self._consumers = consumers
         self._threads = pool
         self._settings = settings = settings or SenderSettings()
-        self._connections = HTTPConnectionPool(reactor, persistent=True)  # type: ignore[no-untyped-call]
-        self._connections.maxPersistentPerHost = settings.connections
-        self._connections.retryAutomatically = False  # retries are the courier's, with the state on the row
-        endpoints = ConsumerEndpoints(
+        self._tls = tls
+        self._endpoints = ConsumerEndpoints(
             reactor=reactor,
             locate=self._locate,
             tls=tls,
             connect_timeout=settings.connect_timeout,
             response_bytes=settings.response_bytes,
         )
-        agent = Agent.usingEndpointFactory(reactor, endpoints, pool=self._connections)  # type: ignore[no-untyped-call]
-        self._agent: Agent = agent
+        self._trusted = getattr(tls, "trusted", None)
+        self._connect_anew()
 
     def post(self, address: str, headers: Mapping[str, str], body: bytes) -> Deferred[int]:
         """Post and return the status, whatever follows it.
@@ -123,7 +123,24 @@ class HttpSender:
         """Close the connections that are kept."""
         await self._connections.closeCachedConnections()  # type: ignore[no-untyped-call]
 
+    def _connect_anew(self) -> None:
+        self._connections = HTTPConnectionPool(self._reactor, persistent=True)  # type: ignore[no-untyped-call]
+        self._connections.maxPersistentPerHost = self._settings.connections
+        self._connections.retryAutomatically = False  # retries are the courier's, with the state on the row
+        agent = Agent.usingEndpointFactory(self._reactor, self._endpoints, pool=self._connections)  # type: ignore[no-untyped-call]
+        self._agent: Agent = agent
+
+    def _heed_files(self) -> None:
+        """Use no connection again that was made before the authorities or their CRLs changed."""
+        now = getattr(self._tls, "trusted", None)
+        if now is not self._trusted:
+            self._trusted, old = now, self._connections
+            old.cachedConnectionTimeout = 0  # those that have a request under way are closed after it
+            old.closeCachedConnections()  # type: ignore[no-untyped-call]
+            self._connect_anew()
+
     async def _exchange(self, address: str, headers: Mapping[str, str], body: bytes) -> int:
+        self._heed_files()
         end = self._reactor.seconds() + self._settings.timeout
         fields = Headers({"User-Agent": ["flyinglow"]})
         for name, value in headers.items():
@@ -150,6 +167,17 @@ class HttpSender:
 
 
 def _within(error: RequestTransmissionFailed | ResponseNeverReceived) -> BaseException:
-    """Return what ended the connection, which twisted.web puts into an envelope that says nothing."""
-    ended = [each.value for each in error.reasons if isinstance(each.value, CertificateError)]
-    return ended[0] if ended else error
+    """Return what ended the connection, in words for its owner; twisted.web's envelope around it says nothing."""
+    for each in error.reasons:
+        if isinstance(each.value, CertificateError):
+            return each.value
+        if isinstance(each.value, CancelledError):
+            return TimeoutError("there was no answer in time")
+        if isinstance(each.value, SSL.Error):
+            return ConnectionError(f"TLS failed: {_said(each.value)}")
+    return error
+
+
+def _said(error: SSL.Error) -> str:
+    entries = error.args[0] if error.args and isinstance(error.args[0], list) else []
+    return "; ".join(str(entry[-1]) for entry in entries) or "the connection broke off"

@@ -52,10 +52,15 @@ class ConsumerTls:
     def __init__(self, kept: Kept[Trusted]) -> None:
         self.kept = kept
 
+    @property
+    def trusted(self) -> Trusted:
+        """The newest state of the files."""
+        return self.kept.current
+
     def creatorForNetloc(self, hostname: bytes, port: int) -> ConsumerConnection:
         """Return what makes one connection to this host; Twisted's name."""
         del port
-        return ConsumerConnection(self.kept.current, hostname.decode("ascii").strip("[]"))
+        return ConsumerConnection(self.trusted, hostname.decode("ascii").strip("[]"))
 
 
 @implementer(IOpenSSLClientConnectionCreator)

@@ -2,107 +2,24 @@
 
 from __future__ import annotations
 
-import ssl
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import timedelta
-from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
-from twisted.internet.defer import Deferred
-from twisted.python.threadpool import ThreadPool
 
 from flyinglow.backend.testing import ReactorThread
-from flyinglow.notification.consumers import ConsumerPolicy, Consumers
-from flyinglow.notification.sender import HttpSender, SenderSettings
-from flyinglow.server.configuration.settings import ClientListener, Config, Listen, NotificationTerms
-from flyinglow.server.tls.consumers import ConsumerTls, consumer_tls
 from rigs.authority import Authority, Credential, now
+from rigs.https_consumer import HttpsRig, consumer
 
 HOUR = timedelta(hours=1)
-PATIENT = SenderSettings(connect_timeout=60, timeout=60)
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    shown: list[Any]
-
-    def do_POST(self) -> None:
-        """Take it, and note who sent it."""
-        self.rfile.read(int(self.headers["Content-Length"]))
-        self.shown.append(self.connection.getpeercert())
-        self.send_response(202)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
-
-
-@contextmanager
-def consumer(directory: Path, credential: Credential, callers: Authority | None = None) -> Iterator[tuple[int, Any]]:
-    """Listen; give the port, and a list of the certificates that were shown (asked for when ``callers`` is given)."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*credential.write(directory, "consumer"))
-    if callers is not None:
-        context.load_verify_locations(cadata=callers.certificate_pem)
-        context.verify_mode = ssl.CERT_REQUIRED
-    shown: list[Any] = []
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"shown": shown}))
-    server.handle_error = lambda *_: None  # type: ignore[method-assign] # whom we refuse ends the handshake
-    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    try:
-        yield server.server_address[1], shown
-    finally:
-        server.shutdown()
-        thread.join(120)
-        server.server_close()
-
-
-class Rig:
-    """A sender with a directory of authorities."""
-
-    def __init__(self, loop: ReactorThread, directory: Path, root: Authority, **keys: Any) -> None:
-        self.authorities = root.install(directory / "certificates")
-        client = ClientListener(**keys)
-        terms = NotificationTerms(allow_loopback=True, ca_directory=self.authorities)
-        self.tls: ConsumerTls = consumer_tls(Config(listen=Listen(client=client), notification=terms))
-        self._loop, self._pool = loop, ThreadPool(1, 2)
-        self._pool.start()
-        consumers = Consumers(ConsumerPolicy(allow_loopback=True), lambda host, port: ["127.0.0.1"])
-        self._sender = loop.call(
-            partial(
-                HttpSender, reactor=loop.reactor, consumers=consumers, pool=self._pool, tls=self.tls, settings=PATIENT
-            )
-        )
-
-    def post(self, port: int, host: str = "127.0.0.1") -> int | str:
-        """Send one message; return its status, or why there was none."""
-
-        async def send() -> int | str:
-            try:
-                return int(await self._sender.post(f"https://{host}:{port}/", {"Content-Type": "text/xml"}, b"<a/>"))
-            except Exception as error:  # noqa: BLE001 - which it is is what is asked
-                return f"{type(error).__name__}: {error}"
-
-        found: int | str = self._loop.run(send, timeout=240)
-        return found
-
-    def stop(self) -> None:
-        """Close what is open."""
-        self._loop.run(lambda: Deferred.fromCoroutine(self._sender.close()), timeout=240)
-        self._pool.stop()
-
-
-Make = Callable[..., Rig]
+Make = Callable[..., HttpsRig]
 
 
 @pytest.fixture(scope="module")
@@ -112,10 +29,10 @@ def root() -> Authority:
 
 @pytest.fixture
 def rig(reactor_thread: ReactorThread, tmp_path: Path, root: Authority) -> Iterator[Make]:
-    made: list[Rig] = []
+    made: list[HttpsRig] = []
 
-    def make(**keys: Any) -> Rig:
-        made.append(Rig(reactor_thread, tmp_path, root, **keys))
+    def make(**keys: Any) -> HttpsRig:
+        made.append(HttpsRig(reactor_thread, tmp_path, root, **keys))
         return made[-1]
 
     yield make
@@ -176,6 +93,7 @@ def test_a_certificate_that_was_revoked_is_refused_once_the_files_say_so(
         root.install(sender.authorities, crl=root.crl())
         assert sender.tls.kept.look()
         assert "it was revoked" in str(sender.post(port)), "on a connection of its own"
+        assert "it was revoked" in str(sender.post(port, "localhost")), "the connection that was kept is used no more"
     assert len(shown) == 1
 
 
@@ -184,7 +102,7 @@ def test_a_consumer_that_asks_is_shown_the_services_own_certificate(rig: Make, r
     certificate, key = root.issue("service", usage=both).write(tmp_path, "service")
     with consumer(tmp_path, root.host(), callers=root) as (port, shown):
         assert rig(certificate=certificate, private_key=key).post(port) == 202
-        assert "CertificateError" not in str(rig().post(port)), "its end, not ours"
+        assert "TLS failed" in str(rig().post(port)), "its end, not ours"
     assert [dict(part[0] for part in each["subject"])["commonName"] for each in shown] == ["service"]
 
 
