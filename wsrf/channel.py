@@ -16,11 +16,15 @@ from twisted.internet.base import DelayedCall
 from twisted.internet.protocol import connectionDone
 from twisted.web import http, server
 
+from flyinglow.access.rates import neighbourhood
+
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
 _ABSOLUTE: Final = re.compile(rb"^https?://[^/?]*", re.IGNORECASE)
 _LINGER: Final = 2.0
+_NEWEST: Final = b"HTTP/1.1"
+_ONCE: Final = (b"host", b"transfer-encoding", b"content-type", b"content-encoding", b"soapaction", b"expect")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +57,11 @@ class Channel(http.HTTPChannel):
     _busy = False
     refused = False
 
+    @property
+    def version(self) -> bytes:
+        """Return the version of HTTP that the request being read names."""
+        return bytes(self._version)
+
     def apply(self, limits: HttpLimits) -> None:
         """Take over the listener's limits."""
         self.limits = limits
@@ -69,6 +78,8 @@ class Channel(http.HTTPChannel):
 
     def allContentReceived(self) -> None:
         """Stop the clock: from here on the time is ours."""
+        if self.refused:
+            return  # the clock that runs is the one that cuts it off
         self._stop_clock()
         self._busy = True
         super().allContentReceived()
@@ -121,10 +132,21 @@ class Request(server.Request):
     content: Any
 
     def gotLength(self, length: int | None) -> None:
-        """Refuse a body that says it is too long before any of it was sent."""
+        """Refuse a head of two readings, and a body that says it is too long before any of it was sent."""
         self.content = BytesIO()
-        if length is not None and length > self.channel.limits.body_bytes:
+        if not self._plain(length):
+            self.channel.refuse(HTTPStatus.BAD_REQUEST)
+        elif length is not None and length > self.channel.limits.body_bytes:
             self.channel.refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+
+    def _plain(self, length: int | None) -> bool:
+        """Say whether everybody would see the same request here: a proxy in front may read otherwise than we do."""
+        version, said = self.channel.version, self.requestHeaders
+        if any(len(said.getRawHeaders(name, ())) > 1 for name in _ONCE):
+            return False
+        if said.hasHeader(b"transfer-encoding") and (length is not None or version != _NEWEST):
+            return False
+        return version != _NEWEST or said.hasHeader(b"host")
 
     def handleContentChunk(self, data: bytes) -> None:
         """Refuse a body that turns out to be too long."""
@@ -155,7 +177,7 @@ class Listener(server.Site):
 
     def buildProtocol(self, addr: Any) -> Any:
         """Return a channel, or None (the connection is closed) when there are too many."""
-        host = str(getattr(addr, "host", ""))
+        host = neighbourhood(str(getattr(addr, "host", "")))
         full = len(self._channels) >= self.limits.connections
         if full or self._peers.get(host, 0) >= self.limits.connections_per_peer:
             return None
