@@ -58,8 +58,8 @@ class Leasing(Telling, Limiting, Protocol):
     def estimate(self) -> Callable[..., Estimate]:
         """Say when ``create`` would start; takes the same."""
 
-    def list(self, kind: str | None = None, state: str | None = None) -> Iterator[Entry]:
-        """Yield what the caller leases."""
+    def list(self, kind: str | None = None, state: str | None = None, *, everybody: bool = False) -> Iterator[Entry]:
+        """Yield what the caller leases, or everybody."""
 
     def resource(self, reference: Any) -> Resource:
         """Return a handle."""

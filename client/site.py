@@ -160,11 +160,14 @@ class Site:
         made = request.Request(parts=tuple(parts), join=None if join is None else join.epr, **{"token": None, **asked})
         return request.values(made)
 
-    def list(self, kind: str | None = None, state: str | None = None) -> Iterator[Entry]:
-        """Yield everything the caller leases, asking for page after page; destroyed resources are not in it."""
+    def list(self, kind: str | None = None, state: str | None = None, *, everybody: bool = False) -> Iterator[Entry]:
+        """Yield everything the caller leases, asking for page after page; destroyed resources are not in it.
+
+        ``everybody``: what all lease, for observers and administrators. Raises DeniedError for others.
+        """
         after: str | None = None
         while True:
-            wanted = {"After": after, "Limit": _PAGE, "Kind": kind, "State": state}
+            wanted = {"After": after, "Limit": _PAGE, "Kind": kind, "State": state, "Everybody": everybody or None}
             given = {key: value for key, value in wanted.items() if value is not None}
             answer = self._wire.call("factory", "List", self._factory, **given)
             for entry in answer.iterfind(clark("flf:Entry")):
@@ -209,6 +212,7 @@ class Site:
             state=text(element, "flf:State") or "",
             task=text(element, "flf:Task"),
             ends_at=moment(element, "flf:TerminationTime"),
+            owner=text(element, "flf:Owner"),
         )
 
     def _named(self, element: _Element) -> Resource:

@@ -148,6 +148,7 @@ class Entry:
     state: str
     task: str | None = None
     ends_at: datetime | None = None
+    owner: str | None = None  # where everybody's were asked for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,7 @@ class Listed:
 
     key: ResourceKey
     name: str
+    owner: str
     state: str
     task: str | None
     reason: str
@@ -42,7 +43,7 @@ class Page:
 class Filter:
     """Which resources are wanted; None means all."""
 
-    owner: str
+    owner: str | None = None
     kind: Kind | None = None
     state: str | None = None
 
@@ -59,7 +60,7 @@ def page(tx: Tx, wanted: Filter, after: str | None, limit: int) -> Page:
     return Page(tuple(found[:limit]), found[limit - 1].key.id if more else None)
 
 
-def _stream(tx: Tx, kind: Kind, owner: str, after: str | None, chunk: int) -> Iterator[Listed]:
+def _stream(tx: Tx, kind: Kind, owner: str | None, after: str | None, chunk: int) -> Iterator[Listed]:
     if kind is Kind.WORKSPACE:
         rows = _chunks(
             lambda last: tx.workspaces.select(Selection(owner=owner, visible=True, after=last, limit=chunk)),
@@ -89,7 +90,15 @@ def _chunks(
 
 def _workspace(row: Workspace) -> Listed:
     task = str(row.task) if row.task else None
-    return Listed(key=row.key, name=row.name, state=str(row.state), task=task, reason=row.reason, ends_at=row.ends_at)
+    return Listed(
+        key=row.key,
+        name=row.name,
+        owner=row.owner,
+        state=str(row.state),
+        task=task,
+        reason=row.reason,
+        ends_at=row.ends_at,
+    )
 
 
 def _collection(tx: Tx, row: Collection) -> Listed:
@@ -99,6 +108,7 @@ def _collection(tx: Tx, row: Collection) -> Listed:
     return Listed(
         key=row.key,
         name=row.name,
+        owner=row.owner,
         state=folded.state,
         task=folded.task,
         reason=folded.reason,

@@ -145,11 +145,17 @@ class FactoryService:
         limit: int = 100,
         kind: Kind | None = None,
         state: str | None = None,
+        everybody: bool = False,
     ) -> Page:
-        """Return one page of the caller's own resources in the order of their ids; ``Page.after`` asks for the next."""
+        """Return one page of the caller's own resources in the order of their ids; ``Page.after`` asks for the next.
+
+        ``everybody``: of all owners' resources. Raises DeniedError for a caller who may not read them.
+        """
         if not 1 <= limit <= LIST_MAX:
             raise InvalidError(f"a list page has 1 to {LIST_MAX} entries")
-        wanted = Filter(owner=caller.name, kind=kind, state=state)
+        if everybody and not (caller.admin or caller.observer):
+            raise DeniedError("only observers and administrators may list what others lease")
+        wanted = Filter(owner=None if everybody else caller.name, kind=kind, state=state)
         return self._store.view(lambda tx: page(tx, wanted, after, limit))
 
     def offers(self, caller: Identity) -> Offers:

@@ -10,7 +10,7 @@ from flyinglow.notification.subscribing import read as read_subscribe
 from flyinglow.workspace.makers import MAKERS
 from flyinglow.workspace.model import Kind
 from flyinglow.wsrf.operation import ServiceBase, call_of, operation
-from flyinglow.wsrf.xml import NS, clean_text, duration_text, qname, text_of, timestamp
+from flyinglow.wsrf.xml import NS, TRUE, clean_text, duration_text, qname, text_of, timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -53,14 +53,16 @@ def port(service: FactoryService, addresses: Addresses) -> type[ServiceBase]:
         @operation(qname("flf", "List"), action=f"{_STEM}List")
         def list_leases(ctx: Any, body: _Element) -> _Element:
             kind = text_of(body, qname("flf", "Kind"))
+            everybody = text_of(body, qname("flf", "Everybody")) in TRUE
             page = service.list(
                 call_of(ctx).caller,
                 after=text_of(body, qname("flf", "After")) or None,
                 limit=int(text_of(body, qname("flf", "Limit")) or PAGE),
                 kind=Kind(kind) if kind else None,
                 state=text_of(body, qname("flf", "State")) or None,
+                everybody=everybody,
             )
-            answer = _FLF.ListResponse(*(entry(row, addresses) for row in page.entries))
+            answer = _FLF.ListResponse(*(entry(row, addresses, owner=everybody) for row in page.entries))
             if page.after is not None:
                 answer.append(_FLF.Next(page.after))
             return answer
@@ -113,8 +115,8 @@ def created(result: Created, addresses: Addresses) -> _Element:
     return answer
 
 
-def entry(row: Listed, addresses: Addresses) -> _Element:
-    """Return one entry of a list."""
+def entry(row: Listed, addresses: Addresses, *, owner: bool = False) -> _Element:
+    """Return one entry of a list; with its ``owner`` where that is not the caller anyway."""
     element = _FLF.Entry(
         _FLF.Name(clean_text(row.name)),
         _FLF.Kind(row.key.kind),
@@ -125,4 +127,6 @@ def entry(row: Listed, addresses: Addresses) -> _Element:
         element.append(_FLF.Task(row.task))
     if row.ends_at is not None:
         element.append(_FLF.TerminationTime(timestamp(row.ends_at)))
+    if owner:
+        element.append(_FLF.Owner(clean_text(row.owner)))
     return element

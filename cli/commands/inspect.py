@@ -57,21 +57,29 @@ def _limits(session: Session, found: Offers) -> None:
 @click.command("list")
 @click.option("--kind", type=click.Choice(KINDS), help="Only these.")
 @click.option("--state", help="Only those in this state, as Running.")
+@click.option("--all", "everybody", is_flag=True, help="Of all owners, for observers and administrators.")
 @options
-def list_(session: Session, *, kind: str | None, state: str | None) -> None:
+def list_(session: Session, *, kind: str | None, state: str | None, everybody: bool) -> None:
     """List what you lease: ensembles, groups and workspaces."""
-    entries = list(session.site.list(kind=kind, state=state))
+    entries = list(session.site.list(kind=kind, state=state, everybody=everybody))
     if session.json:
         rows = [{**showing.as_json(entry), **showing.as_json(entry.resource)} for entry in entries]
         session.answer([{key: value for key, value in row.items() if key != "resource"} for row in rows])
         return
     if not entries:
-        session.say("You lease nothing here.")
+        session.say("Nobody leases anything here." if everybody else "You lease nothing here.")
         return
     session.table(
-        ("name", "kind", "id", "state", "ends"),
-        ((each.name, each.kind, each.resource.id[:_ID], _state(each), showing.left(each.ends_at)) for each in entries),
+        ("name", "kind", "id", "state", "ends", *(["owner"] if everybody else [])),
+        (
+            (each.name, each.kind, each.resource.id[:_ID], _state(each), showing.left(each.ends_at), *_owner(each))
+            for each in entries
+        ),
     )
+
+
+def _owner(entry: Entry) -> list[str]:
+    return [entry.owner] if entry.owner else []
 
 
 def _state(entry: Entry) -> str:

@@ -285,8 +285,10 @@ class Factory:
     def list(self, caller: Identity, **wanted: Any) -> Page:
         self.asked.append(wanted)
         rows = (
-            Listed(key=ENSEMBLE, name="atlas", state="Running", task=None, reason="", ends_at=ENDS),
-            Listed(key=CE.key, name="ce", state="Paused", task="Resuming", reason="", ends_at=None),
+            Listed(key=ENSEMBLE, name="atlas", owner="local", state="Running", task=None, reason="", ends_at=ENDS),
+            Listed(
+                key=CE.key, name="ce", owner="CN=Bob,O=Grid", state="Paused", task="Resuming", reason="", ends_at=None
+            ),
         )
         return Page(rows, CE.id)
 

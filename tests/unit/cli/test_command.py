@@ -88,9 +88,10 @@ class FakeSite:
         self.asked = {"parts": parts, **asked}
         return self.outlook
 
-    def list(self, kind: str | None = None, state: str | None = None) -> Iterator[Entry]:
+    def list(self, kind: str | None = None, state: str | None = None, *, everybody: bool = False) -> Iterator[Entry]:
+        owner = "CN=Bob,O=Grid" if everybody else None
         for each in self.resources:
-            yield Entry(name=each.name, kind=each.kind, resource=each, state=each.state, ends_at=NOON)
+            yield Entry(name=each.name, kind=each.kind, resource=each, state=each.state, ends_at=NOON, owner=owner)
 
     def resource(self, reference: Any) -> Resource:
         return next(each for each in self.resources if each.url == reference)
@@ -167,6 +168,8 @@ def test_an_estimate_in_words(outlook: Estimate, said: str, capsys: pytest.Captu
     assert outlook.reason in out
     assert (site.asked["name"], site.asked["preemptable"], site.asked["parts"][0].memory_mb) == ("x", True, 1024)
     assert site.asked["ready_barrier"] == 120
+    assert do(site, "estimate", str(file), "--file", str(file)) == Exit.INVALID
+    assert "once" in capsys.readouterr().err
     file.write_text('name = "x"\npreemptable = "yes"')
     assert do(site, "estimate", str(file)) == Exit.INVALID
     assert "true or false" in capsys.readouterr().err
@@ -302,11 +305,19 @@ def test_what_a_service_says_cannot_steer_the_terminal(capsys: pytest.CaptureFix
     assert not set(capsys.readouterr().out) & {"\x1b", "\x9b", "\u202e"}
 
 
+def test_a_list_of_everybodys_has_the_owners(capsys: pytest.CaptureFixture[str]) -> None:
+    site = FakeSite(FakeResource("vm"))
+    assert do(site, "list", "--all") == Exit.OK
+    assert "CN=Bob,O=Grid" in capsys.readouterr().out
+    assert do(site, "list") == Exit.OK
+    assert "owner" not in capsys.readouterr().out
+
+
 def test_json_keys_stay(capsys: pytest.CaptureFixture[str]) -> None:
     site = FakeSite(FakeResource("vm"))
     do(site, "list", "--json")
     (row,) = json.loads(capsys.readouterr().out)
-    assert set(row) == {"name", "kind", "id", "url", "state", "task", "ends_at"}
+    assert set(row) == {"name", "kind", "id", "url", "state", "task", "ends_at", "owner"}
     assert row["ends_at"] == "2030-01-01T12:00:00Z"
     do(site, "--json", "show", "vm")
     assert set(json.loads(capsys.readouterr().out)) == {each.name for each in dataclasses.fields(Properties)} | {
@@ -393,6 +404,18 @@ def test_who_cannot_reach_the_service_hears_of_its_address(capsys: pytest.Captur
     site.error = LostError("the service at http://there cannot be reached: connection refused")
     assert do(site, *CREATE) == Exit.TRANSIENT
     assert "next: try again; does the service run, and is that its address? --service" in capsys.readouterr().err
+
+
+def test_an_estimate_of_what_options_say(capsys: pytest.CaptureFixture[str]) -> None:
+    site = FakeSite()
+    site.outlook = Estimate(starts_in=0, starts_at=NOON)
+    asked = ("--image", "guest", "--memory", "96", "--count", "3", "--duration", "1h", "--preemptable")
+    assert do(site, "estimate", *asked) == Exit.OK
+    assert "at once" in capsys.readouterr().out
+    (part,) = site.asked["parts"]
+    assert (part.count, part.memory_mb, site.asked["duration"], site.asked["preemptable"]) == (3, 96, 3600, True)
+    assert do(site, "estimate") == Exit.INVALID
+    assert "--image and --memory" in capsys.readouterr().err
 
 
 def test_admin_without_a_service(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

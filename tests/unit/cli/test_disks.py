@@ -81,7 +81,7 @@ class Site:
         self.asked = {"parts": parts, **asked}
         return Valid(workspaces=1, duration=60)
 
-    def list(self, kind: str | None = None, state: str | None = None) -> list[Entry]:
+    def list(self, kind: str | None = None, state: str | None = None, *, everybody: bool = False) -> list[Entry]:
         return [Entry(name="ce", kind="workspace", resource=self.one, state="Running")]
 
 

@@ -246,6 +246,20 @@ def test_offers_tell_what_is_free_now(site: Site) -> None:
     assert (offers.schedule, offers.default_duration) == ("immediate", 3600)
 
 
+def test_only_who_may_read_everybodys_lists_it(site: Site) -> None:
+    site.create(part("a"), name="mine")
+    site.create(part("b"), name="his", caller=Identity("bob"))
+    for caller in (LOCAL, Identity("bob"), Identity("eve", limited=True)):
+        with pytest.raises(DeniedError, match="observers and administrators"):
+            site.factory.list(caller, everybody=True)
+    for caller in (Identity("eve", observer=True), OPERATOR):
+        found = site.factory.list(caller, everybody=True, limit=1)
+        rest = site.factory.list(caller, everybody=True, after=found.after)
+        names = {(each.name, each.owner) for each in (*found.entries, *rest.entries)}
+        assert names == {("a", "local"), ("b", "bob")}
+        assert site.factory.list(caller).entries == ()
+
+
 def test_a_list_has_mine_page_by_page(site: Site) -> None:
     mine = [site.create(part("a"), part("w", 2)), site.create()]
     site.create(caller=Identity("somebody"))

@@ -46,7 +46,7 @@ def test_create_hands_on_what_was_asked(site: Site) -> None:
 def test_list_without_wishes_asks_for_a_page_of_everything(site: Site) -> None:
     answer = site.body("factory", f'<List xmlns="{NS["flf"]}"/>')
     Contract.packaged().validate(answer)
-    assert site.factory.asked == [{"after": None, "limit": 100, "kind": None, "state": None}]
+    assert site.factory.asked == [{"after": None, "limit": 100, "kind": None, "state": None, "everybody": False}]
     entries = answer.findall(qname("flf", "Entry"))
     assert [text_of(row, qname("flf", "State")) for row in entries] == ["Running", "Paused"]
     assert [text_of(row, qname("flf", "Task")) for row in entries] == ["", "Resuming"]
@@ -56,9 +56,18 @@ def test_list_without_wishes_asks_for_a_page_of_everything(site: Site) -> None:
 def test_list_hands_on_every_wish(site: Site) -> None:
     site.body(
         "factory",
-        f'<List xmlns="{NS["flf"]}"><After>abc</After><Limit>7</Limit><Kind>group</Kind><State>Running</State></List>',
+        f'<List xmlns="{NS["flf"]}"><After>abc</After><Limit>7</Limit><Kind>group</Kind><State>Running</State>'
+        "<Everybody>1</Everybody></List>",
     )
-    assert site.factory.asked == [{"after": "abc", "limit": 7, "kind": Kind.GROUP, "state": "Running"}]
+    wanted = {"after": "abc", "limit": 7, "kind": Kind.GROUP, "state": "Running", "everybody": True}
+    assert site.factory.asked == [wanted]
+
+
+def test_a_list_of_everybodys_names_the_owners(site: Site) -> None:
+    answer = site.body("factory", f'<List xmlns="{NS["flf"]}"><Everybody>true</Everybody></List>')
+    Contract.packaged().validate(answer)
+    owners = [text_of(row, qname("flf", "Owner")) for row in answer.findall(qname("flf", "Entry"))]
+    assert owners == ["local", "CN=Bob,O=Grid"]
 
 
 @pytest.mark.parametrize("limit", ["0", "-1", "1001", "many"])
