@@ -11,6 +11,7 @@ from flyinglow.notification.model import PullPoint
 from flyinglow.store.batches import batches
 from flyinglow.store.notification_tables import PULL_MESSAGES, PULL_POINTS
 from flyinglow.store.tables import SUBSCRIPTIONS
+from flyinglow.store.turnstile import alone
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,6 +48,7 @@ class PullPoints:
 
     def __init__(self, connection: Connection, *, writing: bool) -> None:
         self._connection = connection
+        self._writing = writing
         self._get = _LOCK if writing else _GET
 
     def add(self, row: PullPoint) -> None:
@@ -69,7 +71,9 @@ class PullPoints:
             self._connection.execute(delete(PULL_POINTS).where(_C.id.in_(batch)))
 
     def count(self, owner: str) -> int:
-        """Return how many an owner has."""
+        """Return how many an owner has; in a writing transaction nobody else counts his until it ends."""
+        if self._writing:
+            alone(self._connection, f"pull points of {owner}")
         return self._connection.execute(_COUNT, {"of_owner": owner}).scalar_one()
 
     def expired(self, before: datetime) -> list[str]:

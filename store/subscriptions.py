@@ -11,6 +11,7 @@ from flyinglow.notification.model import EVALUATED, Subscription, host_of
 from flyinglow.store import codec
 from flyinglow.store.batches import batches
 from flyinglow.store.tables import SUBSCRIPTIONS
+from flyinglow.store.turnstile import alone
 from flyinglow.workspace.model import Kind, ResourceKey
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Subscriptions:
 
     def __init__(self, connection: Connection, *, writing: bool) -> None:
         self._connection = connection
+        self._writing = writing
         self._get = _LOCK if writing else _GET
         self._named = _LOCK_NAMED if writing else _NAMED
 
@@ -84,9 +86,11 @@ class Subscriptions:
     ) -> int:
         """Count the requests that made them, for limits: those of one owner, consumer and moment are one request's.
 
-        ``consumer_host`` is compared without regard to case. ``filtered``: only those whose filter has expressions to
-        be evaluated.
+        Who counts in a writing transaction counts alone until it ends. ``consumer_host`` is compared without regard to
+        case. ``filtered``: only those whose filter has expressions to be evaluated.
         """
+        if self._writing:
+            alone(self._connection, f"subscriptions of {owner} to {consumer_host and consumer_host.lower()}")
         query = select(_C.owner, _C.consumer, _C.created_at).distinct()
         if owner is not None:
             query = query.where(_C.owner == owner)

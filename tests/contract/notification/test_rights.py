@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from itertools import count
 from typing import Any
@@ -17,10 +18,13 @@ from flyinglow.group.sharing import SharingService
 from flyinglow.nodectl.errors import ConflictError, UnknownError
 from flyinglow.notification.lifetime import Asked
 from flyinglow.notification.model import broker_of
+from flyinglow.notification.pulling.service import PullService, PullSettings
 from flyinglow.notification.service import SubscriptionService
 from flyinglow.notification.subscribing import SubscribeRequest
 from flyinglow.store import Store
 from flyinglow.workspace.model import Kind, ResourceKey
+from flyinglow.wsrf.faults import TypedFault
+from flyinglow.wsrf.xpath.evaluator import Query
 from rigs.site import subscriptions
 from rigs.store import NOON, noon, workspace
 
@@ -143,3 +147,47 @@ def test_however_they_meet_nobody_is_told_without_a_share(shared: Shared) -> Non
             assert errors[1] is None or isinstance(errors[1], ConflictError)
             assert errors[0] is None or isinstance(errors[0], UnknownError)
             assert shared.left() == set()
+
+
+@pytest.mark.parametrize("limit", ["per_owner", "per_consumer", "filtered_per_owner"])
+def test_however_many_subscribe_at_once_there_is_a_most(shared: Shared, limit: str) -> None:
+    service = subscriptions(shared.store, noon, shared.service._new_id)
+    service._settings = replace(service._settings, **{limit: 3})  # type: ignore[arg-type]
+    together = threading.Barrier(8)
+
+    def subscribe(port: int) -> bool:
+        consumer = f"http://127.0.0.1:{9000 + port}/"
+        asked = replace(ASKED, consumer=consumer, filter_xml="<MessageContent/>", contents=(Query("1"),))
+        together.wait(120)
+        try:
+            service.subscribe(LOCAL, KEY, asked)
+        except TypedFault:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(subscribe, range(8))) == 3
+
+
+def test_however_many_pull_points_are_made_at_once_there_is_a_most(any_store: Store) -> None:
+    ids = count(1)
+    service = PullService(
+        store=any_store,
+        now=noon,
+        new_id=lambda: f"{next(ids):032x}",
+        kept=lambda _subscription, _event: "",
+        base="http://site.example/pullpoint",
+        settings=PullSettings(per_owner=3),
+    )
+    together = threading.Barrier(8)
+
+    def make(_: int) -> bool:
+        together.wait(120)
+        try:
+            service.create(LOCAL)
+        except TypedFault:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(make, range(8))) == 3
