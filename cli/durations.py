@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from flyinglow.nodectl import durations
+
 if TYPE_CHECKING:
     from datetime import timedelta
 
 _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?", re.ASCII)
 _SIZE = re.compile(r"(\d+)\s*(M|MB|MiB|G|GB|GiB)?", re.ASCII | re.IGNORECASE)
-_DAY, _HOUR, _MINUTE = 86400, 3600, 60
 _MB_IN_GB: Final = 1024
 
 
@@ -23,7 +24,7 @@ def seconds(text: str) -> int:
         message = f"{text!r} is not a duration such as 90, 15m, 1h30m or 2d"
         raise ValueError(message)
     days, hours, minutes, rest = (int(part or 0) for part in found.groups())
-    return days * _DAY + hours * _HOUR + minutes * _MINUTE + rest
+    return days * durations.DAY + hours * durations.HOUR + minutes * durations.MINUTE + rest
 
 
 def megabytes(text: str) -> int:
@@ -38,13 +39,7 @@ def megabytes(text: str) -> int:
 
 def words(span: timedelta | float) -> str:
     """Return a duration as it would be typed."""
-    left = int(span if isinstance(span, int | float) else span.total_seconds())
-    parts = []
-    for unit, size in (("d", _DAY), ("h", _HOUR), ("m", _MINUTE)):
-        if left >= size:
-            parts.append(f"{left // size}{unit}")
-            left %= size
-    return "".join([*parts, f"{left}s"] if left or not parts else parts)
+    return durations.words(span if isinstance(span, int | float) else span.total_seconds())
 
 
 class Duration(click.ParamType[int]):

@@ -17,46 +17,64 @@ from flyinglow.client import Nic, Part
 from flyinglow.nodectl.errors import InvalidError, TransientError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from flyinglow.client import Lease
 
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
+_REQUEST = (
+    click.option("--file", type=_FILE, help="Read the request (several parts, say) from a TOML or JSON file."),
+    click.option("--name", help="Name of the lease, a lower-case DNS label.  [default: vm]"),
+    click.option("--part", help="Name of the machines, where it is to differ from the lease's."),
+    click.option("--image", help="Image to start from: a name of the catalogue, or a URI with --sha256 and --format."),
+    click.option("--sha256", help="Checksum of an image that is named by its URI."),
+    click.option("--format", type=click.Choice(["raw", "qcow2"]), help="Format of an image that is named by its URI."),
+    click.option("--kernel-from", help="Image of the catalogue whose kernel boots an image that is named by its URI."),
+    click.option(
+        "--partition", "partitions", multiple=True, metavar="NAME[:/MOUNT][:ro]", help="Partition of the site."
+    ),
+    click.option(
+        "--blank",
+        "blanks",
+        multiple=True,
+        metavar="[NAME=]SIZE[:/MOUNT|:swap]",
+        help="Blank disk: scratch=20G:/scratch.",
+    ),
+    click.option("--memory", type=Size(), help="Memory of each, in MB or as 2G."),
+    click.option("--cpus", type=int, default=1, show_default=True, help="CPUs of each."),
+    click.option("--disk", type=Size(), default=0, help="Disk space to hold for each, in MB or as 2G."),
+    click.option("--count", type=int, default=1, show_default=True, help="How many."),
+    click.option("--network", "networks", multiple=True, help="Network for a NIC; may be repeated."),
+    click.option("--provides", multiple=True, help="Role that these provide to others; may be repeated."),
+    click.option("--requires", multiple=True, help="Role that these need of others; may be repeated."),
+    click.option("--key", "keys", type=_FILE, multiple=True, help="File with SSH public keys to let in."),
+    click.option("--user-data", type=_FILE, help="File handed to the guest as it is."),
+    click.option("--duration", type=Duration(), help="How long, as 90m or 2d; the site has a default."),
+    click.option("--start-within", type=Duration(), help="Give up when it cannot start in this time."),
+    click.option("--initial-state", type=click.Choice(["Running", "Paused", "Propagated"]), help="State to begin in."),
+    click.option(
+        "--save-to", metavar="URI", help="Save disks there before the end; {name} is replaced by each one's name."
+    ),
+    click.option("--open", "open_", is_flag=True, help="Make an open ensemble: it starts with `flyinglow done`."),
+    click.option("--join", metavar="NAME", help="Add to this open ensemble."),
+    click.option("--preemptable", is_flag=True, help="It may be ended early for others, after a warning."),
+    click.option(
+        "--ready-barrier", type=Duration(), metavar="TIME", help="Wait until all guests say that they are ready."
+    ),
+)
+
+
+def _request(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options that say what to lease."""
+    for option in reversed(_REQUEST):
+        command = option(command)
+    return command
+
+
 @click.command()
-@click.option("--file", type=_FILE, help="Read the request (several parts, say) from a TOML or JSON file.")
-@click.option("--name", help="Name of the lease, a lower-case DNS label.  [default: vm]")
-@click.option("--part", help="Name of the machines, where it is to differ from the lease's.")
-@click.option("--image", help="Image to start from: a name of the catalogue, or a URI with --sha256 and --format.")
-@click.option("--sha256", help="Checksum of an image that is named by its URI.")
-@click.option("--format", type=click.Choice(["raw", "qcow2"]), help="Format of an image that is named by its URI.")
-@click.option("--kernel-from", help="Image of the catalogue whose kernel boots an image that is named by its URI.")
-@click.option("--partition", "partitions", multiple=True, metavar="NAME[:/MOUNT][:ro]", help="Partition of the site.")
-@click.option(
-    "--blank",
-    "blanks",
-    multiple=True,
-    metavar="[NAME=]SIZE[:/MOUNT|:swap]",
-    help="Blank disk: scratch=20G:/scratch.",
-)
-@click.option("--memory", type=Size(), help="Memory of each, in MB or as 2G.")
-@click.option("--cpus", type=int, default=1, show_default=True, help="CPUs of each.")
-@click.option("--disk", type=Size(), default=0, help="Disk space to hold for each, in MB or as 2G.")
-@click.option("--count", type=int, default=1, show_default=True, help="How many.")
-@click.option("--network", "networks", multiple=True, help="Network for a NIC; may be repeated.")
-@click.option("--provides", multiple=True, help="Role that these provide to others; may be repeated.")
-@click.option("--requires", multiple=True, help="Role that these need of others; may be repeated.")
-@click.option("--key", "keys", type=_FILE, multiple=True, help="File with SSH public keys to let in.")
-@click.option("--user-data", type=_FILE, help="File handed to the guest as it is.")
-@click.option("--duration", type=Duration(), help="How long, as 90m or 2d; the site has a default.")
-@click.option("--start-within", type=Duration(), help="Give up when it cannot start in this time.")
-@click.option("--initial-state", type=click.Choice(["Running", "Paused", "Propagated"]), help="State to begin in.")
-@click.option(
-    "--save-to", metavar="URI", help="Save disks there before the end; {name} is replaced by each one's name."
-)
-@click.option("--open", "open_", is_flag=True, help="Make an open ensemble: it starts with `flyinglow done`.")
-@click.option("--join", metavar="NAME", help="Add to this open ensemble.")
-@click.option("--preemptable", is_flag=True, help="It may be ended early for others, after a warning.")
-@click.option("--ready-barrier", type=Duration(), metavar="TIME", help="Wait until all guests say that they are ready.")
+@_request
 @click.option("--dry-run", is_flag=True, help="Say whether it would be granted, and lease nothing.")
 @click.option("--token", help="Your own token: a repeated request with it gets the first one's answer.")
 @click.option("--timeout", type=Duration(), help="Wait no longer than this; the lease goes on.")
@@ -88,12 +106,17 @@ def create(session: Session, *, detach: bool, timeout: int | None, dry_run: bool
 
 
 @click.command()
-@click.argument("request", type=_FILE)
+@click.argument("request", type=_FILE, required=False)
+@_request
 @options
-def estimate(session: Session, *, request: Path) -> None:
-    """Say when a request would start, and why not at once. REQUEST is a file as for `create --file`."""
-    asked = {"name": "vm", "parts": [], **request_file.read(request)}
-    found = session.site.estimate(**asked)
+def estimate(session: Session, *, request: Path | None, **given: Any) -> None:
+    """Say when a request would start, and why not at once.
+
+    What is asked for is said by the options of `create`, or in the file REQUEST as for `create --file`.
+    """
+    if request is not None and given["file"] is not None:
+        raise InvalidError("say the file once: as REQUEST or by --file")
+    found = session.site.estimate(**_asked(session, {**given, "file": request or given["file"]}))
     if session.json:
         session.answer(showing.as_json(found))
     elif found.starts_at is None:

@@ -43,11 +43,14 @@ def offers(session: Session) -> None:
 
 def _limits(session: Session, found: Offers) -> None:
     free = found.free
-    rows = [
+    figures = [
         ("memory MB", found.maximum_memory_mb, free.memory_mb, free.largest_memory_mb),
         ("CPUs", found.maximum_cpus, free.cpus, free.largest_cpus),
         ("disk MB", found.maximum_disk_mb, free.disk_mb, free.largest_disk_mb),
     ]
+    # where requests queue, what is free is the scheduler's to know: none is only none that the service holds already
+    unknown = 0 if found.immediate else "unknown"
+    rows = [(name, most, now or unknown, largest or unknown) for name, most, now, largest in figures]
     session.table(("", "most for one", "free now", "free on one node"), rows)
     when = "granted or refused at once" if found.immediate else "queued when there is no room"
     session.say(f"Requests of up to {found.maximum_members} members are {when}.")

@@ -12,6 +12,7 @@ from flyinglow.backend.lrm.desk import Desk
 from flyinglow.backend.lrm.jobs.pilots import held
 from flyinglow.backend.lrm.mirror import Written, tags_of
 from flyinglow.backend.lrm.states import SLOT_LIVE
+from flyinglow.nodectl.durations import words
 from flyinglow.nodectl.errors import DeniedError, UnknownError
 
 if TYPE_CHECKING:
@@ -92,5 +93,6 @@ class Extension:
 
     def _denied(self, seconds: float, longest: float, why: str) -> DeniedError:
         whole = max(0, math.floor(longest))
-        message = f"{seconds:g} s from now on are not to be had: {why}. The longest possible is {whole} s from now."
+        asked, most = words(math.ceil(seconds)), words(whole)
+        message = f"{asked} from now on are not to be had: {why}. The longest possible is {most} from now."
         return DeniedError(message, {"longest": whole, "asked": math.ceil(seconds)})

@@ -15,8 +15,9 @@ import pytest
 from flyinglow.cli.__main__ import COMMANDS, app, run
 from flyinglow.cli.exits import TABLE, Exit
 from flyinglow.cli.session import Session
-from flyinglow.client import Entry, Epr, Estimate, Lease, LeaseFailed, Part, Properties, Resource, Result, Valid
+from flyinglow.client import Entry, Epr, Estimate, Lease, LeaseFailed, Offers, Part, Properties, Resource, Result, Valid
 from flyinglow.client.access import Limit, Quota
+from flyinglow.client.values import FreeNow
 from flyinglow.client.wire import LostError
 from flyinglow.nodectl.errors import KINDS, ExhaustedError, UnknownError
 from flyinglow.server.configuration.file import load
@@ -63,6 +64,7 @@ class FakeSite:
         self.error: BaseException | None = None
         self.waits, self.outlook = "", Estimate()
         self.limits: Quota | None = None
+        self.offered: Offers | None = None
 
     def create(self, parts: Sequence[Part], *, name: str, **options: Any) -> Lease:
         self.asked = {"parts": parts, "name": name, **options}
@@ -96,8 +98,9 @@ class FakeSite:
     def resource(self, reference: Any) -> Resource:
         return next(each for each in self.resources if each.url == reference)
 
-    def offers(self) -> Any:
-        raise AssertionError("nobody asks")
+    def offers(self) -> Offers:
+        assert self.offered is not None, "nobody asks"
+        return self.offered
 
 
 @pytest.fixture(autouse=True)
@@ -416,6 +419,30 @@ def test_an_estimate_of_what_options_say(capsys: pytest.CaptureFixture[str]) -> 
     assert (part.count, part.memory_mb, site.asked["duration"], site.asked["preemptable"]) == (3, 96, 3600, True)
     assert do(site, "estimate") == Exit.INVALID
     assert "--image and --memory" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("immediate", "free", "said"), [(True, 0, "0"), (False, 0, "unknown"), (False, 512, "512")])
+def test_what_is_free_is_unknown_where_a_scheduler_knows_it(
+    immediate: bool, free: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site = FakeSite()
+    site.offered = Offers(
+        maximum_memory_mb=4096,
+        maximum_cpus=8,
+        maximum_disk_mb=1000,
+        maximum_members=4,
+        immediate=immediate,
+        architectures=("x86_64",),
+        vmms=("qemu",),
+        default_duration=3600,
+        maximum_duration=7200,
+        free=FreeNow(memory_mb=free, cpus=1, disk_mb=1, largest_memory_mb=free, largest_cpus=1, largest_disk_mb=1),
+        networks=(),
+        images=(),
+    )
+    assert do(site, "offers") == Exit.OK
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "memory MB" in line]
+    assert line.split()[-2:] == [said, said]
 
 
 def test_admin_without_a_service(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,6 @@
 """Claims that compete for the last nodes, and slots that are kept, shared, asked for ahead, held for longer."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -113,6 +114,7 @@ def test_a_longer_extension_is_refused_with_the_longest_possible() -> None:
     with pytest.raises(DeniedError) as caught:
         site.result(site.backend.extend("k1", 3600))
     assert 680 <= caught.value.figures["longest"] <= 690
+    assert re.search(r"The longest possible is 11m\d+s from now", caught.value.message)
     with pytest.raises(UnknownError):
         site.result(site.backend.extend("nobody", 1))
 
