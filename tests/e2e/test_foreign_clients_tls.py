@@ -57,9 +57,8 @@ def run(
     grid, daemon = served
     shown = {"CA": str(grid.directory / "ca.pem")}
     if credential == "certificate":
-        # node signs by RSA only
-        pair = {"key": rsa.generate_private_key(65537, 2048)} if stack == "node" else {}
-        certificate, key = grid.root.issue(stack, **pair).write(grid.directory, stack)
+        pair = rsa.generate_private_key(65537, 2048) if stack == "node" else None  # it signs by RSA only
+        certificate, key = grid.root.issue(stack, key=pair).write(grid.directory, stack)
         shown |= {"CERTIFICATE": str(certificate), "KEY": str(key)}
     elif credential == "token":
         shown["TOKEN"] = bearer(stack)
