@@ -50,7 +50,7 @@ class AdminProtocol(LineOnlyReceiver):
             self._fail(error)
             return
         log.info("admin", extra={"verb": verb, "args_given": sorted(args)})
-        outcome = "failed"
+        outcome, peer = "failed", self._peer()  # who may be gone when it is done
         try:
             body = await self._verbs[verb](args)
             outcome = "done"
@@ -58,7 +58,7 @@ class AdminProtocol(LineOnlyReceiver):
             outcome = error.kind
             body = error
         finally:
-            self._audit(verb, args, outcome, self._peer())
+            self._audit(verb, args, outcome, peer)
         if isinstance(body, FlyingLowError):
             self._fail(body)
         else:

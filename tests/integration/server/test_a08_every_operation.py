@@ -39,13 +39,25 @@ MUTATING = [
 ]
 
 
+class Statements(list[str]):
+    """What was asked of the database, which can be told to fail."""
+
+    broken = False
+
+    def note(self, _c: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        """Note a statement, or fail (SQLAlchemy's hook)."""
+        if self.broken:
+            raise ZeroDivisionError("canary-7Q")
+        self.append(statement)
+
+
 @dataclass
 class Leased:
     """A site on which alice has one of everything; ``ids`` by service, as they replace those of the samples."""
 
     site: Composed
     ids: dict[str, list[str]]
-    statements: list[str]
+    statements: Statements
 
     def try_it(self, service: str, operation: str, caller: Identity, ids: list[str]) -> tuple[str, int]:
         """Send a sample; return the answer without what differs from call to call, and how many queries it took."""
@@ -60,13 +72,9 @@ class Leased:
 def leased(tmp_path: Path, open_store: OpenStore) -> Iterator[Leased]:  # noqa: F811
     store = open_store()
     site = Composed(tmp_path, store)
-    statements: list[str] = []
-
-    def note(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        statements.append(statement)
-
+    statements = Statements()
     for engine in (store._database.reading, store._database.writing):
-        event.listen(engine, "before_cursor_execute", note)
+        event.listen(engine, "before_cursor_execute", statements.note)
     try:
         yield Leased(site, _lease(site), statements)
     finally:
@@ -139,3 +147,26 @@ def test_every_call_that_changes_something_leaves_exactly_one_line(leased: Lease
             assert (line["who"], line["operation"], line["endpoint"]) == ("alice", operation, service)
             assert line["from"] == "192.0.2.1:4711"
             assert line["message_id"].startswith("urn:uuid:")
+
+
+@pytest.mark.parametrize("how", ["crash", "schema"])
+def test_every_call_that_fails_although_it_would_have_changed_something_leaves_exactly_one_line(
+    leased: Leased, how: str
+) -> None:
+    leased.statements.broken = how == "crash"
+    for service, operation in operations():
+        elements = {etree.QName(element).localname: element for element, _ in Contract.packaged().operations(service)}
+        if elements[operation] in READS:
+            continue
+        text = sample(service, operation, leased.ids.get(service, []))
+        if how == "schema":
+            text = re.sub(r"(<[\w:]*Body>\s*<[^>]*?)(/?>)", r' \1 canary="7Q"\2', text, count=1)
+        before = len(leased.site.lines)
+        status, answer = leased.site.send(service, text, ALICE)
+        (line,) = leased.site.lines[before:]
+        assert status == 500, (service, operation)
+        assert (line["who"], line["endpoint"], line["operation"]) == ("alice", service, operation)
+        assert line["outcome"].endswith(("Fault", "Client")), line
+        assert line["incident"], (service, operation, line)
+        assert "canary" not in str(line)
+        assert "canary-7Q" not in etree.tostring(answer, encoding="unicode")

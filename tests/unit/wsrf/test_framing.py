@@ -38,9 +38,12 @@ class Peer(PEER):  # type: ignore[misc] # Twisted's test transport has no types
         self.aborted = True
 
 
+ROOT: Any = Root
+
+
 def connect(host: str = "192.0.2.1", **limits: int) -> tuple[Any, Any, Any]:
     reactor = REACTOR()
-    return (*_open(Listener(Root(), HttpLimits(**limits), reactor), host), reactor)
+    return (*_open(Listener(ROOT(), HttpLimits(**limits), reactor), host), reactor)
 
 
 def _open(site: Listener, host: str) -> tuple[Any, Any]:
@@ -100,7 +103,7 @@ def test_a02_a_body_that_ends_where_it_is_too_long_keeps_no_connection() -> None
 
 
 def test_a02_a_peer_of_ipv6_is_its_network() -> None:
-    site = Listener(Root(), HttpLimits(connections_per_peer=1), REACTOR())
+    site = Listener(ROOT(), HttpLimits(connections_per_peer=1), REACTOR())
     first, _ = _open(site, "2001:db8::1")
     assert _open(site, "2001:db8::2")[0] is None
     assert _open(site, "2001:db8:0:1::2")[0] is not None
