@@ -6,6 +6,7 @@ import gzip
 import http.client
 import json
 import os
+import signal
 import socket
 import threading
 from collections.abc import Iterator
@@ -309,6 +310,28 @@ def test_the_audit_log_is_its_owners_and_admins_are_in_it(door: Daemon) -> None:
     ]
     assert verbs[0]["from"] == f"uid {os.geteuid()} pid {os.getpid()}"
     assert Path(door.state / "audit.log").stat().st_mode & 0o137 == 0
+
+
+def test_who_leaves_before_the_answer_is_in_the_audit_log_once_as_are_calls_after_a_rotation(door: Daemon) -> None:
+    said = "urn:uuid:6f0c2a4e-9a58-4a0b-8d0e-3f1f5a7b9c2d"
+    header = (
+        f'<w:MessageID xmlns:w="http://www.w3.org/2005/08/addressing">{said}</w:MessageID>'
+        '<w:Action xmlns:w="http://www.w3.org/2005/08/addressing">urn:flyinglow:factory:1/Factory/CreateRequest</w:Action>'
+    )
+    create = '<Create xmlns="urn:flyinglow:factory:1"><Name>gone</Name></Create>'
+    data = envelope(create).replace(b"<s:Body>", f"<s:Header>{header}</s:Header><s:Body>".encode())
+    head = f"POST /factory HTTP/1.1\r\nHost: x\r\nContent-Type: text/xml\r\nContent-Length: {len(data)}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", door.port), timeout=180) as peer:
+        peer.sendall(head.encode() + data)
+    eventually(lambda: [line for line in audit(door) if line["message_id"] == said], 120)
+    old, rotated = door.state / "audit.log", door.state / "audit.log.1"
+    old.rename(rotated)
+    os.kill(door.pid, signal.SIGHUP)
+    eventually(old.exists, 120)
+    assert send(door, "/factory", create, header.replace("6f0c", "7f0c"))[0] == 500
+    assert [line["message_id"] for line in audit(door)] == [said.replace("6f0c", "7f0c")]
+    assert rotated.read_text().count(said) == 1
+    assert rotated.read_text().endswith("}\n")
 
 
 def test_soap_1_2_is_refused_alike(door: Daemon) -> None:

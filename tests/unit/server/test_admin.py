@@ -18,7 +18,6 @@ from flyinglow.server.administration.socket import AdminFactory
 from flyinglow.server.administration.verbs import AdminVerbs
 from flyinglow.server.audit import ADMIN_READS, Audit
 
-
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 
 
