@@ -90,9 +90,7 @@ class Signatures:
         chain = certificates.read(signed.token)
         signer = self._signers.identify(chain)
         proof.prove(signed, chain[0])
-        if only and (
-            wait := self._count(signer)
-        ):  # not carried out: it may come again
+        if only and (wait := self._count(signer)):  # not carried out: it may come again
             raise too_many(wait)
         self._replays.take(signer.name, signed.message_id, created)
         return signer
