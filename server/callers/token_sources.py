@@ -106,11 +106,11 @@ class FreshKeys:
             self._fetching = None
 
 
-def reader(issuer: TokenIssuer) -> Callable[[], bytes]:
-    """Return the function that gets an issuer's keys, from its file or its URL."""
+def reader(issuer: TokenIssuer, dated: Callable[[str], None] = lambda _: None) -> Callable[[], bytes]:
+    """Return the function that gets an issuer's keys, by file or URL; ``dated`` hears what time it is there."""
     if issuer.keys_file is not None:
         return file_reader(issuer.keys_file)
-    return url_reader(issuer.keys_url, issuer.ca_file)
+    return url_reader(issuer.keys_url, issuer.ca_file, dated=dated)
 
 
 def file_reader(path: Path) -> Callable[[], bytes]:
@@ -126,7 +126,9 @@ def file_reader(path: Path) -> Callable[[], bytes]:
     return read
 
 
-def url_reader(url: str, ca_file: Path | None, seconds: float = _SECONDS) -> Callable[[], bytes]:
+def url_reader(
+    url: str, ca_file: Path | None, seconds: float = _SECONDS, dated: Callable[[str], None] = lambda _: None
+) -> Callable[[], bytes]:
     """Return a function that fetches a key set by https: no redirect, no proxy, 256 KiB and 10 seconds at most.
 
     A server that sends a byte now and then does not hold it for longer: what is left of the time bounds each read.
@@ -143,7 +145,9 @@ def url_reader(url: str, ca_file: Path | None, seconds: float = _SECONDS) -> Cal
             made = http.client.HTTPSConnection(parts.hostname or "", parts.port, timeout=seconds, context=context)
             with closing(made) as connection:
                 connection.request("GET", target, headers={"Accept": "application/jwk-set+json, application/json"})
-                return _body(connection.getresponse(), url)
+                response = connection.getresponse()
+                dated(response.headers.get("date", ""))
+                return _body(response, url)
         except (OSError, http.client.HTTPException) as error:
             raise TransientError(f"{url} cannot be fetched: {error}") from None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ class KeyServer:
         root = Authority.make("Issuer CA")
         self.document, self.status, self.asked = jwks(jwk(rsa_key(), "one")).encode(), 200, 0
         self.headers: dict[str, str] = {}
+        self.ahead = 0.0  # seconds that its clock is ahead of ours
         self.drips = False  # whether the headers come a byte at a time, for minutes
         self.closing = threading.Event()
         self.ca_file = directory / "issuer-ca.pem"
@@ -54,6 +56,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(keys.document)
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """Return what time it is by its clock."""
+        return super().date_time_string((time.time() if timestamp is None else timestamp) + self.keys.ahead)
 
     def _drip(self) -> None:
         with suppress(OSError):  # the other end has had enough of it

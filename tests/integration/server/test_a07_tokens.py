@@ -12,6 +12,8 @@ from lxml import etree
 
 from flyinglow.nodectl.errors import BrokenError, TransientError
 from flyinglow.server.callers.token_sources import url_reader
+from flyinglow.server.configuration.file import parse
+from flyinglow.server.doctor import issuers
 from rigs.daemon import Daemon, daemon_factory, daemon_store
 from rigs.key_server import ISSUER, KeyServer, bearer, key_server
 from rigs.soap import message
@@ -135,3 +137,12 @@ def test_a07_an_issuer_that_says_a_byte_now_and_then_is_not_waited_for(keys: Key
 def test_a07_keys_of_an_unknown_server_are_not_believed(keys: KeyServer) -> None:
     with pytest.raises(TransientError, match="certificate verify failed"):
         url_reader(keys.url, None)()
+
+
+@pytest.mark.parametrize("ahead", [0.0, 3600.0, -3600.0])
+def test_the_doctor_says_how_far_an_issuers_clock_is_off(keys: KeyServer, ahead: float) -> None:
+    keys.ahead = ahead
+    (found,) = issuers.examine(parse(keys.toml(), "test"))
+    assert (found.name, found.ok) == ("issuer grid", not ahead), found
+    assert ("s off ours" in found.detail) == bool(ahead)
+    assert not ahead or found.detail.partition("its clock is ")[2][0] == ("+" if ahead > 0 else "-")
