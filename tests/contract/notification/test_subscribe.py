@@ -52,13 +52,17 @@ CONSUMER = (
 )
 
 
+each_store = pytest.mark.parametrize("site", ["sqlite", "postgresql"], indirect=True)
+"""Marks what is read back from the store, or looked for in it: the same on each database."""
+
+
 class Site:
     """A store with one workspace, one group and one ensemble, and the endpoints over it."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, url: str) -> None:
         self.time = NOW
         ids = count(1)
-        self.store = Store(f"sqlite:///{file}", now=lambda: self.time, durable=False)
+        self.store = Store(url, now=lambda: self.time, durable=False)
         self.store.migrate()
         self.seen: list[tuple[str, _Element]] = []
         self.looked_up: list[str] = []
@@ -131,8 +135,10 @@ class Site:
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    made = Site(tmp_path / "store.db")
+def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
+    """A site on SQLite, or on the database that ``each_store`` names."""
+    other = getattr(request, "param", "sqlite") == "postgresql"
+    made = Site(request.getfixturevalue("postgres_url") if other else f"sqlite:///{tmp_path}/store.db")
     yield made
     made.store.close()
 
@@ -156,6 +162,7 @@ def about(*expressions: str) -> str:
     return f"<wsnt:Filter>{''.join(made)}</wsnt:Filter>"
 
 
+@each_store
 @pytest.mark.parametrize("kind", list(LEASED))
 @pytest.mark.parametrize("soap", ["1.1", "1.2"])
 def test_subscribing_to_each_kind_of_resource(site: Site, kind: Kind, soap: str) -> None:
@@ -267,11 +274,13 @@ def test_unknown_filters_and_policies_are_named_each(site: Site) -> None:
     assert [name.rpartition(":")[2] for name in named] == ["One", "Two"]
 
 
+@each_store
 def test_a_raw_subscription(site: Site) -> None:
     site.subscribe("<wsnt:SubscriptionPolicy><wsnt:UseRaw/></wsnt:SubscriptionPolicy>")
     assert site.service.get(LOCAL, f"{1:032x}").raw
 
 
+@each_store
 @pytest.mark.parametrize(
     ("wish", "granted"),
     [
@@ -348,6 +357,7 @@ def test_reference_parameters_that_pose_as_other_headers_or_swell_every_message(
     assert site.fault(site.subscribe(consumer=consumer)).tag == qname("wsnt", "SubscribeCreationFailedFault")
 
 
+@each_store
 @pytest.mark.parametrize("resource", [f"{2:032x}", f"{3:032x}", f"{9:032x}"])
 def test_a_resource_that_is_foreign_destroyed_or_not_there_is_unknown_and_nothing_is_looked_up(
     site: Site, resource: str
@@ -383,6 +393,7 @@ def test_a09_a_policy_widens_nothing_that_the_site_has_not_allowed(site: Site) -
     assert "the site has not allowed" in etree.tostring(site.fault(answer), encoding="unicode")
 
 
+@each_store
 def test_a_policy_holds_for_going_on_with_a_subscription_and_not_for_ending_it(site: Site) -> None:
     site.subscribe(consumer="<wsa:Address>http://h.far.example/</wsa:Address>")
     renew = "<wsnt:Renew><wsnt:TerminationTime>PT1H</wsnt:TerminationTime></wsnt:Renew>"
@@ -393,6 +404,7 @@ def test_a_policy_holds_for_going_on_with_a_subscription_and_not_for_ending_it(s
     assert ended.tag == qname("wsnt", "UnsubscribeResponse")
 
 
+@each_store
 def test_owners_and_consumers_have_a_most(site: Site) -> None:
     for number in range(6):
         host = "a" if number < 4 else "b"
@@ -405,6 +417,7 @@ def test_owners_and_consumers_have_a_most(site: Site) -> None:
     assert site.subscriptions() == 5
 
 
+@each_store
 def test_a10_a_consumer_that_is_spelled_otherwise_is_the_same_target(site: Site) -> None:
     spellings = ("127.0.0.1:81", "127.0.0.1:82", "127.1", "2130706433")
     answers = [site.subscribe(consumer=f"<wsa:Address>http://{host}/</wsa:Address>") for host in spellings]
@@ -413,6 +426,7 @@ def test_a10_a_consumer_that_is_spelled_otherwise_is_the_same_target(site: Site)
     assert site.subscriptions() == 3
 
 
+@each_store
 @pytest.mark.parametrize("inside", [content("//fl:State"), about("//fl:State")])
 def test_an_owner_has_so_many_filters_that_are_evaluated_and_more_by_topic(site: Site, inside: str) -> None:
     for letter in "ab":
@@ -426,6 +440,7 @@ def test_an_owner_has_so_many_filters_that_are_evaluated_and_more_by_topic(site:
     assert site.subscriptions() == 3
 
 
+@each_store
 @pytest.mark.parametrize("stem", ["SubscriptionManager", "PausableSubscriptionManager"])
 def test_unsubscribe_under_either_stem_and_never_again(site: Site, stem: str) -> None:
     site.subscribe()
@@ -437,6 +452,7 @@ def test_unsubscribe_under_either_stem_and_never_again(site: Site, stem: str) ->
     assert site.fault(end()).tag == qname("r", "ResourceUnknownFault")
 
 
+@each_store
 @pytest.mark.parametrize("stem", ["SubscriptionManager", "PausableSubscriptionManager"])
 @pytest.mark.parametrize("soap", ["1.1", "1.2"])
 def test_renew_under_either_stem(site: Site, stem: str, soap: str) -> None:
@@ -446,6 +462,7 @@ def test_renew_under_either_stem(site: Site, stem: str, soap: str) -> None:
     assert text(answer, "wsnt:TerminationTime") == "2026-01-02T04:04:05Z"
 
 
+@each_store
 def test_another_persons_subscription_is_unknown_but_not_to_the_operator(site: Site) -> None:
     site.subscribe()
     answer = site.call("<wsnt:Unsubscribe/>", at="subscription", caller=Identity("bob"))
@@ -454,6 +471,7 @@ def test_another_persons_subscription_is_unknown_but_not_to_the_operator(site: S
     assert answer.tag == qname("wsnt", "UnsubscribeResponse")
 
 
+@each_store
 def test_an_expired_subscription_is_unknown_and_swept(site: Site) -> None:
     site.subscribe("<wsnt:InitialTerminationTime>PT10S</wsnt:InitialTerminationTime>")
     site.subscribe("<wsnt:InitialTerminationTime>PT20S</wsnt:InitialTerminationTime>")
@@ -472,6 +490,7 @@ def test_the_managers_operations_are_those_of_its_wsdl(site: Site) -> None:
     assert site.endpoints["subscription"].routes() == Contract.packaged().operations("subscription")
 
 
+@each_store
 def test_every_message_of_a_day_has_been_judged_by_the_schemas(site: Site) -> None:
     site.subscribe()
     site.call("<wsnt:Unsubscribe/>", at="subscription")
@@ -482,6 +501,7 @@ def test_every_message_of_a_day_has_been_judged_by_the_schemas(site: Site) -> No
 RP = {"rp": NS["rp"], "wsnt": NS["wsnt"], "fl": NS["fl"], "wsa": NS["wsa"], "rl": NS["rl"]}
 
 
+@each_store
 def test_pausing_and_resuming_wakes_the_delivery(site: Site) -> None:
     site.subscribe()
     for _ in range(2):  # again is as well
@@ -495,6 +515,7 @@ def test_pausing_and_resuming_wakes_the_delivery(site: Site) -> None:
     assert (site.service.get(LOCAL, f"{1:032x}").paused_at, site.woken) == (None, [f"{1:032x}"])
 
 
+@each_store
 def test_what_is_no_longer_sent_to_stays_paused_and_its_owner_is_told(site: Site) -> None:
     """The site has narrowed down where it sends to since."""
     site.subscribe()
@@ -508,6 +529,7 @@ def test_what_is_no_longer_sent_to_stays_paused_and_its_owner_is_told(site: Site
     assert site.woken == []
 
 
+@each_store
 @pytest.mark.parametrize("operation", ["PauseSubscription", "ResumeSubscription"])
 def test_nobody_elses_subscription_is_paused_or_resumed(site: Site, operation: str) -> None:
     site.subscribe()
@@ -515,6 +537,7 @@ def test_nobody_elses_subscription_is_paused_or_resumed(site: Site, operation: s
     assert site.fault(answer).tag == qname("r", "ResourceUnknownFault")
 
 
+@each_store
 def test_a_subscription_is_a_resource_with_properties(site: Site) -> None:
     site.subscribe(topic("fl:state") + "<wsnt:SubscriptionPolicy><wsnt:UseRaw/></wsnt:SubscriptionPolicy>")
     (document,) = site.call("<rp:GetResourcePropertyDocument/>", at="subscription")
@@ -533,6 +556,7 @@ def test_a_subscription_is_a_resource_with_properties(site: Site) -> None:
     assert document.findtext("rl:TerminationTime", namespaces=RP) == "2026-01-03T03:04:05Z"
 
 
+@each_store
 def test_a_subscription_ends_and_is_prolonged_like_any_resource(site: Site) -> None:
     site.subscribe()
     duration = "<rl:RequestedLifetimeDuration>PT1H</rl:RequestedLifetimeDuration>"
@@ -555,6 +579,7 @@ def current(expression: str, dialect: str = CONCRETE) -> str:
     return f'<wsnt:GetCurrentMessage><wsnt:Topic Dialect="{dialect}">{expression}</wsnt:Topic></wsnt:GetCurrentMessage>'
 
 
+@each_store
 def test_the_current_message_is_the_last_one_on_its_topic(site: Site) -> None:
     key = ResourceKey(Kind.WORKSPACE, f"{1:032x}")
     told = [(Topic.STATE, "Propagated"), (Topic.STATE, "Running"), (Topic.SCHEDULE, "")]
@@ -582,6 +607,7 @@ def test_a_current_message_that_there_is_not(site: Site, body: str, fault: str) 
     assert site.fault(site.call(body)).tag == fault
 
 
+@each_store
 def test_nobody_elses_current_message_is_told(site: Site) -> None:
     answer = site.call(current("fl:state"), resource=f"{2:032x}")
     assert site.fault(answer).tag == qname("r", "ResourceUnknownFault")
