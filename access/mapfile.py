@@ -7,8 +7,9 @@ One entry a line: a subject as Globus writes it, in quotes where it has spaces, 
     "/atlas/Role=pilot" pilots
 
 In quotes, ``\"``, ``\\`` and ``\xHH`` stand for single letters; an escaped slash does not part a subject. A subject may
-also be written as RFC 4514 has it. An entry whose first part has no ``=`` is an attribute of a VOMS server: whoever has
-it, or with ``/*`` at its end one below it, belongs to those groups.
+also be written as RFC 4514 has it. What follows the names after a space and ``#`` is a comment. An entry whose first
+part has no ``=`` is an attribute of a VOMS server: whoever has it, or with ``/*`` at its end one below it, belongs to
+those groups.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from flyinglow.access.subjects import Subject
 
 _ENTRY: Final = re.compile(r'(?:"((?:[^"\\]|\\.)*)"|([^\s"]\S*))(?:\s+(\S.*))?')
+_COMMENT: Final = re.compile(r"(?:^|\s)#.*")
 _NAME: Final = re.compile(r"[A-Za-z0-9._@-]{1,64}")
 _ROLE_NULL: Final = re.compile(r"/(?:Role|Capability)=NULL(?=/|$)")
 
@@ -78,9 +80,11 @@ def _enter(found: Mapfile, line: str) -> None:
         raise InvalidError("a quote is not closed, or nothing parts the subject from its names")
     quoted, bare, rest = match.groups()
     subject = bare if quoted is None else quoted.replace('\\"', '"')
-    names = _names(rest or "")
+    names = _names(_COMMENT.sub("", rest or ""))
     if _is_attribute(subject):
         key = plain_attribute(subject)
+        if "*" in key.removesuffix("/*"):
+            raise InvalidError(f"{subject!r} is no attribute: a * stands for one only after the last slash")
         found.attributes[key] = found.attributes.get(key, frozenset()) | names
         return
     parsed = subjects.of_slashes(subject) if subject.startswith("/") else subjects.of_commas(subject)

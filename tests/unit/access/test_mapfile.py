@@ -16,7 +16,7 @@ TEXT = r"""
 "CN=Carol,O=Grid" carol, .pool
 "/O=Gr\"id/CN=q\x2fCN=z" q
 
-"/O=Grid/CN=Bob" more
+"/O=Grid/CN=Bob" more   # by whom, since when
 "/atlas/Role=pilot/Capability=NULL" pilots
 "/atlas/*" atlas
 """
@@ -49,6 +49,10 @@ def test_attributes_are_found_by_themselves_and_by_what_they_are_below() -> None
         ('"/O=Grid/CN=Alice" a;b', "'a;b' is no name"),
         ('"/O=Grid/CN=Alice" a,,b', "'' is no name"),
         ('"/O=Grid/CN=Alice"alice', "nothing parts"),
+        ('"/O=Grid/CN=Alice" # alice', "no name follows"),
+        ('"/O=Grid/CN=Alice" alice#1', "'alice#1' is no name"),
+        ('"/atlas*" atlas', "after the last slash"),
+        ('"/atlas/*/Role=pilot" atlas', "after the last slash"),
         ("Alice alice", "no name"),
         ('"/FOO=x/CN=Alice" alice', "no type of attribute"),
     ],
