@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import stat
 from typing import TYPE_CHECKING
 
 from flyinglow.nodectl.errors import BrokenError
@@ -20,7 +21,7 @@ GUEST_KEY = "guest.key"
 def endpoint(config: Config) -> Endpoint | None:
     """Return what guests are told of the context endpoint, or None where the configuration names no address for it.
 
-    Raises BrokenError when the key cannot be read or made.
+    Raises BrokenError when the key cannot be read or made, or everyone can read it.
     """
     url = config.listen.guest.base_url.rstrip("/")
     return Endpoint(url=url, key=_key(config.server.state_dir / GUEST_KEY)) if url else None
@@ -30,12 +31,15 @@ def _key(path: Path) -> bytes:
     try:
         if not path.exists():
             _make(path)
-        key = path.read_bytes()
+        key, mode = path.read_bytes(), path.stat().st_mode
     except OSError as error:
         message = f"{path} cannot be read or made: {error.strerror}"
         raise BrokenError(message) from None
     if len(key) != KEY_BYTES:
         message = f"{path} is no key of {KEY_BYTES} bytes; remove it while no lease waits to be launched"
+        raise BrokenError(message)
+    if mode & (stat.S_IROTH | stat.S_IWOTH):
+        message = f"everyone can read or write {path}; chmod 0600 it"
         raise BrokenError(message)
     return key
 

@@ -13,6 +13,7 @@ import pytest
 
 from flyinglow.client import Consumer, Disk, Nic, Part, connect
 from rigs.daemon import Daemon, one_store
+from rigs.grid import Grid
 from rigs.ports import free_port
 from rigs.postgres import end_holders
 from rigs.unprivileged import USER
@@ -38,6 +39,21 @@ def test_root_is_given_away_at_once(daemon: Daemon) -> None:
 def test_the_admin_socket_is_for_its_owner_only(daemon: Daemon) -> None:
     mode = (daemon.state / "admin.sock").stat().st_mode
     assert stat.S_IMODE(mode) == 0o600
+
+
+@one_store
+@pytest.mark.parametrize("mode", [0o644, 0o602])
+def test_it_does_not_serve_with_a_key_that_everyone_can_read_or_write(
+    daemon_factory: Callable[..., Daemon], tmp_path_factory: pytest.TempPathFactory, mode: int
+) -> None:
+    root = tmp_path_factory.mktemp("fl")
+    grid = Grid(root)
+    daemon = daemon_factory(start=False, root=root, client=grid.keys)
+    (key := grid.host[1]).chmod(mode)
+    daemon.start(wait=False)
+    assert daemon.wait_for_death() != 0
+    assert f"private_key: everyone can read or write {key}; chmod 0600 it" in daemon.tail()
+    assert not (daemon.state / "admin.sock").exists()
 
 
 def test_a_second_daemon_on_the_same_store_refuses_to_start(daemon_factory: Callable[..., Daemon]) -> None:

@@ -82,3 +82,11 @@ def test_half_a_key_is_refused(tmp_path: Path) -> None:
     (tmp_path / GUEST_KEY).write_bytes(b"short")
     with pytest.raises(BrokenError, match=r"guest.key is no key of 32 bytes"):
         endpoint(config(tmp_path))
+
+
+@pytest.mark.parametrize("mode", [0o604, 0o602])
+def test_a_key_that_everyone_can_read_or_write_is_refused(tmp_path: Path, mode: int) -> None:
+    endpoint(config(tmp_path))
+    (tmp_path / GUEST_KEY).chmod(mode)
+    with pytest.raises(BrokenError, match=r"everyone can read or write .*guest.key; chmod 0600 it"):
+        endpoint(config(tmp_path))
