@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
@@ -98,8 +98,21 @@ TABLE: Final[Mapping[str, Advice]] = MappingProxyType(
 """By the kind of the error (``FlyingLowError.kind``), and three of the command's own."""
 
 
+class UnconfirmedError(TimeoutError):
+    """A lease is destroyed, and its nodes did not say in time that nothing is left of it."""
+
+
+_UNCONFIRMED: Final = replace(
+    TABLE["timed out"],
+    side="the site's side",
+    next="nothing: the site goes on cleaning up until its nodes have confirmed; its operator sees why they do not",
+)
+
+
 def advice(error: BaseException) -> Advice:
     """Return the advice for an error."""
+    if isinstance(error, UnconfirmedError):
+        return _UNCONFIRMED
     if isinstance(error, FlyingLowError):
         return TABLE.get(error.kind, TABLE["broken"])
     return TABLE["timed out"] if isinstance(error, TimeoutError) else TABLE["broken"]

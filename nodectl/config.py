@@ -199,7 +199,11 @@ def _refuse_unknown(data: dict[str, Any], cls: type, prefix: str) -> None:
 def _default_state() -> Path:
     if is_root():
         return ROOT_STATE
-    return Path.home() / ".local/state/flyinglow/nodectl"
+    try:
+        return Path.home() / ".local/state/flyinglow/nodectl"
+    except RuntimeError:
+        lacking = f"user {os.geteuid()} has neither an account nor HOME"
+        raise InvalidError(f"{lacking}: name a directory as 'state' in the node's configuration") from None
 
 
 def _default_run(state: Path) -> Path:

@@ -35,7 +35,10 @@ def offers(session: Session) -> None:
         if rows or not partition:
             session.table(
                 (what, "format", "size MB", "architecture", "description"),
-                ((each.name, each.format, each.size_mb, each.architecture, each.description) for each in rows),
+                (
+                    (each.name, each.format, each.size_mb or "unknown", each.architecture, each.description)
+                    for each in rows
+                ),
             )
     if found.image_schemes:
         session.say(f"Images may also be named by URI: {', '.join(f'{scheme}:' for scheme in found.image_schemes)}")

@@ -11,7 +11,7 @@ import click
 from flyinglow.cli import showing
 from flyinglow.cli.addressing import find
 from flyinglow.cli.durations import Duration, words
-from flyinglow.cli.exits import Exit, advice
+from flyinglow.cli.exits import Exit, UnconfirmedError, advice
 from flyinglow.cli.plain import plain
 from flyinglow.cli.session import Session, options
 from flyinglow.nodectl.errors import FlyingLowError, InvalidError, UnknownError
@@ -185,4 +185,4 @@ def _confirmed(site: Telling, resource: Resource) -> bool:
                 return True
             time.sleep(_SOON)
     message = f"{resource.name} is destroyed, but its nodes did not confirm it within {_CONFIRMED:.0f} s"
-    raise TimeoutError(message)
+    raise UnconfirmedError(message)

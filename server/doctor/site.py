@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from flyinglow.backend import reach
-from flyinglow.backend.channel import local, ssh
+from flyinglow.backend.channel import local, ssh, stdio
 from flyinglow.nodectl.errors import FlyingLowError
 from flyinglow.server.catalogue import catalogue
 from flyinglow.server.composition import SQLITE, open_store
@@ -84,13 +84,22 @@ def _places(config: Config, *, running: bool, job: bool) -> Iterator[Finding]:
 def _user(config: Config) -> Finding:
     user = config.server.user
     if os.geteuid() != 0:
-        return Finding("user", ok=True, detail=f"not root: serve keeps running as {pwd.getpwuid(os.geteuid()).pw_name}")
+        return Finding("user", ok=True, detail=f"not root: serve keeps running as {_own_name()}")
     try:
         uid = pwd.getpwnam(user).pw_uid
     except KeyError:
         fix = f"adduser --system --group {user}, or set [server] user"
         return Finding("user", ok=False, detail=f"there is no user {user}", fix=fix)
     return Finding("user", ok=uid != 0, detail=f"serve becomes {user} at once", fix="[server] user must not be root")
+
+
+def _own_name() -> str:
+    """Who runs this process; containers often run theirs as a number that no account has."""
+    uid = os.geteuid()
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user {uid}, who has no account"
 
 
 def _state_dir(path: Path) -> Finding:
@@ -180,10 +189,18 @@ def _node(config: Config, name: str) -> Finding:
         return Finding(label, ok=False, detail=error.message, fix=f"correct [node.{name}] reach")
     fix = f"run this by hand as the daemon's user: {' '.join(argv)}"
     try:
-        # an agent ends at the end of its input, so an empty input makes it say hello and go
-        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=_HELLO_SECONDS, check=False)
+        # an agent ends at the end of its input, so an empty input makes it say hello and go; it gets of the environment
+        # what it gets from the service, or it could work here and fail there
+        done = subprocess.run(
+            argv,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            env=stdio.ENVIRONMENT,
+            timeout=_HELLO_SECONDS,
+            check=False,
+        )
     except FileNotFoundError:
-        detail = f"there is no program {argv[0]}" + ("" if "/" in argv[0] else " in the PATH of whoever runs this")
+        detail = f"there is no program {argv[0]}" + ("" if "/" in argv[0] else " in the PATH that agents get")
         return Finding(label, ok=False, detail=detail, fix=f"install it, or give its whole path in [node.{name}] reach")
     except (OSError, subprocess.TimeoutExpired) as error:
         return Finding(label, ok=False, detail=str(error), fix=fix)

@@ -85,3 +85,19 @@ def test_an_empty_site_is_told_what_it_lacks(tmp_path: Path) -> None:
     config = tmp_path / "site.toml"
     config.write_text(f'[server]\nstate_dir = "{tmp_path}/state"\nuser = "nobody"\n')
     assert set(wrong(config)) == {"images", "nodes", "networks"}
+
+
+def test_whoever_has_no_account_is_named_by_number(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 4_000_321)
+    assert any("user 4000321, who has no account" in finding.detail for finding in examine(daemon.config))
+
+
+def test_an_agent_gets_no_more_of_the_environment_than_from_the_service(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    agent = tmp_path / "agent"
+    agent.write_text('#!/bin/sh\n[ -n "$CANARY" ] && echo \'"hello"\'\n')
+    agent.chmod(0o755)
+    monkeypatch.setenv("CANARY", "sings")
+    edit(daemon, str(daemon.agent("n1")), str(agent))
+    assert "node n1" in wrong(daemon.config)

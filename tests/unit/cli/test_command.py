@@ -13,7 +13,7 @@ import click
 import pytest
 
 from flyinglow.cli.__main__ import COMMANDS, app, run
-from flyinglow.cli.exits import TABLE, Exit
+from flyinglow.cli.exits import TABLE, Exit, UnconfirmedError, advice
 from flyinglow.cli.session import Session
 from flyinglow.client import Entry, Epr, Estimate, Lease, LeaseFailed, Offers, Part, Properties, Resource, Result, Valid
 from flyinglow.client.access import Limit, Quota
@@ -246,6 +246,13 @@ def test_waiting_in_vain(error: Exception, code: Exit, capsys: pytest.CaptureFix
     assert do(FakeSite(resource), "wait", "vm", "--timeout", "5", "--for", "paused") == code
     assert resource.done_to == [("wait", ("Paused",), 5)]
     assert str(error) in capsys.readouterr().err
+
+
+def test_a_destroyed_lease_is_not_said_to_go_on() -> None:
+    told = advice(UnconfirmedError("first is destroyed, but its nodes did not confirm it"))
+    assert told.code == Exit.TIMED_OUT
+    assert "lease goes on" not in told.next
+    assert "lease goes on" in advice(TimeoutError("still")).next
 
 
 def test_codes_differ() -> None:

@@ -192,3 +192,13 @@ def test_a_disk_is_saved_by_hand(run: Any, monkeypatch: pytest.MonkeyPatch) -> N
     assert run("save", "a1", "--to", "file:///srv/b")[0] == 4
     with pytest.raises(SystemExit):
         run("save", "a1")
+
+
+def test_who_has_no_home_is_told_what_to_configure(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr("pathlib.Path.home", nowhere)
+    monkeypatch.setattr("flyinglow.nodectl.config.is_root", lambda: False)
+    with pytest.raises(InvalidError, match="'state' in the node's configuration"):
+        config.build({"driver": "simulated"})
