@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pwd
+import shutil
 import socket
 import subprocess
 from pathlib import Path
@@ -189,10 +190,10 @@ def _node(config: Config, name: str) -> Finding:
         return Finding(label, ok=False, detail=error.message, fix=f"correct [node.{name}] reach")
     fix = f"run this by hand as the daemon's user: {' '.join(argv)}"
     try:
-        # an agent ends at the end of its input, so an empty input makes it say hello and go; it gets of the environment
-        # what it gets from the service, or it could work here and fail there
+        # an agent ends at the end of its input, so an empty input makes it say hello and go; as from the service, it is
+        # looked for in our PATH and gets no more of our environment, or it could work here and fail there
         done = subprocess.run(
-            argv,
+            [shutil.which(argv[0]) or argv[0], *argv[1:]],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             env=stdio.ENVIRONMENT,
@@ -200,7 +201,7 @@ def _node(config: Config, name: str) -> Finding:
             check=False,
         )
     except FileNotFoundError:
-        detail = f"there is no program {argv[0]}" + ("" if "/" in argv[0] else " in the PATH that agents get")
+        detail = f"there is no program {argv[0]}" + ("" if "/" in argv[0] else " in the PATH of whoever runs this")
         return Finding(label, ok=False, detail=detail, fix=f"install it, or give its whole path in [node.{name}] reach")
     except (OSError, subprocess.TimeoutExpired) as error:
         return Finding(label, ok=False, detail=str(error), fix=fix)

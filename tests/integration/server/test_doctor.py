@@ -101,3 +101,14 @@ def test_an_agent_gets_no_more_of_the_environment_than_from_the_service(
     monkeypatch.setenv("CANARY", "sings")
     edit(daemon, str(daemon.agent("n1")), str(agent))
     assert "node n1" in wrong(daemon.config)
+
+
+def test_an_agent_may_lie_in_the_path_of_who_runs_the_doctor(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    agent = tmp_path / "agent-in-path"
+    agent.write_text("#!/bin/sh\necho '\"hello\"'\n")
+    agent.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    edit(daemon, str(daemon.agent("n1")), agent.name)
+    assert "node n1" not in wrong(daemon.config)
