@@ -33,6 +33,7 @@ from flyinglow.server.guests.door import guest_site
 from flyinglow.server.node_door import node_site
 from flyinglow.server.rereading import Rereading
 from flyinglow.server.services import now
+from flyinglow.server.steady import steady
 from flyinglow.server.timers import Timers
 from flyinglow.wsrf.addresses import Addresses
 from flyinglow.wsrf.envelope import MessageLimits
@@ -83,6 +84,7 @@ def serve(
         where = f"the state directory {config.server.state_dir} cannot be made: {error.strerror}"
         raise BrokenError(f"{where}; make it and give it to this user, or set [server] state_dir") from None
     bound = listeners.bind_all(config)
+    steady(reactor)
     Daemon(config, reactor, bound, committed, on_message).run()
 
 

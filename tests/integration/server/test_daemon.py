@@ -146,3 +146,14 @@ def test_a_service_that_lost_its_store_stops(daemon_factory: Callable[..., Daemo
     assert "the store's lock was lost" in first.tail()
     first.start()
     first.admin("status")
+
+
+@one_store
+def test_a26_a_clock_that_is_set_back_stops_no_timer(daemon_factory: Callable[..., Daemon]) -> None:
+    daemon = daemon_factory(start=False)
+    back = daemon.root / "back"
+    daemon.start(script="serve_set_back.py", arguments=(str(back),))
+    connect(daemon.url).create([PART], name="wn", duration=5).whole.wait("Running", timeout=120)
+    back.touch()
+    eventually(lambda: daemon.admin("workspace.list") == [], 120)
+    assert daemon.nodectl("n1", "list")["vms"] == []
