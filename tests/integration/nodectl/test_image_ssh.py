@@ -106,7 +106,7 @@ def test_what_is_sent_has_its_name_when_it_is_whole(host: Host, tmp_path: Path) 
     assert not (tmp_path / "saved.raw").exists()
 
 
-def test_directories_pipes_devices_and_what_is_not_there_are_refused(host: Host, tmp_path: Path) -> None:
+def test_a14_directories_pipes_devices_and_what_is_not_there_are_refused(host: Host, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "folder").mkdir()
     (tmp_path / "link").symlink_to("/dev/zero")

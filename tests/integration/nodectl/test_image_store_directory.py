@@ -47,7 +47,7 @@ def test_it_is_kept_in_the_cache_by_its_checksum(tmp_path: Path, store: Path) ->
     assert file.path.stat().st_ino == (tmp_path / "s/cache" / DIGEST).stat().st_ino
 
 
-def test_what_leads_out_of_it_or_is_no_file_is_refused(tmp_path: Path, store: Path) -> None:
+def test_a14_what_leads_out_of_it_or_is_no_file_is_refused(tmp_path: Path, store: Path) -> None:
     (tmp_path / "secret").write_bytes(DATA)
     (store / "link").symlink_to(tmp_path / "secret")
     (store / "out").symlink_to(tmp_path)

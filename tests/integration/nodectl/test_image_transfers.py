@@ -205,7 +205,7 @@ def test_what_is_not_what_was_ordered_is_refused_and_does_not_stay(world: World)
         world.images().prepare(*world.vm("a2", world.disk(sha256=None)))
 
 
-def test_bodies_without_an_end_and_long_ones_are_not_taken(world: World) -> None:
+def test_a14_bodies_without_an_end_and_long_ones_are_not_taken(world: World) -> None:
     with pytest.raises(InvalidError, match="more than the 2 MiB that are allowed"):
         world.images(image_max_mb=2).prepare(*world.vm("a1"))
     assert not (world.cache / f"{DIGEST}.part").exists()
@@ -245,7 +245,7 @@ def test_other_servers_and_schemes_are_not_asked_whoever_names_them(world: World
             world.images().prepare(*world.vm("a3", world.disk(source=source)))
 
 
-def test_names_of_the_store_do_not_lead_out_of_it(world: World) -> None:
+def test_a14_names_of_the_store_do_not_lead_out_of_it(world: World) -> None:
     (world.site.folder / "sub").mkdir()
     (world.site.folder / "sub/base.raw").write_bytes(DATA)
     images = world.images(image_store=world.site.url("sub"), image_sources=[])

@@ -37,7 +37,10 @@ NAMES = 'xmlns:rp="http://docs.oasis-open.org/wsrf/rp-2" xmlns:fl="urn:flyinglow
 STATE = f"<rp:GetResourceProperty {NAMES}>fl:State</rp:GetResourceProperty>"
 FACTORY = f"<rp:GetResourceProperty {NAMES}>fl:FreeNow</rp:GetResourceProperty>"
 
-
+XPATH = "http://www.w3.org/TR/1999/REC-xpath-19991116"
+FULL = "http://docs.oasis-open.org/wsn/t-1/TopicExpression/Full"
+DEAR = "count(//*[count(//*[count(//*[count(//*[count(//*) &gt; 0]) &gt; 0]) &gt; 0]) &gt; 0])"
+DEARER = "count(//*[" * 20 + "1" + "])" * 20
 HEADER = b'<s:Header><q:k xmlns:q="urn:q" s:mustUnderstand="1"/></s:Header>'
 
 
@@ -180,6 +183,27 @@ def test_a09_answers_go_nowhere_but_back(door: Daemon) -> None:
         assert "OnlyAnonymousAddressSupported" in etree.tostring(answer, encoding="unicode")
 
 
+@pytest.mark.parametrize(
+    ("kind", "dialect", "bomb", "fault"),
+    [
+        ("MessageContent", XPATH, DEARER, "InvalidMessageContentExpressionFault"),
+        ("ProducerProperties", XPATH, DEARER, "InvalidProducerPropertiesExpressionFault"),
+        ("TopicExpression", FULL, "//*" * 300, "TopicNotSupportedFault"),
+        ("TopicExpression", FULL, "|".join(["fl:nothing//."] * 60), "TopicNotSupportedFault"),
+    ],
+)
+def test_a12_a_filter_bomb_is_no_subscription(
+    door: Daemon, leased: Resource, kind: str, dialect: str, bomb: str, fault: str
+) -> None:
+    body = (
+        '<Subscribe xmlns="http://docs.oasis-open.org/wsn/b-2" xmlns:fl="urn:flyinglow:types:1"><ConsumerReference>'
+        '<Address xmlns="http://www.w3.org/2005/08/addressing">http://127.0.0.1:9000/</Address></ConsumerReference>'
+        f'<Filter><{kind} Dialect="{dialect}">{bomb}</{kind}></Filter></Subscribe>'
+    )
+    assert ask(door, f"/workspace/{leased.id}", body) == fault
+    assert is_well(door)
+
+
 @pytest.fixture
 def flood() -> Iterator[str]:
     """Give the address of a consumer that answers without an end."""
@@ -219,11 +243,10 @@ def test_a10_nobody_makes_the_service_an_amplifier(door: Daemon, leased: Resourc
     assert others[-1] == "SubscribeCreationFailedFault"
 
 
-def test_a12_a_filter_bomb_is_stopped_and_others_go_on(door: Daemon) -> None:
-    dear = "count(//*[count(//*[count(//*[count(//*[count(//*) &gt; 0]) &gt; 0]) &gt; 0]) &gt; 0])"
+def test_a12_a_query_bomb_is_stopped_and_others_go_on(door: Daemon) -> None:
     query = (
         '<rp:QueryResourceProperties xmlns:rp="http://docs.oasis-open.org/wsrf/rp-2"><rp:QueryExpression '
-        f'Dialect="http://www.w3.org/TR/1999/REC-xpath-19991116">{dear}</rp:QueryExpression></rp:QueryResourceProperties>'
+        f'Dialect="{XPATH}">{DEAR}</rp:QueryExpression></rp:QueryResourceProperties>'
     )
     threads = [threading.Thread(target=ask, args=(door, "/factory", query)) for _ in range(3)]
     for thread in threads:
@@ -256,7 +279,7 @@ def test_a14_an_image_is_a_name_of_the_catalogue(door: Daemon, image: str) -> No
 
 
 def _create(door: Daemon, *, name: str = "vm", image: str = "guest", key: str = "", duration: str = "PT1M") -> str:
-    context = f"<Context><AuthorizedKey>{key}</AuthorizedKey></Context>" if key else ""
+    context = f"<Context><Key>{key}</Key></Context>" if key else ""
     return ask(
         door,
         "/factory",
@@ -269,6 +292,19 @@ def _create(door: Daemon, *, name: str = "vm", image: str = "guest", key: str = 
 @pytest.mark.parametrize("name", ["; reboot", "$(reboot)", "-rf", "a=b", "a b", "a&#10;b", "`id`", "../x"])
 def test_a17_names_are_letters_digits_and_hyphens(door: Daemon, name: str) -> None:
     assert _create(door, name=name) in {"InvalidFault", ""}
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["ssh-ed25519 AAAA&#10;ssh-rsa BBBB", "-oProxyCommand=reboot", "$(reboot)", "command=&quot;reboot&quot;", "; x"],
+)
+def test_a17_a_key_is_one_key(door: Daemon, key: str) -> None:
+    assert _create(door, key=key) in {"InvalidFault", ""}
+
+
+def test_a_key_is_taken(door: Daemon) -> None:
+    """Which the test above would not show, if no key at all were."""
+    assert _create(door, key=f"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5{'A' * 48} me@here") == "CreateResponse"
 
 
 @pytest.mark.parametrize("duration", ["P100000000Y", "P9999D", "PT99999999999999S", "-PT1H", "PT0S"])

@@ -42,7 +42,7 @@ def _spec(*disks: DiskSpec) -> VmSpec:
     return VmSpec("a1", "ce", 96, 1, disks=disks)
 
 
-def test_only_regular_files_below_the_sites_directories(tmp_path: Path, image: Path) -> None:
+def test_a14_only_regular_files_below_the_sites_directories(tmp_path: Path, image: Path) -> None:
     images = _images(tmp_path, images=[str(image.parent)])
     assert images.locate(str(image)) == image
     assert images.locate(f"file://{image}") == image

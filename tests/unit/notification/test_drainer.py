@@ -200,7 +200,7 @@ for _ in range(9):
     ENDLESS = f"count(//*[{ENDLESS}&gt;1])"
 
 
-def test_a_filter_that_takes_too_long_pauses_its_subscription_and_no_other(world: World) -> None:
+def test_a12_a_filter_that_takes_too_long_pauses_its_subscription_and_no_other(world: World) -> None:
     world.subscribe("endless", filter_xml=sieve(ENDLESS))
     world.subscribe("quick", filter_xml=sieve("//fl:State"))
     world.subscribe("nothing", filter_xml=sieve("//fl:Nothing"))

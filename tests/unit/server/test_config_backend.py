@@ -79,7 +79,7 @@ def test_an_option_of_the_scheduler_back_end_is_refused_with_its_line(line: str,
 @EVERY
 @pytest.mark.parametrize("key", ["queue", "account", "reservation", "parallel_environment"])
 @pytest.mark.parametrize("name", ["a b", "-x", "$(id)", "a;b", "a\\nb", "", "`id`", "a'b", "a" * 200])
-def test_a_name_that_could_be_something_else_is_refused_for_every_scheduler(lrm: str, key: str, name: str) -> None:
+def test_a17_a_name_that_could_be_something_else_is_refused_for_every_scheduler(lrm: str, key: str, name: str) -> None:
     lines = [line for line in lrm.splitlines() if not line.startswith(key)]
     faults = refused("lrm", "\n".join([*lines, f'{key} = "{name}"']))
     assert any(
@@ -103,7 +103,7 @@ def test_a_name_that_could_be_something_else_is_refused_for_every_scheduler(lrm:
         ("extra = ['-l', '-x']", "extra"),
     ],
 )
-def test_what_a_scheduler_or_a_shell_could_misunderstand_is_refused(lrm: str, line: str, key: str) -> None:
+def test_a17_what_a_scheduler_or_a_shell_could_misunderstand_is_refused(lrm: str, line: str, key: str) -> None:
     at = 4 + len(lrm.splitlines())
     assert any(fault.startswith(f"x:{at}: backend.options.{key}: ") for fault in refused("lrm", f"{lrm}\n{line}"))
 

@@ -59,7 +59,7 @@ def test_what_comes_of_it_is_told() -> None:
     assert abs(output.at - time.time()) < 30
 
 
-def test_no_shell_reads_the_words() -> None:
+def test_a17_no_shell_reads_the_words() -> None:
     """They arrive as they are."""
     word = "$(id); `id` | 'x'\n#SBATCH"
     assert outcome("printf", "%s", word).out == word

@@ -54,7 +54,7 @@ def test_a_stream_that_breaks_off_starts_nothing() -> None:
 
 @given(program=st.binary(max_size=300), line=st.text(max_size=80))
 @settings(max_examples=40)
-def test_the_shell_changes_nothing(program: bytes, line: str) -> None:
+def test_a17_the_shell_changes_nothing(program: bytes, line: str) -> None:
     """Whatever bytes a program has, whatever a line of JSON holds."""
     job = request(program, json.dumps(line).encode())
     done = subprocess.run(["sh"], input=script.feed(job) + b"feed\n", capture_output=True, check=True, timeout=30)
