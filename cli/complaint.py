@@ -20,9 +20,9 @@ def complain(error: BaseException, *, as_json: bool, leasing: bool = True) -> Ex
         return told.code
     first, *more = str(error).split("\n")
     lines = [f"flyinglow: {plain(first)}", *(f"  {plain(line)}" for line in more)]
-    if told.side and leasing:
+    if (side := getattr(error, "side", told.side)) and leasing:
         retry = "a retry may help" if getattr(error, "retryable", False) else "a retry will not help"
-        lines.append(f"  side: {told.side}; {retry}")
+        lines.append(f"  side: {side}; {retry}")
     if isinstance(error, FlyingLowError):
         if error.figures:
             lines.append("  figures: " + ", ".join(f"{plain(key)} {value}" for key, value in error.figures.items()))

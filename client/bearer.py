@@ -8,7 +8,8 @@ import stat
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from flyinglow.nodectl.errors import BrokenError, InvalidError
+from flyinglow.client.credential import CredentialError
+from flyinglow.nodectl.errors import InvalidError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,12 +21,12 @@ def read(path: Path) -> str:
     """Return the token in a file. Raises BrokenError for one that others can read, or that holds no token."""
     try:
         if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-            raise BrokenError(f"others than its owner may use the token in {path}; chmod 0600 it")
+            raise CredentialError(f"others than its owner may use the token in {path}; chmod 0600 it")
         text = path.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise BrokenError(f"the token in {path} cannot be read: {getattr(error, 'strerror', error)}") from None
+        raise CredentialError(f"the token in {path} cannot be read: {getattr(error, 'strerror', error)}") from None
     if not _TOKEN.fullmatch(text):
-        raise BrokenError(f"{path} does not hold a token on one line")
+        raise CredentialError(f"{path} does not hold a token on one line")
     return text
 
 

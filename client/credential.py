@@ -15,6 +15,15 @@ if TYPE_CHECKING:
     from flyinglow.client.signing import Signing
 
 
+class CredentialError(BrokenError):
+    """A file by which a caller is known, or knows services, cannot be used; the command says what to do about it."""
+
+    side = "your side"
+    hint = (
+        "make a proxy (`grid-proxy-init -rfc`), or name other files: --proxy, --cert and --key, --ca-dir, --token-file"
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credential:
     """A certificate and its key (PEM), or a proxy, which is one file with both and the certificates above it.
@@ -43,7 +52,7 @@ class Credential:
             certificate = self.certificate.read_bytes()
             key = certificate if self.private_key is None else self.private_key.read_bytes()
         except OSError as error:
-            raise BrokenError(f"{error.filename} cannot be read: {error.strerror}") from None
+            raise CredentialError(f"{error.filename} cannot be read: {error.strerror}") from None
         return Signing(certificate, key)
 
     def context(self) -> ssl.SSLContext:
@@ -57,20 +66,20 @@ class Credential:
 
     def _authorities(self) -> str | None:
         if self.ca_directory is not None and not self.ca_directory.is_dir():
-            raise BrokenError(f"{self.ca_directory} is no directory of authorities")
+            raise CredentialError(f"{self.ca_directory} is no directory of authorities")
         return None if self.ca_directory is None else str(self.ca_directory)
 
     def _load(self, context: ssl.SSLContext, certificate: Path, key: Path) -> None:
         for path in (certificate, key):
             if not path.is_file():
-                raise BrokenError(f"there is no file {path} with a certificate or key")
+                raise CredentialError(f"there is no file {path} with a certificate or key")
         if key.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-            raise BrokenError(f"others than its owner may use the key in {key}; chmod 0600 it")
+            raise CredentialError(f"others than its owner may use the key in {key}; chmod 0600 it")
         try:
             context.load_cert_chain(certificate, key, password=_ask_nobody)
         except (ssl.SSLError, OSError) as error:
             reason = getattr(error, "reason", None) or error.strerror
-            raise BrokenError(f"{certificate} and {key} are no certificate and its key (PEM): {reason}") from None
+            raise CredentialError(f"{certificate} and {key} are no certificate and its key (PEM): {reason}") from None
 
 
 def _ask_nobody() -> str:

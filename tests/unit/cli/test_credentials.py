@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 
 from flyinglow.cli import credentials, preferences
+from flyinglow.cli.complaint import complain
 from flyinglow.cli.credentials import Shown
 from flyinglow.client import Credential
 from flyinglow.nodectl.errors import BrokenError, InvalidError
@@ -66,3 +67,15 @@ def test_a_key_that_others_can_read_or_that_is_locked_is_not_used(tmp_path: Path
         Credential(ca_directory=tmp_path / "none").context()
     with pytest.raises(BrokenError, match="there is no file"):
         Credential(certificate=tmp_path / "none").context()
+
+
+def test_a_credential_that_cannot_be_used_is_the_callers_own_to_mend(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(BrokenError) as caught:
+        Credential(certificate=tmp_path / "none").context()
+    complain(caught.value, as_json=False)
+    told = capsys.readouterr().err
+    assert "your side" in told
+    assert "grid-proxy-init -rfc" in told
+    assert "operator" not in told
