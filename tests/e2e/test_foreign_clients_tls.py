@@ -39,7 +39,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     grid = Grid(root)
     with key_server(root) as keys:
         client = f'{grid.keys}\nclient_certificates = "optional"\nsignatures = "beside"'
-        daemon = Daemon(root, options={"client": client, "toml": keys.toml()})
+        slowly = {"simulated": {"delays": {"start": 3}}}  # so that there is an event to wait for
+        daemon = Daemon(root, options={"client": client, "toml": keys.toml(), "nodectl": slowly})
         (root / "ca.pem").write_text(grid.root.certificate_pem)
         try:
             daemon.start()

@@ -54,15 +54,17 @@ def problem(fault):
 
 
 def messages(portal, pull, after):
-    """Return the events numbered above one, waiting up to 20 seconds for the next, and the number of the last."""
+    """Return the states that events numbered above one tell of, waiting up to 20 seconds, and the number of the last."""
     more = []
     for name, value in (("After", after), ("Wait", 20)):
         more.append(etree.Element(f"{{{TYPES}}}{name}"))
         more[-1].text = str(value)
-    answer = portal.service("pullpoint", "PullPoint", pull).GetMessages(MaximumNumber=10, _value_1=more)
-    numbers = next(each for each in answer._value_1 if etree.QName(each).localname == "Numbers")
-    events = [each.Message._value_1 for each in answer.NotificationMessage]
-    return events, int(numbers.get("last", after))
+    pulling = portal.service("pullpoint", "PullPoint", pull)
+    with portal.clients["pullpoint"].settings(raw_response=True):  # the events are of any type, so they are read as XML
+        answer = etree.fromstring(pulling.GetMessages(MaximumNumber=10, _value_1=more).content)
+    numbers = next(answer.iter(f"{{{TYPES}}}Numbers"))
+    states = [each.findtext(f"{{{TYPES}}}State") for each in answer.iter(f"{{{TYPES}}}StateChange")]
+    return states, int(numbers.get("last", after))
 
 
 def main():
@@ -95,8 +97,8 @@ def main():
     seen = [workspace.GetResourceProperty(state, _soapheaders=headers(reference))[0]]
     last = 0
     while seen[-1] != "Running":
-        events, last = messages(portal, pull, last)
-        seen += [event.findtext(f"{{{TYPES}}}State") for event in events if event.tag == f"{{{TYPES}}}StateChange"]
+        states, last = messages(portal, pull, last)
+        seen += states
 
     # Faults have types; what they say is for programs, the text is for people.
     try:
