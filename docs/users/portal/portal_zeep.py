@@ -54,7 +54,7 @@ def problem(fault):
 
 
 def messages(portal, pull, after):
-    """Return the states that events numbered above one tell of, waiting up to 20 seconds, and the number of the last."""
+    """Return the states that events numbered above one tell of, waiting up to 20 s, and the number of the last."""
     more = []
     for name, value in (("After", after), ("Wait", 20)):
         more.append(etree.Element(f"{{{TYPES}}}{name}"))
