@@ -10,6 +10,7 @@ import pytest
 from flyinglow.server.doctor.finding import Finding
 from flyinglow.server.doctor.site import examine
 from rigs.daemon import Daemon
+from rigs.ports import free_port
 
 
 @pytest.fixture
@@ -83,7 +84,8 @@ def test_a_database_that_does_not_answer_is_found(daemon_factory: Callable[..., 
 
 def test_an_empty_site_is_told_what_it_lacks(tmp_path: Path) -> None:
     config = tmp_path / "site.toml"
-    config.write_text(f'[server]\nstate_dir = "{tmp_path}/state"\nuser = "nobody"\n')
+    ports = "".join(f"[listen.{name}]\nport = {free_port()}\n" for name in ("client", "node", "guest"))
+    config.write_text(f'[server]\nstate_dir = "{tmp_path}/state"\nuser = "nobody"\n{ports}')
     assert set(wrong(config)) == {"images", "nodes", "networks"}
 
 
