@@ -199,7 +199,9 @@ class Drainer:
         found = self._contents.judge(event, asked, patience, lambda: self._properties(tx, event))
         for row in [row for row in chosen if row.id in found.untold]:
             log.warning("subscription %s of %s paused: %s", row.id, row.owner, UNTOLD)
-            tx.subscriptions.write(stopped := paused(row, self._now()))
+            fresh = tx.subscriptions.get(row.id)  # which may have been renewed, or removed, while it was asked
+            stopped = paused(fresh or row, self._now())
+            tx.subscriptions.write(stopped)
             rows[rows.index(row)] = stopped  # so that it is not asked again
         waits = found.untold | found.later | {row.id for row in chosen if row.pause_reason == UNTOLD}
         unjudged |= {(row.id, event.id) for row in chosen if row.id in waits}
