@@ -1,9 +1,10 @@
-"""The Ensemble's own operations on the wire: Start and Shutdown of all members, Report, and Done."""
+"""The Ensemble's own operations on the wire: Start and Shutdown of all members, Report, Done, and Add."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from flyinglow.ensemble import registration
 from flyinglow.group.members_xml import report, results
 from flyinglow.workspace.makers import MAKERS
 from flyinglow.workspace.shutdown_xml import shutdown_mode
@@ -48,5 +49,9 @@ def port(service: EnsembleService, addresses: Addresses) -> type[ServiceBase]:
             call = call_of(ctx)
             service.done(call.caller, call.resource)
             return MAKERS["fle"].DoneResponse()
+
+        @operation(qname("sg", "Add"), action=registration.ADD)
+        def add(ctx: Any, body: _Element) -> _Element:
+            return registration.added(service, call_of(ctx), body, addresses)
 
     return EnsemblePort

@@ -1,7 +1,7 @@
 """Groups and ensembles as service groups (WS-ServiceGroup 1.2): the rule, the entries, and each entry as a resource.
 
 An entry says that a workspace is a member. It is nowhere written down: its id is made of the group's and the member's,
-and it is there as long as both are. So it cannot be destroyed by itself, and nothing can be added but by a Create.
+and it is there as long as both are. So it cannot be destroyed by itself.
 """
 
 from __future__ import annotations

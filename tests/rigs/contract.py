@@ -221,6 +221,12 @@ class Wholes:
         self._fan_out(caller, resource, "done")
         return self.whole
 
+    def add(self, caller: Identity, resource: str, member_id: str) -> Workspace:
+        if member_id == self.whole.members[0].id:
+            raise ConflictError(f"workspace {self.whole.members[0].name} is a member of another whole already")
+        self._fan_out(caller, resource, member_id)
+        return replace(self.whole.members[0], id=member_id)
+
     def _fan_out(self, caller: Identity, resource: str, what: Any) -> list[MemberResult]:
         """Refuse the last member and do the others."""
         self.get(caller, resource)

@@ -33,6 +33,9 @@ FROM_STANDARDS = {
     WSRF + "rpw-2/QueryResourceProperties": (
         "UnknownQueryExpressionDialectFault", "InvalidQueryExpressionFault", "QueryEvaluationErrorFault",
     ),
+    WSRF + "sgw-2/ServiceGroupRegistration": (
+        "ContentCreationFailedFault", "UnsupportedMemberInterfaceFault", "AddRefusedFault",
+    ),
     WSRF + "rlw-2/ImmediateResourceTermination": ("ResourceNotDestroyedFault",),
     WSRF + "rlw-2/ScheduledResourceTermination": (
         "UnableToSetTerminationTimeFault", "TerminationTimeChangeRejectedFault",
@@ -43,7 +46,11 @@ FROM_STANDARDS = {
     ),
 }  # fmt: skip
 """By the stem of its action, the faults of each operation besides those of WS-Resource."""
-OPERATION = {"ImmediateResourceTermination": "Destroy", "ScheduledResourceTermination": "SetTerminationTime"}
+OPERATION = {
+    "ServiceGroupRegistration": "Add",
+    "ImmediateResourceTermination": "Destroy",
+    "ScheduledResourceTermination": "SetTerminationTime",
+}
 """Operations that have another name than their portType."""
 ONE_RESOURCE = {"factory", "broker", "pullpoints"}
 """Services that are themselves the resource: there is none that could be unknown."""

@@ -117,6 +117,21 @@ def test_a08_another_s_resource_answers_as_one_that_is_not_there(leased: Leased)
         ] * 2
 
 
+def test_a_workspace_is_added_and_its_entry_is_there(leased: Leased) -> None:
+    alone = re.sub(r"<Part><Name>b.*?</Part>", "", CREATE).replace("<Name>a</Name>", "<Name>extra</Name>")
+    member = _id(leased.site.ask("factory", alone.replace("<Name>pair</Name>", "<Name>extra</Name>"), ALICE))
+    whole = leased.ids["ensemble"][0]
+    _, answer = leased.site.send("ensemble", sample("ensemble", "Add", [whole, member]), ALICE)
+    (reference,) = answer.iter("{http://docs.oasis-open.org/wsrf/sg-2}AddResponse")
+    entry = str(next(reference.iter("{urn:flyinglow:types:1}ResourceID")).text)
+    assert entry == f"ensemble.{whole}.{member}"
+    assert leased.site.lines[-1]["operation"] == "Add"
+    document = '<GetResourcePropertyDocument xmlns="http://docs.oasis-open.org/wsrf/rp-2"/>'
+    told = etree.tostring(leased.site.ask("entry", document, ALICE, entry), encoding="unicode")
+    assert member in told
+    assert ">extra<" in told
+
+
 def test_an_observer_sees_everything_and_changes_nothing(leased: Leased) -> None:
     before = leased.site.store.view(lambda tx: tx.outbox.unsent(10_000))
     for service, operation in ON_RESOURCES:
