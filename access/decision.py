@@ -69,6 +69,7 @@ VERBS: Mapping[str, Right] = {
     "done": Right.ACT,
     "set": Right.ACT,
     "join": Right.JOIN,
+    "add": Right.SHARE,  # of what is added: whoever has the whole has it from then on
     "set_end": Right.EXTEND,
     "Destroy": Right.DESTROY,
     "destroy": Right.DESTROY,

@@ -26,6 +26,7 @@ _BY_ELEMENT: Final = {
     clark("rl:ResourceNotDestroyedFault"): TransientError,
     clark("rl:TerminationTimeChangeRejectedFault"): DeniedError,
     clark("rp:SetResourcePropertyRequestFailedFault"): ConflictError,
+    clark("sg:AddRefusedFault"): ConflictError,
     clark("wsnt:SubscribeCreationFailedFault"): DeniedError,
 }
 _BY_STATUS: Final = {403: DeniedError, 404: UnknownError, 408: TransientError, 413: InvalidError, 503: TransientError}

@@ -165,6 +165,13 @@ class Resource:
         """Close an open ensemble: no parts can be added any more, and it starts."""
         self.wire.call(self.kind, "Done", self.epr)
 
+    def add(self, member: Resource) -> None:
+        """Take a workspace that stands alone into this ensemble, which is done. Raises ConflictError when it cannot be.
+
+        To add machines that are launched together with the others, create them with ``join`` before ``done``.
+        """
+        self.wire.call(self.kind, "Add", self.epr, MemberEPR=member.epr.values())
+
     def report(self) -> Report:
         """Read a group's or ensemble's own account of its members."""
         answer = self.wire.call(self.kind, "Report", self.epr)

@@ -73,7 +73,9 @@ def test_the_operator_cancels_a_lease_that_is_launching(service: LrmService) -> 
     with telling(service, part(4), name="operator-2") as story:
         job = only(service, over=False, state="Started")
         slurm(service).run_in_head(["scancel", job["id"]])
-        assert f"job {job['id']} was cancelled by the operator or by hand" in story.cancelled()
+        said = story.cancelled()  # a pilot's last word may come before the next look at the job
+        assert f"job {job['id']} was cancelled by the operator or by hand" in said or "signal SIGTERM" in said
+        assert job["id"] in said
     calm(service)
 
 

@@ -115,6 +115,18 @@ def test_one_workspace(site: Site) -> None:
     assert lease.whole.wait("Ended", timeout=120).state == "Ended"
 
 
+def test_a_workspace_is_added_to_an_ensemble_that_is_done(site: Site) -> None:
+    lease = site.create([small("ce"), small("se")], name="farm", duration=600)
+    extra = site.create([small("extra")], name="extra", duration=600).whole
+    lease.whole.add(extra)
+    assert [each.name for each in lease.whole.report().members] == ["ce", "extra", "se"]
+    with pytest.raises(ConflictError, match="a member of another whole already"):
+        lease.whole.add(extra)
+    lease.whole.destroy()
+    with pytest.raises(UnknownError):
+        extra.properties()
+
+
 def test_a_list_of_many_pages(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("flyinglow.client.site._PAGE", 2)
     site.create([small(count=5)], name="wn", initial_state="Propagated")

@@ -50,7 +50,7 @@ def test_what_once_led_to_a_new_place_is_answered(whole: WholeEndpoints) -> None
 def test_a_failure_is_found_and_kept(tmp_path: Path) -> None:
     """The fuzzer finds what is broken: here, a service whose store has gone."""
     broken = (
-        "import sys; sys.argv = ['fuzz', 'made', '--messages', '200', '--findings', sys.argv[1]]\n"
+        "import sys; sys.argv = ['fuzz', 'made', '--messages', '2000', '--findings', sys.argv[1]]\n"
         f"import runpy; sys.path[:0] = [{str(FUZZ.parent)!r}]\n"
         "from flyinglow.factory.service import FactoryService\n"
         "def boom(*a, **k): raise RuntimeError('boom')\n"

@@ -22,7 +22,7 @@ CALLERS: dict[str, tuple[Identity, set[str]]] = {
     "observer": (Identity("eve", observer=True), READS),
     "observer of his own": (Identity("alice", observer=True), READS | {"manage subscription"}),
     "reader": (Identity("bob"), READS | {"create"}),
-    "holder": (Identity("carol"), set(VERBS) - {"delegate", "revoke", "manage subscription"}),
+    "holder": (Identity("carol"), set(VERBS) - {"add", "delegate", "revoke", "manage subscription"}),
     "member of a group": (Identity("dave", groups=frozenset({"atlas"})), READS | {"create"}),
     "owner with a limited proxy": (Identity("alice", limited=True), LIMITED),
     "administrator with a limited proxy": (Identity("root", admin=True, limited=True), LIMITED),
